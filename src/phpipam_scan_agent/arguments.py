@@ -1,0 +1,87 @@
+"""The command line → Options; nothing else."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+
+from . import NAME, VERSION
+from .config import DEFAULT_PATH
+from .models import IPNetwork
+
+EXIT_CODES = """\
+exit codes: 0 all well; 1 the run ended, but something failed (named on stderr);
+2 usage or configuration; 128+n ended by signal n"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for on the command line."""
+
+    config: Path
+    dry_run: bool
+    only: tuple[IPNetwork, ...]
+    """Limit the run to the subnets within these; empty for all."""
+
+    refresh: bool
+    format: str | None
+    """`table` or `json` if asked for, else None: a table on a terminal, nothing otherwise."""
+
+    log_file: Path | None
+    log_format: str
+    verbosity: int
+    """-1 errors only, 0 warnings too, 1 each step, 2 everything."""
+
+
+def parse(arguments: Sequence[str] | None) -> Options:
+    """Given the arguments (None for sys.argv's), return Options. Exit with 2 on a wrong one."""
+    given = parser().parse_args(arguments)
+    return Options(
+        config=given.config,
+        dry_run=given.dry_run,
+        only=tuple(given.subnet),
+        refresh=given.refresh,
+        format=given.format,
+        log_file=given.log_file,
+        log_format=given.log_format,
+        verbosity=-1 if given.quiet else given.verbose,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar, from which `--help` and the documentation are made."""
+    parser = argparse.ArgumentParser(
+        prog=NAME,
+        description="Scan the subnets that phpIPAM assigns to this agent and report their hosts, once.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--config", metavar="FILE", type=Path, default=DEFAULT_PATH, help=f"default: {DEFAULT_PATH}")
+    add("--dry-run", action="store_true", help="scan and show, but upload nothing")
+    add(
+        "--subnet",
+        metavar="CIDR",
+        type=_network,
+        action="append",
+        default=[],
+        help="only this subnet and those within it; may be repeated",
+    )
+    add("--refresh", action="store_true", help="drop what is cached of phpIPAM's answers first")
+    add("--format", choices=("table", "json"), help="print a summary also where stdout is no terminal")
+    add("--log-file", metavar="FILE", type=Path, help="log to FILE too (default: $ANSIBLE_LOG_PATH)")
+    add("--log-format", choices=("text", "json"), default="text", help="default: text")
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-v", "--verbose", action="count", default=0, help="show each step; -vv for more")
+    volume.add_argument("-q", "--quiet", action="store_true", help="show errors only")
+    add("--version", action="version", version=f"{NAME} {VERSION}")
+    return parser
+
+
+def _network(text: str) -> IPNetwork:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write it like 192.0.2.0/24") from None

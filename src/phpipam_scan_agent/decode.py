@@ -1,0 +1,105 @@
+"""phpIPAM's JSON → values. Pure, and suspicious: sites have custom fields, old PHP and odd data.
+
+Numbers come as int or as string, both in one object: PHP before 8.1 gives strings, and from phpIPAM 1.7
+an admin can force them.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from .errors import PhpIpamError
+from .models import Address, IPAddress, Subnet
+
+Row = Mapping[str, object]
+"""One object of an answer, or the part of it that was kept."""
+
+SUBNET_FIELDS = frozenset(
+    ("id", "subnet", "mask", "isFolder", "discoverSubnet", "resolveDNS", "nameserverId", "nameservers")
+)
+ADDRESS_FIELDS = frozenset(("id", "ip"))
+NAMESERVER_FIELDS = frozenset(("namesrv1",))
+
+
+def rows(data: object, fields: frozenset[str]) -> list[Row]:
+    """Given an answer's data, return its rows with only these fields. Raise PhpIpamError if it has none."""
+    listed: list[Any] = data if isinstance(data, list) else [data]
+    if not all(isinstance(row, dict) for row in listed):
+        raise PhpIpamError("phpIPAM answered something else than a list of objects")
+    return [{field: row[field] for field in row.keys() & fields} for row in listed]
+
+
+def agent_id(found: Iterable[Row], code: str) -> int:
+    """Given the scan agents that phpIPAM found, return the id of the one whose code is ours to the letter.
+
+    phpIPAM's filter compares loosely: `123` finds `000123` as well.
+    """
+    ids = [number(row.get("id")) for row in found if str(row.get("code")) == code]
+    if len(ids) != 1 or not ids[0]:
+        raise PhpIpamError(
+            "phpIPAM knows no scan agent with this scanagent_code; copy the Code of the agent from"
+            " Administration → Scan agents, and check that the agent is still there"
+        )
+    return ids[0]
+
+
+def subnet(row: Row, nameservers: tuple[IPAddress, ...] = ()) -> Subnet:
+    """Given a subnet's row, return the Subnet, without its addresses. Raise PhpIpamError if it makes none."""
+    id_ = number(row.get("id"))
+    try:
+        network = ip_network(label(row), strict=False)
+    except ValueError:
+        network = None
+    if not id_ or network is None:
+        raise PhpIpamError(f"id {row.get('id')!s:.20} is no network; correct it in phpIPAM")
+    return Subnet(
+        id=id_,
+        network=network,
+        discover=flag(row, "discoverSubnet"),
+        resolve_names=flag(row, "resolveDNS"),
+        nameservers=nameservers,
+    )
+
+
+def label(row: Row) -> str:
+    """Given a subnet's row, return what to call it in a message, sense or not."""
+    return f"{row.get('subnet')!s:.60}/{row.get('mask')!s:.10}"
+
+
+def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
+    """Given a subnet's address rows, return those that make sense; no host could match another."""
+    return tuple(
+        Address(id=id_, ip=ip)
+        for row in found
+        if (id_ := number(row.get("id"))) and (ip := _ip(row.get("ip"))) is not None
+    )
+
+
+def nameservers(found: Iterable[Row]) -> tuple[IPAddress, ...]:
+    """Given nameserver sets, return their addresses in order, each once.
+
+    `namesrv1` is `;`-separated text that people type: blanks, empty items and names occur, and what is no
+    address must not get near a resolver.
+    """
+    texts = (text for row in found for text in str(row.get("namesrv1") or "").split(";"))
+    return tuple(dict.fromkeys(ip for text in texts if (ip := _ip(text.strip())) is not None))
+
+
+def number(value: object) -> int:
+    """Given an int or its decimal text, return the int; 0, which is nobody's id, for anything else."""
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value) else 0
+
+
+def flag(row: Row, field: str) -> bool:
+    """Return whether the row has this field set to 1."""
+    return number(row.get(field)) == 1
+
+
+def _ip(value: object) -> IPAddress | None:
+    try:
+        return ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

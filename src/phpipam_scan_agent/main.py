@@ -1,0 +1,118 @@
+"""The workflow, once: config → cache → phpIPAM → nmap → report → upload."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+
+from . import arguments, config, folders, output, probe, report, scanner
+from .arguments import Options
+from .cache import Cache
+from .config import Config
+from .errors import Interrupted, PhpIpamError, ScanAgentError
+from .models import Outcome, ScanResult, Subnet
+from .phpipam import PhpIpam
+from .server import ScanServer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the agent once and return the exit code; every failure is a line on stderr."""
+    options = arguments.parse(argv)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        output.start_logging(options.verbosity, options.log_format, _log_file(options))
+        outcomes = run(options)
+        output.summarise(outcomes, options.format, options.dry_run, options.verbosity < 0)
+        return int(any(done.error for done in outcomes))
+    except ScanAgentError as error:
+        output.failed(error)
+        return error.exit_code
+    except Interrupted as interruption:
+        output.failed(f"ended by {interruption}")
+        return interruption.exit_code
+
+
+def run(options: Options) -> list[Outcome]:
+    """Do the whole workflow and return how it went with each subnet.
+
+    What fails before the first scan is raised; from then on a failure is an Outcome.
+    """
+    # Check the configuration before anything is contacted
+    settings = config.load(options.config)
+    output.hide(settings.secrets)
+    clock = _clock(settings)
+
+    # Expire the cache
+    cache = Cache(folders.cache() / "phpipam.json", settings, clock)
+    if not options.refresh:
+        cache.load()
+
+    # Ask phpIPAM for this agent's subnets and what it knows of them
+    subnets, outcomes = _assigned(settings, cache, options)
+    cache.save()
+
+    # Scan each subnet and upload its report as soon as there is one
+    with closing(ScanServer(settings)) as server:
+        for result in scanner.scan(subnets, lambda: datetime.fromtimestamp(clock()).astimezone()):
+            done = result if isinstance(result, Outcome) else _deliver(server, result, options.dry_run)
+            if done.error:
+                output.failed(f"subnet {done.subnet}: {done.error}")
+            outcomes.append(done)
+    return outcomes
+
+
+def _assigned(settings: Config, cache: Cache, options: Options) -> tuple[list[Subnet], list[Outcome]]:
+    """Return the subnets to scan, with their addresses, and how it went with those that will not be."""
+    with closing(PhpIpam(settings, cache)) as phpipam:
+        assigned = list(phpipam.subnets())
+        if not assigned:
+            log.warning("phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there")
+        subnets, outcomes = probe.choose(
+            (each for each in assigned if isinstance(each, Subnet)), options.only
+        )
+        outcomes += [each for each in assigned if isinstance(each, Outcome)]
+        whole = []
+        for subnet in subnets:
+            try:
+                whole.append(phpipam.with_addresses(subnet))
+            except PhpIpamError as error:
+                outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
+        return whole, outcomes
+
+
+def _deliver(server: ScanServer, result: ScanResult, dry_run: bool) -> Outcome:
+    """Make the report of a scanned subnet, upload it, and return how it went."""
+    outcome = Outcome(
+        subnet=str(result.subnet.network),
+        id=result.subnet.id,
+        up=len(result.hosts),
+        known=report.known(result),
+        seconds=result.seconds,
+    )
+    if dry_run:
+        return outcome
+    try:
+        server.upload(report.make(result))
+    except ScanAgentError as error:
+        return replace(outcome, error=str(error))
+    return replace(outcome, uploaded=True)
+
+
+def _clock(settings: Config) -> Callable[[], float]:
+    """Return the agent's clock, in seconds since the epoch: what ages the cache and dates the reports."""
+    return lambda: time.time() + settings.epoch_time_offset
+
+
+def _log_file(options: Options) -> Path | None:
+    # ANSIBLE_LOG_PATH is the Ansible collection's name for it, kept so that old crontabs work.
+    return options.log_file or (Path(path) if (path := os.environ.get("ANSIBLE_LOG_PATH")) else None)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise Interrupted(number)

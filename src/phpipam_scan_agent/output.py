@@ -1,0 +1,125 @@
+"""All that a person or a log reads: messages, log file, closing table. The only module that prints."""
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.table import Table
+
+from . import NAME, VERSION
+from .errors import UsageError
+from .models import Outcome
+
+log = logging.getLogger(__package__)
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class _Line(logging.Formatter):
+    """One safe line a message: secrets masked, control characters from outside spelled out."""
+
+    secrets: tuple[str, ...] = ()
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        for secret in self.secrets:
+            message = message.replace(secret, "***")
+        return self.line(record, _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], message))
+
+    def line(self, record: logging.LogRecord, message: str) -> str:
+        return f"{NAME}: {record.levelname.lower()}: {message}"
+
+
+class _Dated(_Line):
+    def line(self, record: logging.LogRecord, message: str) -> str:
+        when = datetime.fromtimestamp(record.created).astimezone().isoformat(timespec="seconds")
+        return f"{when} {record.levelname:7} {message}"
+
+
+class _Json(_Line):
+    def line(self, record: logging.LogRecord, message: str) -> str:
+        when = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        return json.dumps({"time": when, "level": record.levelname.lower(), "event": message})
+
+
+def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> None:
+    """Send messages to stderr and, with each step, to the log file. Raise UsageError if that cannot be opened.
+
+    `verbosity` is -1 for errors, 0 for warnings, 1 for each step, 2 for everything.
+    """
+    level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    log.propagate = False
+    log.setLevel(min(level, logging.INFO) if log_file else level)
+    # Libraries stay silent: urllib3 logs whole URLs, and one of ours holds the scan agent code.
+    logging.lastResort = None
+    screen = logging.StreamHandler(sys.stderr)
+    screen.setFormatter(_Json() if log_format == "json" else _Line())
+    screen.setLevel(level)
+    log.handlers = [screen]
+    if log_file:
+        try:
+            os.close(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+            to_file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise UsageError(f"log file {log_file} cannot be written: {error.strerror}") from None
+        to_file.setFormatter(_Json() if log_format == "json" else _Dated())
+        log.addHandler(to_file)
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Mask these values in every message from now on, also as they stand in a URL."""
+    # Messages are made without them; this catches a peer that says back what it was told.
+    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote(secret))}
+    _Line.secrets = tuple(sorted((form for form in forms if len(form) > 3), key=len, reverse=True))
+
+
+def failed(error: BaseException | str) -> None:
+    """Name a failure, one line each."""
+    for line in str(error).splitlines():
+        log.error("%s", line)
+
+
+def summarise(outcomes: Sequence[Outcome], output_format: str | None, dry_run: bool, quiet: bool) -> None:
+    """Close the run on stdout: as asked for, else a table on a terminal and nothing otherwise."""
+    if output_format == "json":
+        document = {"version": VERSION, "dry_run": dry_run, "subnets": [_as_json(done) for done in outcomes]}
+        print(json.dumps(document, indent=2))  # noqa: T201
+    elif output_format == "table" or (sys.stdout.isatty() and not quiet):
+        Console().print(_table(outcomes, dry_run))
+
+
+def _as_json(done: Outcome) -> dict[str, object]:
+    return {
+        "id": done.id,
+        "subnet": done.subnet,
+        "up": done.up,
+        "known": done.known,
+        "new": done.new,
+        "seconds": round(done.seconds, 3),
+        "uploaded": done.uploaded,
+        "skipped": done.skipped,
+        "error": done.error,
+    }
+
+
+def _table(outcomes: Sequence[Outcome], dry_run: bool) -> Table:
+    table = Table(caption="dry run: nothing was uploaded" if dry_run else None)
+    table.add_column("subnet", no_wrap=True)
+    for heading in ("hosts up", "known", "new", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("uploaded")
+    for done in outcomes:
+        if done.skipped:
+            table.add_row(done.subnet, "", "", "", "", f"skipped: {done.skipped}", style="dim")
+        else:
+            counts = (str(done.up), str(done.known), str(done.new), f"{done.seconds:.1f}")
+            end = "[red]failed[/]" if done.error else "yes" if done.uploaded else "no"
+            table.add_row(done.subnet, *counts, end)
+    return table

@@ -1,0 +1,162 @@
+"""Ask phpIPAM's REST API for this agent's subnets and their addresses (read-only)."""
+
+import json
+import logging
+from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
+from urllib.parse import quote
+
+import requests
+from pydantic import SecretStr
+from requests.auth import AuthBase
+
+from . import decode
+from .config import Config
+from .decode import Row
+from .errors import PhpIpamError
+from .http import Answer, Client
+from .models import IPAddress, Outcome, Subnet
+
+log = logging.getLogger(__name__)
+
+Answers = MutableMapping[str, list[Row]]
+"""What phpIPAM has said before, without secrets; each question is asked once."""
+
+Query = dict[str, str] | None
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""Bytes; 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB."""
+
+NOTHING_FOUND = {
+    "No results (filter applied)",
+    "No subnets found",
+    "No addresses found",
+    "No slaves",
+    "No objects found",
+}
+"""404 with one of these is an empty list; 1.4 says the same with 200. Other 404s are errors."""
+
+ADVICE = {
+    "Unauthorized": "check client_token, and that the app's security is 'SSL with App code token'",
+    "Invalid token": "client_token belongs to another app; check client_name and client_token",
+    "Invalid application id": "check client_name: the App id below Administration → API",
+    "Application disabled": "enable the app below Administration → API",
+    "API server disabled": "switch the API on below Administration → phpIPAM settings",
+    "SSL connection is required for API": "use https in api_url, and the app's security 'SSL with App code token'",
+    "Invalid enc_request": "set the app's security to 'SSL with App code token'",
+    "Invalid controller": "check client_name and api_url",
+    "invalid permissions": "give the app the permission Read",
+    "Unable to read subnets": "phpIPAM has no subnet at all, or cannot read its database",
+}
+
+
+class PhpIpam:
+    """PhpIPAM as one agent's app sees it.
+
+    One session serves the whole run: each call without its cookie would add a row to phpIPAM's session
+    table.
+    """
+
+    def __init__(self, config: Config, answers: Answers) -> None:
+        self._base = f"{config.api_url}/api/{quote(config.client_name, safe='')}"
+        self._code = config.scanagent_code
+        self._answers = answers
+        self._client = Client("phpIPAM", _AppCode(config.client_token), MAX_ANSWER)
+
+    def close(self) -> None:
+        """End the session."""
+        self._client.close()
+
+    def subnets(self) -> Iterator[Subnet | Outcome]:
+        """Yield the subnets assigned to this agent, without their addresses.
+
+        A subnet that makes no sense is an Outcome with its error, so that the others are not held up.
+        """
+        query = {"filter_by": "scanAgent", "filter_value": str(self._agent_id())}
+        for row in self._ask("subnets", "subnets/", decode.SUBNET_FIELDS, query):
+            if decode.flag(row, "isFolder"):
+                continue
+            try:
+                yield decode.subnet(row, self._nameservers(row))
+            except PhpIpamError as error:
+                yield Outcome(subnet=decode.label(row), error=str(error))
+
+    def with_addresses(self, subnet: Subnet) -> Subnet:
+        """Given a subnet, return it with the addresses that phpIPAM knows of it."""
+        # Never addresses/?filter_by=subnetId: phpIPAM then loads all addresses of all subnets.
+        path = f"subnets/{subnet.id}/addresses/"
+        found = decode.addresses(self._ask(path, path, decode.ADDRESS_FIELDS))
+        log.info("subnet %s: phpIPAM knows %d addresses", subnet.network, len(found))
+        return replace(subnet, addresses=found)
+
+    def _agent_id(self) -> int:
+        if "agent" not in self._answers:
+            code = self._code.get_secret_value()
+            query = {"filter_by": "code", "filter_value": code}
+            data = self._get("tools/scanagents/", query)
+            # Only the id is remembered: the answer holds the code, which is a secret.
+            agent = decode.agent_id(decode.rows(data, frozenset(("id", "code"))), code)
+            self._answers["agent"] = [{"id": agent}]
+        return decode.number(self._answers["agent"][0]["id"])
+
+    def _nameservers(self, row: Row) -> tuple[IPAddress, ...]:
+        embedded = row.get("nameservers")
+        if isinstance(embedded, dict):
+            return decode.nameservers([embedded])
+        id_ = decode.number(row.get("nameserverId"))
+        if not id_ or not decode.flag(row, "resolveDNS"):
+            return ()
+        path = f"tools/nameservers/{id_}/"
+        return decode.nameservers(self._ask(path, path, decode.NAMESERVER_FIELDS))
+
+    def _ask(self, key: str, path: str, fields: frozenset[str], query: Query = None) -> list[Row]:
+        if key not in self._answers:
+            self._answers[key] = decode.rows(self._get(path, query), fields)
+        return self._answers[key]
+
+    def _get(self, path: str, query: Query = None) -> object:
+        url = f"{self._base}/{path}"
+        log.info("asking phpIPAM for %s", path)
+        return _data(url, self._client.send("GET", url, params=query))
+
+
+class _AppCode(AuthBase):
+    """Sends the app's code the way phpIPAM wants it; the only place where it is opened."""
+
+    def __init__(self, token: SecretStr) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["token"] = self._token.get_secret_value()
+        return request
+
+
+def _data(url: str, answer: Answer) -> object:
+    """Given an answer, return its data. Raise PhpIpamError with what phpIPAM said and what to check."""
+    try:
+        envelope = json.loads(answer.body)
+        if not isinstance(envelope, dict):
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise PhpIpamError(f"phpIPAM at {url} {_not_json(answer)}") from None
+    if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
+        return envelope["data"]
+    said = str(envelope.get("message") or "nothing more")[:300]
+    if answer.status in (200, 404) and (said in NOTHING_FOUND or "message" not in envelope):
+        return []
+    advice = ADVICE.get(said, "see phpIPAM's own log")
+    raise PhpIpamError(f"phpIPAM at {url} refuses with HTTP {answer.status}: {said}; {advice}")
+
+
+def _not_json(answer: Answer) -> str:
+    if not answer.body and answer.status == 500:
+        return "answers HTTP 500 and nothing else; its database is down or PHP ran out of memory, see its log"
+    if not answer.body:
+        return f"answers HTTP {answer.status} and nothing else; see the log of its web server and PHP"
+    kind = answer.content_type.partition(";")[0] or "something without a type"
+    if answer.status in (502, 503, 504):
+        return f"answers HTTP {answer.status} with {kind}; the web server or proxy in front has trouble"
+    return (
+        f"answers HTTP {answer.status} with {kind} that is not JSON; check that api_url is the URL of"
+        f" phpIPAM's front page, its rewrite rules, and that PHP shows no notices"
+    )

@@ -1,0 +1,44 @@
+"""Which subnets to scan, which addresses to probe, and how. Pure."""
+
+from collections.abc import Iterable
+
+from .models import IPNetwork, Outcome, Subnet
+
+NMAP = ("nmap", "-sn", "-n", "-oX", "-", "-iL", "-")
+"""Host discovery only, names left to the names stage, XML to stdout, targets from stdin."""
+
+
+def choose(assigned: Iterable[Subnet], only: tuple[IPNetwork, ...]) -> tuple[list[Subnet], list[Outcome]]:
+    """Given the agent's subnets, return those to scan, and the others with the reason.
+
+    `only` limits the run to the subnets within these networks; an empty one does not.
+    """
+    chosen: list[Subnet] = []
+    left: list[Outcome] = []
+    for subnet in assigned:
+        if reason := _reason_to_skip(subnet, only):
+            left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
+        else:
+            chosen.append(subnet)
+    return chosen, left
+
+
+def targets(subnet: Subnet) -> str:
+    """Given a subnet, return what nmap reads from stdin: parsed addresses, so no text of phpIPAM's."""
+    return f"{subnet.network}\n"
+
+
+def _reason_to_skip(subnet: Subnet, only: tuple[IPNetwork, ...]) -> str | None:
+    if only and not any(_within(subnet.network, network) for network in only):
+        return "not within --subnet"
+    if not subnet.discover:
+        return "not set to discover hosts in phpIPAM"
+    if subnet.network.version == 6:
+        return "the Scan Server drops IPv6"
+    if subnet.network.prefixlen == 0:
+        return "the mask 0 is everything there is"
+    return None
+
+
+def _within(network: IPNetwork, outer: IPNetwork) -> bool:
+    return network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
