@@ -14,11 +14,8 @@ from requests.auth import AuthBase
 from . import NAME, VERSION
 from .errors import TransportError
 
-CONNECT_PATIENCE = 10.0
-"""Seconds for a connection."""
-
-READ_PATIENCE = 60.0
-"""Seconds between two pieces of an answer."""
+PATIENCE = (10, 60)
+"""Seconds for a connection, and between two pieces of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Client:
             with self._session.request(
                 method,
                 url,
-                timeout=(CONNECT_PATIENCE, READ_PATIENCE),
+                timeout=PATIENCE,
                 allow_redirects=False,
                 stream=True,
                 **arguments,
@@ -74,9 +71,7 @@ class Client:
         for chunk in response.iter_content(65536):
             body += chunk
             if len(body) > self._limit:
-                raise TransportError(
-                    f"{self._peer} at {place}: the answer is over {self._limit:,} bytes long"
-                )
+                raise TransportError(f"{self._peer} at {place}: the answer has over {self._limit:,} bytes")
         return bytes(body)
 
     def _redirected(self, place: str, response: requests.Response) -> TransportError:
@@ -133,9 +128,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return f"TLS fails ({_innermost(causes)}); check that the port speaks https"
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection within {CONNECT_PATIENCE:.0f} s; check address, port and firewalls"
+        return f"no connection within {PATIENCE[0]} s; check address, port and firewalls"
     if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in causes):
-        return f"no answer within {READ_PATIENCE:.0f} s; check that it is not overloaded"
+        return f"no answer within {PATIENCE[1]} s; check that it is not overloaded"
     return f"{_innermost(causes)}; check that it runs, the URL and the network"
 
 

@@ -1,5 +1,6 @@
 """The workflow, once: config → cache → phpIPAM → nmap → report → upload."""
 
+import logging
 import os
 import signal
 import time
@@ -18,6 +19,8 @@ from .errors import Interrupted, PhpIpamError, ScanAgentError
 from .models import Outcome, ScanResult, Subnet
 from .phpipam import PhpIpam
 from .server import ScanServer
+
+log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,15 +73,13 @@ def run(options: Options) -> list[Outcome]:
 def _assigned(settings: Config, cache: Cache, options: Options) -> tuple[list[Subnet], list[Outcome]]:
     """Return the subnets to scan, with their addresses, and how it went with those that will not be."""
     with closing(PhpIpam(settings, cache)) as phpipam:
-        assigned = list(phpipam.subnets())
-        if not assigned:
+        assigned, outcomes = phpipam.subnets()
+        if not assigned and not outcomes:
             log.warning("phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there")
-        subnets, outcomes = probe.choose(
-            (each for each in assigned if isinstance(each, Subnet)), options.only
-        )
-        outcomes += [each for each in assigned if isinstance(each, Outcome)]
+        chosen, skipped = probe.choose(assigned, options.only)
+        outcomes += skipped
         whole = []
-        for subnet in subnets:
+        for subnet in chosen:
             try:
                 whole.append(phpipam.with_addresses(subnet))
             except PhpIpamError as error:

@@ -50,7 +50,7 @@ class _Json(_Line):
 
 
 def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> None:
-    """Send messages to stderr and, with each step, to the log file. Raise UsageError if that cannot be opened.
+    """Send messages to stderr and, with each step, to the log file. Raise UsageError if it cannot be opened.
 
     `verbosity` is -1 for errors, 0 for warnings, 1 for each step, 2 for everything.
     """

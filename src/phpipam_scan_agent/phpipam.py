@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -42,7 +42,7 @@ ADVICE = {
     "Invalid application id": "check client_name: the App id below Administration → API",
     "Application disabled": "enable the app below Administration → API",
     "API server disabled": "switch the API on below Administration → phpIPAM settings",
-    "SSL connection is required for API": "use https in api_url, and the app's security 'SSL with App code token'",
+    "SSL connection is required for API": "use https in api_url, and 'SSL with App code token' as the app's security",
     "Invalid enc_request": "set the app's security to 'SSL with App code token'",
     "Invalid controller": "check client_name and api_url",
     "invalid permissions": "give the app the permission Read",
@@ -67,19 +67,22 @@ class PhpIpam:
         """End the session."""
         self._client.close()
 
-    def subnets(self) -> Iterator[Subnet | Outcome]:
-        """Yield the subnets assigned to this agent, without their addresses.
+    def subnets(self) -> tuple[list[Subnet], list[Outcome]]:
+        """Return the subnets assigned to this agent, without their addresses.
 
-        A subnet that makes no sense is an Outcome with its error, so that the others are not held up.
+        One that makes no sense is an Outcome with its error, so that the others are not held up.
         """
+        subnets: list[Subnet] = []
+        failed: list[Outcome] = []
         query = {"filter_by": "scanAgent", "filter_value": str(self._agent_id())}
         for row in self._ask("subnets", "subnets/", decode.SUBNET_FIELDS, query):
             if decode.flag(row, "isFolder"):
                 continue
             try:
-                yield decode.subnet(row, self._nameservers(row))
+                subnets.append(decode.subnet(row, self._nameservers(row)))
             except PhpIpamError as error:
-                yield Outcome(subnet=decode.label(row), error=str(error))
+                failed.append(Outcome(subnet=decode.label(row), error=str(error)))
+        return subnets, failed
 
     def with_addresses(self, subnet: Subnet) -> Subnet:
         """Given a subnet, return it with the addresses that phpIPAM knows of it."""
