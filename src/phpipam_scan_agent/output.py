@@ -115,7 +115,7 @@ def _table(outcomes: Sequence[Outcome], dry_run: bool) -> Table:
     for heading in ("hosts up", "known", "new", "seconds"):
         table.add_column(heading, justify="right")
     table.add_column("uploaded")
-    for done in outcomes:
+    for done in sorted(outcomes, key=lambda done: done.id or 0):
         if done.skipped:
             table.add_row(done.subnet, "", "", "", "", f"skipped: {done.skipped}", style="dim")
         else:

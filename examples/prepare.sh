@@ -1,0 +1,31 @@
+# Sourced by quickstart.sh and tests/run.sh: installs what is missing on Debian and Ubuntu.
+
+# install PACKAGE...: the Debian packages that are not there yet.
+install() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    echo "Installing ${missing[*]}"
+    local root=()
+    [ "$(id -u)" -eq 0 ] || root=(sudo)
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# virtual_environment FOLDER PIP-ARGUMENT...: FOLDER with this project and what pip is told, made anew only if
+# what it depends on has changed.
+virtual_environment() {
+    local folder=$1 made_for
+    shift
+    made_for="$(python3 --version) $* $(cksum pyproject.toml)"
+    if [ "$(cat "$folder/made-for" 2>/dev/null)" != "$made_for" ]; then
+        echo "Making $folder"
+        rm -rf "$folder"
+        python3 -m venv "$folder"
+        "$folder/bin/pip" install -q --disable-pip-version-check --upgrade pip
+        "$folder/bin/pip" install -q "$@" --editable .
+        echo "$made_for" >"$folder/made-for"
+    fi
+}

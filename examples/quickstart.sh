@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# See the agent work, on loopback alone, with stand-ins for phpIPAM and the Scan Server: nothing to set up.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. examples/prepare.sh
+
+install nmap python3-venv
+virtual_environment .venv trustme
+exec .venv/bin/python examples/quickstart.py

@@ -1,0 +1,36 @@
+"""The Scan Server as a scan agent sees it: what it takes, and what it refuses."""
+
+import json
+from typing import Any
+
+from .https import Answer, Request
+
+MAX_BODY = 1024 * 1024
+"""Bytes that the real one reads of a request."""
+
+
+class ScanServer:
+    """Takes reports and keeps them; `token` is what it wants to see, if anything."""
+
+    def __init__(self, token: str | None = None) -> None:
+        self.token = token
+        self.reports: list[dict[str, Any]] = []
+        self.instead: Answer | None = None
+        """An answer to give to every report, whatever it holds."""
+
+    def answer(self, request: Request) -> Answer:
+        """Return what the Scan Server answers."""
+        if request.method != "POST":
+            return Answer(405, b"405: Method Not Allowed")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme != "Bearer" or token != (self.token or "no-token-set"):
+            return Answer(401, b"Invalid authorization token")
+        if len(request.body) > MAX_BODY:
+            return Answer(413, f"Maximum request body size {MAX_BODY} exceeded.".encode())
+        if self.instead:
+            return self.instead
+        try:
+            self.reports.append(json.loads(request.body))
+        except ValueError:
+            return Answer(400, b"Invalid JSON payload")
+        return Answer(200)
