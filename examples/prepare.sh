@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by quickstart.sh and tests/run.sh: installs what is missing on Debian and Ubuntu.
 
 # install PACKAGE...: the Debian packages that are not there yet.

@@ -1,9 +1,11 @@
 """A server on loopback that hands each request to a function and remembers what it was asked."""
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -43,6 +45,7 @@ class Server:
     ) -> None:
         self.requests: list[Request] = []
         self.connections = 0
+        self.open: set[socket.socket] = set()
         self._answer = answer
         self._tls = tls
         self._http = _Threads(("127.0.0.1", port), _handler(self, tls))
@@ -58,6 +61,11 @@ class Server:
     ) -> None:
         self._http.shutdown()
         self._http.server_close()
+        for connection in tuple(self.open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._http.threads:
+            thread.join()
 
     def take(self, request: Request) -> Answer:
         self.requests.append(request)
@@ -65,8 +73,18 @@ class Server:
 
 
 class _Threads(ThreadingHTTPServer):
-    daemon_threads = True
     request_queue_size = 64
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.threads: list[threading.Thread] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        self.threads.append(thread)
+        thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent: a client that goes away in the middle is the client's business."""
@@ -81,7 +99,13 @@ def _handler(server: Server, tls: ssl.SSLContext | None) -> type[BaseHTTPRequest
             server.connections += 1
             if tls:  # here, in the connection's own thread, so that nobody's handshake holds up the others
                 self.request = tls.wrap_socket(self.request, server_side=True)
+            server.open.add(self.request)
             super().setup()
+
+        def finish(self) -> None:
+            super().finish()
+            server.open.discard(self.request)
+            self.request.close()
 
         def handle_one_request(self) -> None:
             try:

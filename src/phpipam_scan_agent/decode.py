@@ -18,6 +18,7 @@ Row = Mapping[str, object]
 SUBNET_FIELDS = frozenset(
     ("id", "subnet", "mask", "isFolder", "discoverSubnet", "resolveDNS", "nameserverId", "nameservers")
 )
+AGENT_FIELDS = frozenset(("id", "code"))
 ADDRESS_FIELDS = frozenset(("id", "ip"))
 NAMESERVER_FIELDS = frozenset(("namesrv1",))
 

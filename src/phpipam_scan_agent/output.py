@@ -22,16 +22,15 @@ log = logging.getLogger(__package__)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-class _Line(logging.Formatter):
-    """One safe line a message: secrets masked, control characters from outside spelled out."""
+_secrets: list[str] = []
+"""What is masked in everything shown, longest first."""
 
-    secrets: tuple[str, ...] = ()
+
+class _Line(logging.Formatter):
+    """One safe line a message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
-        for secret in self.secrets:
-            message = message.replace(secret, "***")
-        return self.line(record, _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], message))
+        return self.line(record, safe(record.getMessage()))
 
     def line(self, record: logging.LogRecord, message: str) -> str:
         return f"{NAME}: {record.levelname.lower()}: {message}"
@@ -77,7 +76,14 @@ def hide(secrets: Iterable[str]) -> None:
     """Mask these values in every message from now on, also as they stand in a URL."""
     # Messages are made without them; this catches a peer that says back what it was told.
     forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote(secret))}
-    _Line.secrets = tuple(sorted((form for form in forms if len(form) > 3), key=len, reverse=True))
+    _secrets[:] = sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
+
+
+def safe(text: str) -> str:
+    """Return text from outside as it may be shown: secrets masked, control characters spelled out."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], text)
 
 
 def failed(error: BaseException | str) -> None:
@@ -98,14 +104,14 @@ def summarise(outcomes: Sequence[Outcome], output_format: str | None, dry_run: b
 def _as_json(done: Outcome) -> dict[str, object]:
     return {
         "id": done.id,
-        "subnet": done.subnet,
+        "subnet": safe(done.subnet),
         "up": done.up,
         "known": done.known,
         "new": done.new,
         "seconds": round(done.seconds, 3),
         "uploaded": done.uploaded,
         "skipped": done.skipped,
-        "error": done.error,
+        "error": safe(done.error) if done.error else None,
     }
 
 
@@ -117,9 +123,9 @@ def _table(outcomes: Sequence[Outcome], dry_run: bool) -> Table:
     table.add_column("uploaded")
     for done in sorted(outcomes, key=lambda done: done.id or 0):
         if done.skipped:
-            table.add_row(done.subnet, "", "", "", "", f"skipped: {done.skipped}", style="dim")
+            table.add_row(safe(done.subnet), "", "", "", "", f"skipped: {done.skipped}", style="dim")
         else:
             counts = (str(done.up), str(done.known), str(done.new), f"{done.seconds:.1f}")
             end = "[red]failed[/]" if done.error else "yes" if done.uploaded else "no"
-            table.add_row(done.subnet, *counts, end)
+            table.add_row(safe(done.subnet), *counts, end)
     return table

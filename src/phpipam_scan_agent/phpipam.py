@@ -36,14 +36,16 @@ NOTHING_FOUND = {
 }
 """404 with one of these is an empty list; 1.4 says the same with 200. Other 404s are errors."""
 
+SECURITY = "the app's security must be 'SSL with App code token'"
+
 ADVICE = {
-    "Unauthorized": "check client_token, and that the app's security is 'SSL with App code token'",
+    "Unauthorized": f"check client_token; {SECURITY}",
     "Invalid token": "client_token belongs to another app; check client_name and client_token",
     "Invalid application id": "check client_name: the App id below Administration → API",
     "Application disabled": "enable the app below Administration → API",
     "API server disabled": "switch the API on below Administration → phpIPAM settings",
-    "SSL connection is required for API": "use https in api_url, and 'SSL with App code token' as the app's security",
-    "Invalid enc_request": "set the app's security to 'SSL with App code token'",
+    "SSL connection is required for API": f"use https in api_url; {SECURITY}",
+    "Invalid enc_request": SECURITY,
     "Invalid controller": "check client_name and api_url",
     "invalid permissions": "give the app the permission Read",
     "Unable to read subnets": "phpIPAM has no subnet at all, or cannot read its database",
@@ -93,14 +95,14 @@ class PhpIpam:
         return replace(subnet, addresses=found)
 
     def _agent_id(self) -> int:
-        if "agent" not in self._answers:
+        agent = self._answers.get("agent")
+        if agent is None:
             code = self._code.get_secret_value()
             query = {"filter_by": "code", "filter_value": code}
-            data = self._get("tools/scanagents/", query)
+            found = decode.rows(self._get("tools/scanagents/", query), decode.AGENT_FIELDS)
             # Only the id is remembered: the answer holds the code, which is a secret.
-            agent = decode.agent_id(decode.rows(data, frozenset(("id", "code"))), code)
-            self._answers["agent"] = [{"id": agent}]
-        return decode.number(self._answers["agent"][0]["id"])
+            agent = self._answers["agent"] = [{"id": decode.agent_id(found, code)}]
+        return decode.number(agent[0]["id"])
 
     def _nameservers(self, row: Row) -> tuple[IPAddress, ...]:
         embedded = row.get("nameservers")
@@ -113,9 +115,10 @@ class PhpIpam:
         return decode.nameservers(self._ask(path, path, decode.NAMESERVER_FIELDS))
 
     def _ask(self, key: str, path: str, fields: frozenset[str], query: Query = None) -> list[Row]:
-        if key not in self._answers:
-            self._answers[key] = decode.rows(self._get(path, query), fields)
-        return self._answers[key]
+        rows = self._answers.get(key)
+        if rows is None:
+            rows = self._answers[key] = decode.rows(self._get(path, query), fields)
+        return rows
 
     def _get(self, path: str, query: Query = None) -> object:
         url = f"{self._base}/{path}"

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -48,10 +49,13 @@ def _scan(parser: Any, subnet: Subnet) -> tuple[Host, ...]:
 
 def _parser() -> Any:
     """Return python-nmap's parser; making one runs `nmap -V`, so one serves the whole run."""
+    path = shutil.which("nmap")
     try:
-        parser = nmap.PortScanner()
-    except nmap.PortScannerError:
-        raise UsageError("nmap is not installed, or not on PATH; install it: apt-get install nmap") from None
+        if path is None:
+            raise UsageError("nmap is not installed, or not on PATH; install it: apt-get install nmap")
+        parser = nmap.PortScanner(nmap_search_path=(path,))
+    except nmap.PortScannerError as error:
+        raise UsageError(f"{path} is no nmap that works: {error}") from None
     log.info("nmap %d.%d", *parser.nmap_version())
     return parser
 

@@ -1,0 +1,274 @@
+"""What phpIPAM answers → subnets, or one line that helps."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from phpipam_scan_agent.config import Config
+from phpipam_scan_agent.decode import Row
+from phpipam_scan_agent.errors import PhpIpamError, TransportError
+from phpipam_scan_agent.phpipam import PhpIpam
+from stand_ins.https import Answer, Certificates, Server, as_json
+from stand_ins.phpipam import PhpIpam as StandIn
+from stand_ins.phpipam import address, refusal, subnet
+
+HTML = {"Content-Type": "text/html; charset=UTF-8"}
+
+
+@pytest.fixture
+def stand_in() -> StandIn:
+    stand_in = StandIn()
+    stand_in.subnets = [subnet(10, "127.0.20.0/28"), subnet(11, "127.0.21.0/28")]
+    stand_in.addresses = [address(101, 10, "127.0.20.1"), address(102, 10, "127.0.20.2")]
+    return stand_in
+
+
+@pytest.fixture
+def server(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    certificates = Certificates()
+    (tmp_path / "ca.pem").write_bytes(certificates.ca_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with Server(stand_in.answer, certificates.tls()) as server:
+        yield server
+
+
+@pytest.fixture
+def phpipam(server: Server, stand_in: StandIn) -> Iterator[PhpIpam]:
+    phpipam = connect(server, stand_in)
+    yield phpipam
+    phpipam.close()
+
+
+def connect(
+    server: Server, stand_in: StandIn, answers: dict[str, list[Row]] | None = None, **settings: object
+) -> PhpIpam:
+    usual = {
+        "api_url": f"{server.url}:{server.port}",
+        "client_name": stand_in.app,
+        "client_token": stand_in.token,
+        "scanagent_code": stand_in.agent["code"],
+    }
+    return PhpIpam(Config.model_validate(usual | settings), {} if answers is None else answers)
+
+
+def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
+    (first, second), failed = phpipam.subnets()
+
+    assert (first.id, first.network) == (10, ip_network("127.0.20.0/28"))
+    assert second.id == 11
+    assert failed == []
+    assert [known.id for known in phpipam.with_addresses(first).addresses] == [101, 102]
+
+
+def test_text_instead_of_numbers_makes_the_same(phpipam: PhpIpam, server: Server, stand_in: StandIn) -> None:
+    numbers = [phpipam.with_addresses(each) for each in phpipam.subnets()[0]]
+    stand_in.stringify = True
+    again = connect(server, stand_in)
+
+    assert [again.with_addresses(each) for each in again.subnets()[0]] == numbers
+    again.close()
+
+
+def test_a_subnet_without_addresses_is_no_error(phpipam: PhpIpam) -> None:
+    _, empty = phpipam.subnets()[0]
+
+    assert phpipam.with_addresses(empty).addresses == ()
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_older_versions_say_nothing_found_with_200(phpipam: PhpIpam, stand_in: StandIn, status: int) -> None:
+    envelope = {"code": status, "success": False, "message": "No addresses found", "time": 0.1}
+    stand_in.instead["subnets/10/addresses/"] = as_json(status, envelope)
+
+    assert phpipam.with_addresses(phpipam.subnets()[0][0]).addresses == ()
+
+
+def test_14_answers_nothing_found_without_a_message(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.instead["subnets/10/addresses/"] = as_json(200, {"code": 200, "success": False, "time": 0.1})
+
+    assert phpipam.with_addresses(phpipam.subnets()[0][0]).addresses == ()
+
+
+def test_404_that_is_no_empty_list_is_an_error(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    first = phpipam.subnets()[0][0]
+    stand_in.subnets = [subnet(11, "127.0.21.0/28")]  # 10 was deleted meanwhile
+
+    with pytest.raises(PhpIpamError, match=r"Invalid subnet Id \(10\)"):
+        phpipam.with_addresses(first)
+
+
+def test_no_subnet_of_this_agent(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    for row in stand_in.subnets:
+        row["scanAgent"] = 7
+
+    assert phpipam.subnets() == ([], [])
+
+
+def test_only_folders(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.instead["subnets/"] = refusal(404, "No subnets found")
+
+    assert phpipam.subnets() == ([], [])
+
+
+def test_folders_are_left_out(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0]["isFolder"] = 1
+
+    assert [each.id for each in phpipam.subnets()[0]] == [11]
+
+
+def test_a_subnet_that_makes_no_sense_does_not_hold_up_the_others(
+    phpipam: PhpIpam, stand_in: StandIn
+) -> None:
+    stand_in.subnets[0]["mask"] = "33"
+    subnets, (failed,) = phpipam.subnets()
+
+    assert [each.id for each in subnets] == [11]
+    assert failed.error
+    assert "127.0.20.0/33" in failed.subnet
+
+
+def test_nameservers_come_embedded(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0] |= {"resolveDNS": 1, "nameservers": {"id": 3, "namesrv1": " 127.0.0.1;;ns.test; ::1"}}
+
+    assert phpipam.subnets()[0][0].nameservers == (ip_address("127.0.0.1"), ip_address("::1"))
+
+
+def test_nameservers_are_asked_for(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": 3}
+    stand_in.nameservers = [{"id": 3, "name": "lab", "namesrv1": "127.0.0.1;127.0.0.2"}]
+
+    assert phpipam.subnets()[0][0].nameservers == (ip_address("127.0.0.1"), ip_address("127.0.0.2"))
+
+
+@pytest.mark.parametrize("dangling", [9, "9", 0, None])
+def test_nameservers_that_do_not_exist(phpipam: PhpIpam, stand_in: StandIn, dangling: object) -> None:
+    stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": dangling}
+
+    assert phpipam.subnets()[0][0].nameservers == ()
+
+
+def test_each_question_is_asked_once(phpipam: PhpIpam, server: Server) -> None:
+    for _ in range(3):
+        for each in phpipam.subnets()[0]:
+            phpipam.with_addresses(each)
+
+    assert [request.path.removeprefix("/api/branch/") for request in server.requests] == [
+        "tools/scanagents/",
+        "subnets/",
+        "subnets/10/addresses/",
+        "subnets/11/addresses/",
+    ]
+
+
+def test_special_characters_reach_phpipam_as_they_are(server: Server, stand_in: StandIn) -> None:
+    stand_in.agent["code"] = "a&b=c#d %é'"
+    phpipam = connect(server, stand_in)
+
+    assert len(phpipam.subnets()[0]) == 2
+    assert server.requests[0].query["filter_value"] == "a&b=c#d %é'"
+    phpipam.close()
+
+
+@pytest.mark.parametrize("path", ["/phpipam", "/phpipam/", "/"])
+def test_api_url_may_have_a_path_or_a_slash(server: Server, stand_in: StandIn, path: str) -> None:
+    phpipam = connect(server, stand_in, api_url=f"{server.url}:{server.port}{path}")
+    stand_in.instead["*"] = refusal(404, "No results (filter applied)")
+    with suppress(PhpIpamError, TransportError):
+        phpipam.subnets()
+    phpipam.close()
+
+    assert server.requests[0].path == f"{path.rstrip('/')}/api/branch/tools/scanagents/"
+
+
+def test_a_code_that_only_looks_the_same_is_not_ours(server: Server, stand_in: StandIn) -> None:
+    stand_in.agent["code"] = "000123"
+    phpipam = connect(server, stand_in, scanagent_code="123")
+
+    with pytest.raises(PhpIpamError, match="knows no scan agent with this scanagent_code"):
+        phpipam.subnets()
+    phpipam.close()
+
+
+def test_wrong_token(server: Server, stand_in: StandIn) -> None:
+    phpipam = connect(server, stand_in, client_token="wrong-token-123")
+
+    with pytest.raises(PhpIpamError, match="Unauthorized; check client_token") as caught:
+        phpipam.subnets()
+    assert "wrong-token-123" not in str(caught.value)
+    phpipam.close()
+
+
+def test_unknown_app(server: Server, stand_in: StandIn) -> None:
+    phpipam = connect(server, stand_in, client_name="nobody")
+
+    with pytest.raises(PhpIpamError, match="HTTP 400: Invalid application id; check client_name"):
+        phpipam.subnets()
+    phpipam.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (refusal(403, "Invalid token"), "Invalid token; client_token belongs to another app"),
+        (refusal(503, "Application disabled"), "Application disabled; enable the app"),
+        (refusal(503, "API server disabled"), "API server disabled; switch the API on"),
+        (refusal(503, "SSL connection is required for API"), "SSL connection is required .* use https"),
+        (refusal(503, "Invalid enc_request"), "Invalid enc_request; the app's security must be"),
+        (refusal(500, "Your IP has been blocked"), "Your IP has been blocked"),
+        (refusal(500, "Unable to read subnets"), "Unable to read subnets; phpIPAM has no subnet at all"),
+        (Answer(500, b"", HTML), "HTTP 500 and nothing else; its database is down or PHP ran out of memory"),
+        (Answer(200, b"", HTML), "HTTP 200 and nothing else"),
+        (Answer(200, b"<br>Notice: x {}", HTML), "text/html that is not JSON; check that api_url"),
+        (Answer(404, b"<h1>Not Found</h1>", HTML), "text/html that is not JSON; check that api_url"),
+        (Answer(502, b"<h1>Bad Gateway</h1>", HTML), "HTTP 502 .* proxy in front has trouble"),
+        (Answer(200, b"[1]", {"Content-Type": "application/json"}), "is not JSON"),
+        (as_json(200, {"success": True, "data": "text"}), "something else than a list of objects"),
+    ],
+)
+def test_what_phpipam_says_is_handed_on(
+    phpipam: PhpIpam, stand_in: StandIn, answer: Answer, said: str
+) -> None:
+    stand_in.instead["*"] = answer
+
+    with pytest.raises(PhpIpamError, match=said) as caught:
+        phpipam.subnets()
+    assert "\n" not in str(caught.value)
+    assert stand_in.agent["code"] not in str(caught.value)
+
+
+def test_a_wrong_api_url_redirects_to_the_login_page(server: Server, stand_in: StandIn) -> None:
+    phpipam = connect(server, stand_in, api_url=f"{server.url}:{server.port}/nosuch")
+
+    with pytest.raises(TransportError, match="redirects to /login/ .* check the URL"):
+        phpipam.subnets()
+    assert len(server.requests) == 1
+    phpipam.close()
+
+
+def test_https_spoken_to_a_port_that_speaks_http(stand_in: StandIn) -> None:
+    with Server(stand_in.answer, None) as plain:
+        phpipam = connect(plain, stand_in, api_url=f"https://127.0.0.1:{plain.port}")
+        with pytest.raises(TransportError, match="TLS fails .* check that the port speaks https"):
+            phpipam.subnets()
+        phpipam.close()
+
+
+def test_nobody_listens(stand_in: StandIn, server: Server) -> None:
+    phpipam = connect(server, stand_in, api_url="https://127.0.0.1:1")
+
+    with pytest.raises(TransportError, match="Connection refused; check that it runs, the URL"):
+        phpipam.subnets()
+    phpipam.close()
+
+
+def test_answers_remembered_hold_no_secret(server: Server, stand_in: StandIn) -> None:
+    answers: dict[str, list[Row]] = {}
+    phpipam = connect(server, stand_in, answers)
+    phpipam.subnets()
+
+    assert stand_in.agent["code"] not in json.dumps(answers)
+    phpipam.close()

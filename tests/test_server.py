@@ -1,0 +1,72 @@
+"""Reports → the Scan Server, or one line that helps."""
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from phpipam_scan_agent.config import Config
+from phpipam_scan_agent.errors import ServerError
+from phpipam_scan_agent.models import Report
+from phpipam_scan_agent.server import ScanServer
+from stand_ins.https import Answer, Certificates, Server
+from stand_ins.scan_server import ScanServer as StandIn
+
+REPORT = Report(ip_network("127.0.20.0/28"), '{"subnet": "127.0.20.0/28", "tz": "+0000", "results": []}')
+
+
+@pytest.fixture
+def stand_in() -> StandIn:
+    return StandIn(token="server-token")
+
+
+@pytest.fixture
+def server(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ScanServer]:
+    certificates = Certificates()
+    (tmp_path / "ca.pem").write_bytes(certificates.ca_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with Server(stand_in.answer, certificates.tls()) as listener:
+        settings = {
+            "api_url": "https://127.0.0.1",
+            "client_name": "branch",
+            "client_token": "app-code",
+            "scanagent_code": 'code "with" \\ and é',
+            "http_server": listener.url,
+            "http_port": listener.port,
+            "auth_token": "server-token",
+        }
+        server = ScanServer(Config.model_validate(settings))
+        yield server
+        server.close()
+
+
+def test_the_code_is_added_to_the_report(server: ScanServer, stand_in: StandIn) -> None:
+    server.upload(REPORT)
+
+    assert stand_in.reports == [
+        {
+            "code": 'code "with" \\ and é',
+            "scan": {"subnet": "127.0.20.0/28", "tz": "+0000", "results": []},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answer(400, b"Invalid JSON payload"), "HTTP 400: Invalid JSON payload; the report is not what"),
+        (Answer(401, b"Invalid authorization token"), "HTTP 401: .*; check auth_token"),
+        (Answer(404, b"<h1>\nNot\nFound</h1>"), "HTTP 404: <h1> Not Found</h1>; check http_server"),
+        (Answer(405), "HTTP 405; check http_server and http_port"),
+        (Answer(413), "HTTP 413; raise the body size"),
+        (Answer(500), "HTTP 500; see the server's own log"),
+        (Answer(204), "HTTP 204; see the server's own log"),
+    ],
+)
+def test_all_but_200_is_a_refusal(server: ScanServer, stand_in: StandIn, answer: Answer, said: str) -> None:
+    stand_in.instead = answer
+
+    with pytest.raises(ServerError, match=said) as caught:
+        server.upload(REPORT)
+    assert "\n" not in str(caught.value)
