@@ -243,6 +243,32 @@ def test_only_the_subnet_asked_for(site: Site) -> None:
     assert [report["scan"]["subnet"] for report in site.scan_server.reports] == ["127.0.21.0/30"]
 
 
+def test_a_subnet_asked_for_that_is_not_ours(site: Site) -> None:
+    done = site.run("--subnet", "127.0.20.0/30", "--subnet", "127.0.99.0/24")
+
+    assert done.returncode == 1
+    assert "subnet 127.0.99.0/24: --subnet: phpIPAM assigns no such subnet" in done.stderr
+    assert len(site.scan_server.reports) == 1
+
+
+def test_a_subnet_that_makes_no_sense_is_named(site: Site) -> None:
+    site.phpipam.subnets[0]["mask"] = ""
+    done = site.run()
+
+    assert done.returncode == 1
+    assert "error: subnet 127.0.20.0/: is no network" in done.stderr
+    assert len(site.scan_server.reports) == 1
+
+
+def test_addresses_that_do_not_come_do_not_stop_the_others(site: Site) -> None:
+    site.phpipam.instead["subnets/10/addresses/"] = Answer(500, b"", {"Content-Type": "text/html"})
+    done = site.run()
+
+    assert done.returncode == 1
+    assert "error: subnet 127.0.20.0/30: phpIPAM at https://" in done.stderr
+    assert [report["scan"]["subnet"] for report in site.scan_server.reports] == ["127.0.21.0/30"]
+
+
 def test_json_summary(site: Site) -> None:
     document = json.loads(site.run("--format", "json").stdout)
 

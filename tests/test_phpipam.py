@@ -127,8 +127,14 @@ def test_a_subnet_that_makes_no_sense_does_not_hold_up_the_others(
     subnets, (failed,) = phpipam.subnets()
 
     assert [each.id for each in subnets] == [11]
-    assert failed.error
-    assert "127.0.20.0/33" in failed.subnet
+    assert (failed.subnet, failed.id) == ("127.0.20.0/33", 10)
+    assert str(failed.error).endswith("correct it in phpIPAM")
+
+
+def test_a_network_with_host_bits_is_named_and_not_rounded(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0]["subnet"] = "127.0.20.5"
+
+    assert "has host bits set" in str(phpipam.subnets()[1][0].error)
 
 
 def test_nameservers_come_embedded(phpipam: PhpIpam, stand_in: StandIn) -> None:
@@ -141,14 +147,19 @@ def test_nameservers_are_asked_for(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": 3}
     stand_in.nameservers = [{"id": 3, "name": "lab", "namesrv1": "127.0.0.1;127.0.0.2"}]
 
-    assert phpipam.subnets()[0][0].nameservers == (ip_address("127.0.0.1"), ip_address("127.0.0.2"))
+    first = phpipam.with_nameservers(phpipam.subnets()[0][0])
+
+    assert first.nameservers == (ip_address("127.0.0.1"), ip_address("127.0.0.2"))
 
 
 @pytest.mark.parametrize("dangling", [9, "9", 0, None])
-def test_nameservers_that_do_not_exist(phpipam: PhpIpam, stand_in: StandIn, dangling: object) -> None:
+def test_nameservers_that_do_not_exist(
+    phpipam: PhpIpam, stand_in: StandIn, dangling: object, caplog: pytest.LogCaptureFixture
+) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": dangling}
 
-    assert phpipam.subnets()[0][0].nameservers == ()
+    assert phpipam.with_nameservers(phpipam.subnets()[0][0]).nameservers == ()
+    assert ("the system's are asked" in caplog.text) == bool(dangling)
 
 
 def test_each_question_is_asked_once(phpipam: PhpIpam, server: Server) -> None:
@@ -222,10 +233,12 @@ def test_unknown_app(server: Server, stand_in: StandIn) -> None:
         (refusal(500, "Unable to read subnets"), "Unable to read subnets; phpIPAM has no subnet at all"),
         (Answer(500, b"", HTML), "HTTP 500 and nothing else; its database is down or PHP ran out of memory"),
         (Answer(200, b"", HTML), "HTTP 200 and nothing else"),
-        (Answer(200, b"<br>Notice: x {}", HTML), "text/html that is not JSON; check that api_url"),
-        (Answer(404, b"<h1>Not Found</h1>", HTML), "text/html that is not JSON; check that api_url"),
-        (Answer(502, b"<h1>Bad Gateway</h1>", HTML), "HTTP 502 .* proxy in front has trouble"),
+        (Answer(200, b"<br>Notice: x {}", HTML), r"\(Notice: x {}\), which is not JSON; check that api_url"),
+        (Answer(404, b"<h1>Not Found</h1>", HTML), r"\(Not Found\), which is not JSON; check that api_url"),
+        (Answer(502, b"<h1>Bad Gateway</h1>", HTML), r"HTTP 502 \(Bad Gateway\); the web server or proxy"),
         (Answer(200, b"[1]", {"Content-Type": "application/json"}), "is not JSON"),
+        (refusal(400, "Invalid application id"), "check client_name, .* that api_url ends before /api"),
+        (refusal(500, "Your IP has been blocked for 5 minutes"), "somebody failed to log in from this"),
         (as_json(200, {"success": True, "data": "text"}), "something else than a list of objects"),
     ],
 )
@@ -243,7 +256,7 @@ def test_what_phpipam_says_is_handed_on(
 def test_a_wrong_api_url_redirects_to_the_login_page(server: Server, stand_in: StandIn) -> None:
     phpipam = connect(server, stand_in, api_url=f"{server.url}:{server.port}/nosuch")
 
-    with pytest.raises(TransportError, match="redirects to /login/ .* check the URL"):
+    with pytest.raises(TransportError, match="redirects to /login/ .* check api_url"):
         phpipam.subnets()
     assert len(server.requests) == 1
     phpipam.close()
@@ -255,6 +268,16 @@ def test_https_spoken_to_a_port_that_speaks_http(stand_in: StandIn) -> None:
         with pytest.raises(TransportError, match="TLS fails .* check that the port speaks https"):
             phpipam.subnets()
         phpipam.close()
+
+
+def test_plain_http_is_refused_before_a_secret_is_sent(stand_in: StandIn) -> None:
+    with Server(stand_in.answer, None) as plain:
+        phpipam = connect(plain, stand_in)
+        with pytest.raises(PhpIpamError, match="SSL connection is required for API; use https in api_url"):
+            phpipam.subnets()
+        phpipam.close()
+
+    assert all("token" not in request.headers and not request.query for request in plain.requests)
 
 
 def test_nobody_listens(stand_in: StandIn, server: Server) -> None:

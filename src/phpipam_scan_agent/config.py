@@ -44,6 +44,12 @@ def _printable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _app_id(value: str) -> str:
+    if "/" in value:
+        raise ValueError("has a slash in it; write the App id alone")
+    return _without_control_characters(value)
+
+
 def _url(value: str) -> str:
     """Given a URL, return it without a slash at its end. Raise ValueError with what to write instead."""
     if re.search(r"[\s\x00-\x1f\x7f]", value):
@@ -78,7 +84,7 @@ Url = Annotated[str, AfterValidator(_url)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 Code = Annotated[SecretStr, AfterValidator(_printable)]
-Name = Annotated[str, AfterValidator(_without_control_characters)]
+Name = Annotated[str, AfterValidator(_app_id)]
 
 
 class Config(BaseModel):

@@ -45,21 +45,24 @@ def agent_id(found: Iterable[Row], code: str) -> int:
     return ids[0]
 
 
-def subnet(row: Row, nameservers: tuple[IPAddress, ...] = ()) -> Subnet:
+def subnet(row: Row) -> Subnet:
     """Given a subnet's row, return the Subnet, without its addresses. Raise PhpIpamError if it makes none."""
     id_ = number(row.get("id"))
     try:
-        network = ip_network(label(row), strict=False)
-    except ValueError:
-        network = None
-    if not id_ or network is None:
-        raise PhpIpamError(f"id {row.get('id')!s:.20} is no network; correct it in phpIPAM")
+        # As it is and not rounded: the server would not find a subnet with other numbers than phpIPAM's.
+        network = ip_network(label(row))
+    except ValueError as error:
+        raise PhpIpamError(f"is no network ({error}); correct it in phpIPAM") from None
+    if not id_:
+        raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is none; look at it in phpIPAM")
+    embedded = row.get("nameservers")
     return Subnet(
         id=id_,
         network=network,
         discover=flag(row, "discoverSubnet"),
         resolve_names=flag(row, "resolveDNS"),
-        nameservers=nameservers,
+        nameservers=nameservers([embedded]) if isinstance(embedded, dict) else (),
+        nameserver_set=number(row.get("nameserverId")),
     )
 
 

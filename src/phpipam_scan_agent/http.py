@@ -30,12 +30,13 @@ class Answer:
 class Client:
     """A session with one peer.
 
-    `peer` names it in messages, `auth` puts the secret into a request's headers and nowhere else, and
-    `limit` is the largest answer in bytes that is read.
+    `peer` names it in messages and `setting` the variable that leads to it, `auth` puts the secret into a
+    request's headers and nowhere else, and `limit` is the largest answer in bytes that is read.
     """
 
-    def __init__(self, peer: str, auth: AuthBase, limit: int) -> None:
+    def __init__(self, peer: str, setting: str, auth: AuthBase, limit: int) -> None:
         self._peer = peer
+        self._setting = setting
         self._limit = limit
         self._session = requests.Session()
         # With an auth of its own the session never looks into .netrc, which would replace the token.
@@ -79,7 +80,7 @@ class Client:
         target = without_query(response.headers.get("Location", "an unnamed place"))
         return TransportError(
             f"{self._peer} at {place} redirects to {target} (HTTP {response.status_code}); redirects are not"
-            f" followed: check the URL in the configuration"
+            f" followed: check {self._setting}"
         )
 
 
@@ -123,6 +124,8 @@ def _reason(error: BaseException) -> str:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause)
+        if isinstance(cause, FileNotFoundError) or "no certificate or crl found" in str(cause):
+            return "the trusted certificates cannot be read; check SSL_CERT_FILE and REQUESTS_CA_BUNDLE"
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy does not pass it on ({_innermost(causes)}); check https_proxy and no_proxy"
     if isinstance(error, requests.exceptions.SSLError):

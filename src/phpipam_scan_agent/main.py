@@ -15,7 +15,7 @@ from . import arguments, config, folders, output, probe, report, scanner
 from .arguments import Options
 from .cache import Cache
 from .config import Config
-from .errors import Interrupted, PhpIpamError, ScanAgentError
+from .errors import Interrupted, ScanAgentError
 from .models import Outcome, ScanResult, Subnet
 from .phpipam import PhpIpam
 from .server import ScanServer
@@ -59,13 +59,14 @@ def run(options: Options) -> list[Outcome]:
     # Ask phpIPAM for this agent's subnets and what it knows of them
     subnets, outcomes = _assigned(settings, cache, options)
     cache.save()
+    for done in outcomes:
+        _name_failure(done)
 
     # Scan each subnet and upload its report as soon as there is one
     with closing(ScanServer(settings)) as server:
         for result in scanner.scan(subnets, lambda: datetime.fromtimestamp(clock()).astimezone()):
             done = result if isinstance(result, Outcome) else _deliver(server, result, options.dry_run)
-            if done.error:
-                output.failed(f"subnet {done.subnet}: {done.error}")
+            _name_failure(done)
             outcomes.append(done)
     return outcomes
 
@@ -81,8 +82,8 @@ def _assigned(settings: Config, cache: Cache, options: Options) -> tuple[list[Su
         whole = []
         for subnet in chosen:
             try:
-                whole.append(phpipam.with_addresses(subnet))
-            except PhpIpamError as error:
+                whole.append(phpipam.with_nameservers(phpipam.with_addresses(subnet)))
+            except ScanAgentError as error:
                 outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
         return whole, outcomes
 
@@ -103,6 +104,11 @@ def _deliver(server: ScanServer, result: ScanResult, dry_run: bool) -> Outcome:
     except ScanAgentError as error:
         return replace(outcome, error=str(error))
     return replace(outcome, uploaded=True)
+
+
+def _name_failure(done: Outcome) -> None:
+    if done.error:
+        output.failed(f"subnet {done.subnet}: {done.error}")
 
 
 def _clock(settings: Config) -> Callable[[], float]:

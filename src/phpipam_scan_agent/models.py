@@ -34,6 +34,9 @@ class Subnet:
     nameservers: tuple[IPAddress, ...] = ()
     """Where to look names up, in this order; the system's nameservers if empty."""
 
+    nameserver_set: int = 0
+    """phpIPAM's id of its nameservers, which come with the subnet or are to be asked for; 0 for none."""
+
     addresses: tuple[Address, ...] = ()
     """What phpIPAM knows of it; some may lie outside the network."""
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import MutableMapping
 from dataclasses import replace
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from .config import Config
 from .decode import Row
 from .errors import PhpIpamError
 from .http import Answer, Client
-from .models import IPAddress, Outcome, Subnet
+from .models import Outcome, Subnet
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,14 @@ SECURITY = "the app's security must be 'SSL with App code token'"
 ADVICE = {
     "Unauthorized": f"check client_token; {SECURITY}",
     "Invalid token": "client_token belongs to another app; check client_name and client_token",
-    "Invalid application id": "check client_name: the App id below Administration → API",
+    "Invalid application id": "check client_name, phpIPAM's App id, and that api_url ends before /api",
     "Application disabled": "enable the app below Administration → API",
     "API server disabled": "switch the API on below Administration → phpIPAM settings",
     "SSL connection is required for API": f"use https in api_url; {SECURITY}",
     "Invalid enc_request": SECURITY,
-    "Invalid controller": "check client_name and api_url",
+    "Invalid controller": "check api_url, which ends before /api",
     "invalid permissions": "give the app the permission Read",
+    "Your IP has been blocked": "somebody failed to log in from this address; wait, and find out who",
     "Unable to read subnets": "phpIPAM has no subnet at all, or cannot read its database",
 }
 
@@ -63,7 +65,7 @@ class PhpIpam:
         self._base = f"{config.api_url}/api/{quote(config.client_name, safe='')}"
         self._code = config.scanagent_code
         self._answers = answers
-        self._client = Client("phpIPAM", _AppCode(config.client_token), MAX_ANSWER)
+        self._client = Client("phpIPAM", "api_url", _AppCode(config.client_token), MAX_ANSWER)
 
     def close(self) -> None:
         """End the session."""
@@ -81,9 +83,9 @@ class PhpIpam:
             if decode.flag(row, "isFolder"):
                 continue
             try:
-                subnets.append(decode.subnet(row, self._nameservers(row)))
+                subnets.append(decode.subnet(row))
             except PhpIpamError as error:
-                failed.append(Outcome(subnet=decode.label(row), error=str(error)))
+                failed.append(Outcome(decode.label(row), decode.number(row.get("id")), error=str(error)))
         return subnets, failed
 
     def with_addresses(self, subnet: Subnet) -> Subnet:
@@ -93,6 +95,20 @@ class PhpIpam:
         found = decode.addresses(self._ask(path, path, decode.ADDRESS_FIELDS))
         log.info("subnet %s: phpIPAM knows %d addresses", subnet.network, len(found))
         return replace(subnet, addresses=found)
+
+    def with_nameservers(self, subnet: Subnet) -> Subnet:
+        """Given a subnet, return it with its nameservers, if its names are wanted."""
+        if not subnet.resolve_names or subnet.nameservers or not subnet.nameserver_set:
+            return subnet
+        path = f"tools/nameservers/{subnet.nameserver_set}/"
+        found = decode.nameservers(self._ask(path, path, decode.NAMESERVER_FIELDS))
+        if not found:
+            log.warning(
+                "subnet %s: its nameservers in phpIPAM (id %d) have no address; the system's are asked",
+                subnet.network,
+                subnet.nameserver_set,
+            )
+        return replace(subnet, nameservers=found)
 
     def _agent_id(self) -> int:
         agent = self._answers.get("agent")
@@ -104,16 +120,6 @@ class PhpIpam:
             agent = self._answers["agent"] = [{"id": decode.agent_id(found, code)}]
         return decode.number(agent[0]["id"])
 
-    def _nameservers(self, row: Row) -> tuple[IPAddress, ...]:
-        embedded = row.get("nameservers")
-        if isinstance(embedded, dict):
-            return decode.nameservers([embedded])
-        id_ = decode.number(row.get("nameserverId"))
-        if not id_ or not decode.flag(row, "resolveDNS"):
-            return ()
-        path = f"tools/nameservers/{id_}/"
-        return decode.nameservers(self._ask(path, path, decode.NAMESERVER_FIELDS))
-
     def _ask(self, key: str, path: str, fields: frozenset[str], query: Query = None) -> list[Row]:
         rows = self._answers.get(key)
         if rows is None:
@@ -122,6 +128,8 @@ class PhpIpam:
 
     def _get(self, path: str, query: Query = None) -> object:
         url = f"{self._base}/{path}"
+        if not url.startswith("https:"):
+            query = None  # it may hold the scan agent code
         log.info("asking phpIPAM for %s", path)
         return _data(url, self._client.send("GET", url, params=query))
 
@@ -133,7 +141,9 @@ class _AppCode(AuthBase):
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["token"] = self._token.get_secret_value()
+        # phpIPAM refuses plain http, but only once the whole network has read the token.
+        if str(request.url).startswith("https:"):
+            request.headers["token"] = self._token.get_secret_value()
         return request
 
 
@@ -144,25 +154,29 @@ def _data(url: str, answer: Answer) -> object:
         if not isinstance(envelope, dict):
             raise ValueError
     except (ValueError, RecursionError):
-        raise PhpIpamError(f"phpIPAM at {url} {_not_json(answer)}") from None
+        raise PhpIpamError(
+            f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(url, answer)}"
+        ) from None
     if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
         return envelope["data"]
     said = str(envelope.get("message") or "nothing more")[:300]
     if answer.status in (200, 404) and (said in NOTHING_FOUND or "message" not in envelope):
         return []
-    advice = ADVICE.get(said, "see phpIPAM's own log")
+    advice = next((advice for start, advice in ADVICE.items() if said.startswith(start)), "see phpIPAM's log")
     raise PhpIpamError(f"phpIPAM at {url} refuses with HTTP {answer.status}: {said}; {advice}")
 
 
-def _not_json(answer: Answer) -> str:
+def _not_json(url: str, answer: Answer) -> str:
+    if not url.startswith("https:"):
+        return "with something that is not JSON; use https in api_url"
     if not answer.body and answer.status == 500:
-        return "answers HTTP 500 and nothing else; its database is down or PHP ran out of memory, see its log"
+        return "and nothing else; its database is down or PHP ran out of memory, see its log"
     if not answer.body:
-        return f"answers HTTP {answer.status} and nothing else; see the log of its web server and PHP"
-    kind = answer.content_type.partition(";")[0] or "something without a type"
-    if answer.status in (502, 503, 504):
-        return f"answers HTTP {answer.status} with {kind}; the web server or proxy in front has trouble"
-    return (
-        f"answers HTTP {answer.status} with {kind} that is not JSON; check that api_url is the URL of"
-        f" phpIPAM's front page, its rewrite rules, and that PHP shows no notices"
+        return "and nothing else; see the log of its web server and PHP"
+    text = re.sub(
+        r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", answer.body[:10_000].decode("utf-8", "replace")
     )
+    said = " ".join(text.split())[:120]
+    if answer.status in (502, 503, 504):
+        return f"({said}); the web server or proxy in front has trouble"
+    return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"

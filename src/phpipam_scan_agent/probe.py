@@ -13,10 +13,17 @@ def choose(assigned: Iterable[Subnet], only: tuple[IPNetwork, ...]) -> tuple[lis
 
     `only` limits the run to the subnets within these networks; an empty one does not.
     """
+    assigned = [
+        subnet for subnet in assigned if not only or any(_within(subnet.network, one) for one in only)
+    ]
     chosen: list[Subnet] = []
-    left: list[Outcome] = []
+    left = [
+        Outcome(str(network), error="--subnet: phpIPAM assigns no such subnet to this agent")
+        for network in only
+        if not any(_within(subnet.network, network) for subnet in assigned)
+    ]
     for subnet in assigned:
-        if reason := _reason_to_skip(subnet, only):
+        if reason := _reason_to_skip(subnet):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
         else:
             chosen.append(subnet)
@@ -28,9 +35,7 @@ def targets(subnet: Subnet) -> str:
     return f"{subnet.network}\n"
 
 
-def _reason_to_skip(subnet: Subnet, only: tuple[IPNetwork, ...]) -> str | None:
-    if only and not any(_within(subnet.network, network) for network in only):
-        return "not within --subnet"
+def _reason_to_skip(subnet: Subnet) -> str | None:
     if not subnet.discover:
         return "not set to discover hosts in phpIPAM"
     if subnet.network.version == 6:

@@ -34,7 +34,9 @@ class ScanServer:
     def __init__(self, config: Config) -> None:
         self._url = f"{config.http_server}:{config.http_port}/"
         self._code = config.scanagent_code
-        self._client = Client("Scan Server", _Bearer(config.auth_token or SecretStr(NO_TOKEN)), MAX_ANSWER)
+        self._client = Client(
+            "Scan Server", "http_server", _Bearer(config.auth_token or SecretStr(NO_TOKEN)), MAX_ANSWER
+        )
 
     def close(self) -> None:
         """End the session."""
