@@ -1,0 +1,92 @@
+import subprocess
+from ipaddress import ip_address
+from typing import Any
+
+import nmap
+import pytest
+
+from phpipam_scan_agent import hosts, probe
+from phpipam_scan_agent.errors import ScanError
+from phpipam_scan_agent.models import Host
+
+
+@pytest.fixture(scope="module")
+def parser() -> Any:
+    return nmap.PortScanner()
+
+
+def run(*arguments: str, targets: str = "") -> str:
+    """The XML that the real nmap makes of this, well or not."""
+    command = (*probe.NMAP, *arguments)
+    return subprocess.run(command, input=targets, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def loopback() -> str:
+    return run(targets="127.0.3.4/30\n")
+
+
+SWITCHED = """<?xml version="1.0"?>
+<nmaprun scanner="nmap" args="nmap" start="1" version="7.93" xmloutputversion="1.05">
+<host><status state="up" reason="arp-response" reason_ttl="0"/>
+<address addr="192.0.2.10" addrtype="ipv4"/>
+<address addr="aa:bb:cc:dd:ee:01" addrtype="mac" vendor="A &quot;vendor&quot;"/>
+<hostnames><hostname name="gw.example.net" type="PTR"/></hostnames></host>
+<host><status state="down" reason="no-response" reason_ttl="0"/>
+<address addr="192.0.2.3" addrtype="ipv4"/></host>
+<host><status state="up" reason="echo-reply" reason_ttl="64"/>
+<address addr="192.0.2.9" addrtype="ipv4"/></host>
+<runstats><finished time="1" timestr="x" summary="x" elapsed="1" exit="success"/>
+<hosts up="2" down="1" total="3"/></runstats></nmaprun>
+"""
+"""What nmap answers on an Ethernet segment, after its shape; loopback has no MAC addresses."""
+
+
+def test_the_hosts_that_are_up_come_in_order(parser: Any, loopback: str) -> None:
+    found = hosts.read(parser, loopback)
+    assert found == tuple(Host(ip_address(f"127.0.3.{last}")) for last in (4, 5, 6, 7))
+
+
+def test_ipv6_hosts_are_read_too(parser: Any) -> None:
+    assert hosts.read(parser, run("-6", targets="::1\n")) == (Host(ip_address("::1")),)
+
+
+def test_a_scan_that_found_nobody_is_no_error(parser: Any) -> None:
+    assert hosts.read(parser, run(targets="")) == ()
+
+
+def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
+    assert hosts.read(parser, SWITCHED) == (
+        Host(ip_address("192.0.2.9")),
+        Host(ip_address("192.0.2.10"), mac="AA:BB:CC:DD:EE:01"),
+    )
+
+
+def test_names_in_the_xml_are_not_taken(parser: Any) -> None:
+    """Names are the names stage's; nmap runs with -n."""
+    assert {host.name for host in hosts.read(parser, SWITCHED)} == {None}
+
+
+def test_xml_cut_anywhere_is_refused(parser: Any, loopback: str) -> None:
+    whole = loopback.rstrip()
+    for length in range(0, len(whole), 5):
+        with pytest.raises(ScanError):
+            hosts.read(parser, whole[:length])
+
+
+def test_a_scan_that_nmap_ended_with_an_error_is_refused(parser: Any) -> None:
+    xml = run("-e", "no-such-device", targets="127.0.3.4\n")
+    assert 'exit="error"' in xml
+    with pytest.raises(ScanError, match="nmap did not finish"):
+        hosts.read(parser, xml)
+
+
+@pytest.mark.parametrize("said", ["", "QUITTING!", "<html></html>", "\0", "<nmaprun></nmaprun>"])
+def test_what_is_no_finished_scan_is_refused(parser: Any, said: str) -> None:
+    with pytest.raises(ScanError, match="nmap did not finish"):
+        hosts.read(parser, said)
+
+
+def test_what_is_no_xml_is_refused(parser: Any, loopback: str) -> None:
+    with pytest.raises(ScanError, match="nmap's answer is not XML"):
+        hosts.read(parser, loopback + "<")
