@@ -1,0 +1,134 @@
+"""Servers on loopback that behave as badly as a test needs, and a proxy that behaves."""
+
+import select
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from types import TracebackType
+
+
+class _Loopback:
+    """Listens on 127.0.0.1 and gives each connection to `serve` in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "_Loopback":
+        self._threads[0].start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            thread = threading.Thread(target=self._quietly, args=(connection,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _quietly(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            self.serve(connection)
+
+    def serve(self, connection: socket.socket) -> None:
+        raise NotImplementedError
+
+
+def read_head(connection: socket.socket) -> bytes:
+    """The request up to its empty line."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = connection.recv(4096)
+        if not piece:
+            break
+        head += piece
+    return head
+
+
+class Raw(_Loopback):
+    """Reads a request and sends these bytes, then closes, resets the connection, or says nothing more."""
+
+    def __init__(
+        self, pieces: Iterable[bytes], end: str = "close", tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._end = end
+        self._tls = tls
+
+    def __enter__(self) -> "Raw":
+        super().__enter__()
+        return self
+
+    def serve(self, connection: socket.socket) -> None:
+        if self._tls:
+            with self._tls.wrap_socket(connection, server_side=True) as wrapped:
+                self._answer(wrapped)
+        else:
+            self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        read_head(connection)
+        for piece in self._pieces:
+            connection.sendall(piece)
+        if self._end == "reset":
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif self._end == "silence":
+            self._ended.wait()
+
+
+class Proxy(_Loopback):
+    """An http proxy: tunnels what CONNECT asks for, answers other requests itself, or refuses all."""
+
+    def __init__(self, refusal: bytes | None = None) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        """The first lines of the requests."""
+        self.heads: list[bytes] = []
+        self._refusal = refusal
+
+    def __enter__(self) -> "Proxy":
+        super().__enter__()
+        return self
+
+    def serve(self, connection: socket.socket) -> None:
+        head = read_head(connection)
+        self.heads.append(head)
+        line = head.decode("ascii").partition("\r\n")[0]
+        self.asked.append(line)
+        if self._refusal:
+            connection.sendall(self._refusal)
+        elif line.startswith("CONNECT "):
+            host, _, port = line.split()[1].rpartition(":")
+            with socket.create_connection((host, int(port))) as peer:
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                _relay(connection, peer)
+        else:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nby proxy!")
+
+
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    ways = {one: other, other: one}
+    while True:
+        for source in select.select(list(ways), [], [])[0]:
+            piece = source.recv(65536)
+            if not piece:
+                return
+            ways[source].sendall(piece)
