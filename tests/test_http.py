@@ -61,7 +61,7 @@ def server(trusted: Authority) -> Iterator[Server]:
 
 
 def send(url: str, method: str = "GET", limit: int = LIMIT, body: bytes | None = None) -> Answer:
-    client = Client("phpIPAM", Token(), limit)
+    client = Client("phpIPAM", "api_url", Token(), limit)
     try:
         return client.send(method, url, params={"filter_value": SECRET}, data=body)
     finally:
@@ -117,7 +117,7 @@ def test_a_request_carries_method_query_body_token_and_the_programs_name(server:
 def test_a_client_keeps_its_connection_and_its_cookie(trusted: Authority) -> None:
     reply = Reply(200, b"", {"Set-Cookie": "phpipam=session1; path=/; secure; HttpOnly"})
     with Server(lambda request: reply, trusted.right()) as server:
-        client = Client("phpIPAM", Token(), LIMIT)
+        client = Client("phpIPAM", "api_url", Token(), LIMIT)
         client.send("GET", at_server(server))
         client.send("GET", at_server(server))
         client.close()
@@ -137,10 +137,7 @@ def test_a_redirect_is_an_error_that_names_the_target_and_is_not_followed(
     location = target.replace("//", f"//user:{SECRET}@") + f"?token={SECRET}#{SECRET}"
     with Server(lambda request: Reply(status, b"", {"Location": location}), trusted.right()) as first:
         said = failure(at_server(first), method)
-    assert said == (
-        f" redirects to {target} (HTTP {status}); redirects are not followed:"
-        " check the URL in the configuration"
-    )
+    assert said == (f" redirects to {target} (HTTP {status}); redirects are not followed: check api_url")
     assert len(first.requests) == 1
     assert server.connections == 0
 
@@ -240,7 +237,7 @@ ASK = """
 import sys
 from requests.auth import HTTPBasicAuth
 from phpipam_scan_agent.http import Client
-client = Client("phpIPAM", HTTPBasicAuth("user", "password"), 1000)
+client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), 1000)
 print(client.send("GET", sys.argv[1]))
 client.close()
 """
@@ -265,6 +262,20 @@ def test_https_spoken_to_a_port_of_http_is_refused(trusted: Authority) -> None:
     assert said.startswith("TLS fails (")
     assert said.endswith("; check that the port speaks https")
     assert server.requests == []
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"], ids=["missing", "empty", "other text"])
+def test_trusted_certificates_that_cannot_be_read_are_named(
+    content: str | None, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(file))
+    with Server(lambda request: Reply(), authority.right()) as server:
+        said = failure(at_server(server))
+    assert server.requests == []
+    assert said == "the trusted certificates cannot be read; check SSL_CERT_FILE and REQUESTS_CA_BUNDLE"
 
 
 # Passwords and proxies of the environment

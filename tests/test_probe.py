@@ -39,21 +39,24 @@ def test_others_are_left_with_the_reason(left: Subnet, reason: str) -> None:
     assert probe.choose([left, right], only=()) == ([right], [skipped(str(left.network), reason)])
 
 
-@pytest.mark.parametrize("only", ["192.0.2.0/24", "192.0.2.0/23", "0.0.0.0/0"])
+@pytest.mark.parametrize("only", ["192.0.2.0/24", "192.0.2.0/23", "192.0.0.0/16"])
 def test_a_run_is_limited_to_the_subnets_within(only: str) -> None:
     inside, outside = subnet("192.0.2.0/24", 1), subnet("203.0.113.0/24", 2)
-    limits = (ip_network("198.51.100.0/24"), ip_network(only))
-    if only == "0.0.0.0/0":
-        assert probe.choose([inside, outside], limits) == ([inside, outside], [])
-    else:
-        left = [skipped("203.0.113.0/24", "not within --subnet", 2)]
-        assert probe.choose([inside, outside], limits) == ([inside], left)
+    assert probe.choose([inside, outside], (ip_network(only),)) == ([inside], [])
+
+
+def test_several_limits_add_up() -> None:
+    subnets = [subnet("192.0.2.0/24", 1), subnet("203.0.113.0/24", 2), subnet("198.51.100.0/24", 3)]
+    limits = (ip_network("198.51.100.0/24"), ip_network("192.0.2.0/24"))
+    assert probe.choose(subnets, limits) == ([subnets[0], subnets[2]], [])
 
 
 @pytest.mark.parametrize("only", ["192.0.2.0/25", "192.0.2.1/32", "2001:db8::/64", "::/0"])
-def test_a_part_of_a_subnet_or_another_family_is_not_within(only: str) -> None:
+def test_a_limit_that_fits_no_subnet_is_a_failure(only: str) -> None:
+    """A part of a subnet is none: the report would tell the server of a subnet that it does not know."""
     chosen, left = probe.choose([subnet("192.0.2.0/24")], (ip_network(only),))
-    assert (chosen, left) == ([], [skipped("192.0.2.0/24", "not within --subnet")])
+    failed = Outcome(only, error="--subnet: phpIPAM assigns no such subnet to this agent")
+    assert (chosen, left) == ([], [failed])
 
 
 def test_a_limit_does_not_scan_what_is_not_set_to_discover() -> None:
