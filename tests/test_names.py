@@ -15,7 +15,10 @@ from phpipam_scan_agent.models import IPAddress
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a nameserver's port 53 needs root")
 
-FIRST, SECOND = "127.53.0.1", "127.53.0.2"
+OURS = f"127.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}"
+"""Addresses of this run alone, since port 53 cannot be another."""
+
+FIRST, SECOND, NOBODY = f"{OURS}.1", f"{OURS}.2", f"{OURS}.3"
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +116,7 @@ def test_a_bad_nameserver_costs_the_name_and_says_so(
 
 def test_a_nameserver_that_is_not_there_costs_the_name(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        assert look_up(ip(1), at=("127.53.0.9",)) == {}
+        assert look_up(ip(1), at=(NOBODY,)) == {}
     assert len(caplog.messages) == 1
 
 
