@@ -61,22 +61,22 @@ def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
     assert (first.id, first.network) == (10, ip_network("127.0.20.0/28"))
     assert second.id == 11
     assert failed == []
-    assert [known.id for known in phpipam.with_addresses(first).addresses] == [101, 102]
+    assert [known.id for known in phpipam.details(first).addresses] == [101, 102]
 
 
 def test_text_instead_of_numbers_makes_the_same(phpipam: PhpIpam, server: Server, stand_in: StandIn) -> None:
-    numbers = [phpipam.with_addresses(each) for each in phpipam.subnets()[0]]
+    numbers = [phpipam.details(each) for each in phpipam.subnets()[0]]
     stand_in.stringify = True
     again = connect(server, stand_in)
 
-    assert [again.with_addresses(each) for each in again.subnets()[0]] == numbers
+    assert [again.details(each) for each in again.subnets()[0]] == numbers
     again.close()
 
 
 def test_a_subnet_without_addresses_is_no_error(phpipam: PhpIpam) -> None:
     _, empty = phpipam.subnets()[0]
 
-    assert phpipam.with_addresses(empty).addresses == ()
+    assert phpipam.details(empty).addresses == ()
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -84,13 +84,13 @@ def test_older_versions_say_nothing_found_with_200(phpipam: PhpIpam, stand_in: S
     envelope = {"code": status, "success": False, "message": "No addresses found", "time": 0.1}
     stand_in.instead["subnets/10/addresses/"] = as_json(status, envelope)
 
-    assert phpipam.with_addresses(phpipam.subnets()[0][0]).addresses == ()
+    assert phpipam.details(phpipam.subnets()[0][0]).addresses == ()
 
 
 def test_14_answers_nothing_found_without_a_message(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.instead["subnets/10/addresses/"] = as_json(200, {"code": 200, "success": False, "time": 0.1})
 
-    assert phpipam.with_addresses(phpipam.subnets()[0][0]).addresses == ()
+    assert phpipam.details(phpipam.subnets()[0][0]).addresses == ()
 
 
 def test_404_that_is_no_empty_list_is_an_error(phpipam: PhpIpam, stand_in: StandIn) -> None:
@@ -98,7 +98,7 @@ def test_404_that_is_no_empty_list_is_an_error(phpipam: PhpIpam, stand_in: Stand
     stand_in.subnets = [subnet(11, "127.0.21.0/28")]  # 10 was deleted meanwhile
 
     with pytest.raises(PhpIpamError, match=r"Invalid subnet Id \(10\)"):
-        phpipam.with_addresses(first)
+        phpipam.details(first)
 
 
 def test_no_subnet_of_this_agent(phpipam: PhpIpam, stand_in: StandIn) -> None:
@@ -147,7 +147,7 @@ def test_nameservers_are_asked_for(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": 3}
     stand_in.nameservers = [{"id": 3, "name": "lab", "namesrv1": "127.0.0.1;127.0.0.2"}]
 
-    first = phpipam.with_nameservers(phpipam.subnets()[0][0])
+    first = phpipam.details(phpipam.subnets()[0][0])
 
     assert first.nameservers == (ip_address("127.0.0.1"), ip_address("127.0.0.2"))
 
@@ -158,19 +158,21 @@ def test_nameservers_that_do_not_exist(
 ) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": dangling}
 
-    assert phpipam.with_nameservers(phpipam.subnets()[0][0]).nameservers == ()
+    assert phpipam.details(phpipam.subnets()[0][0]).nameservers == ()
     assert ("the system's are asked" in caplog.text) == bool(dangling)
 
 
 def test_each_question_is_asked_once(phpipam: PhpIpam, server: Server) -> None:
     for _ in range(3):
         for each in phpipam.subnets()[0]:
-            phpipam.with_addresses(each)
+            phpipam.details(each)
 
     assert [request.path.removeprefix("/api/branch/") for request in server.requests] == [
         "tools/scanagents/",
         "subnets/",
+        "subnets/10/slaves/",
         "subnets/10/addresses/",
+        "subnets/11/slaves/",
         "subnets/11/addresses/",
     ]
 

@@ -98,6 +98,14 @@ class Config(BaseModel):
         "http://127.0.0.1", validate_default=True, description="the Scan Server's URL with protocol"
     )
     auth_token: Token | None = Field(None, description="the Scan Server's token")
+    parallel_scans: int = Field(32, ge=1, le=256, description="nmap processes at a time, at most")
+    max_rate: int = Field(2000, ge=1, le=1_000_000, description="packets a second, at most, in the whole run")
+    scan_timeout: int = Field(
+        900, ge=1, description="seconds for a scan beyond those that its packets take at their rate"
+    )
+    ipv6: bool = Field(
+        False, description="whether IPv6 subnets are scanned; the usual Scan Server drops them"
+    )
     cache_expire_time: int = Field(
         1800, ge=0, description="seconds that phpIPAM's answers are kept; 0 never keeps them"
     )

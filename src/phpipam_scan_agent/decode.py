@@ -10,16 +10,29 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from .errors import PhpIpamError
-from .models import Address, IPAddress, Subnet
+from .models import Address, IPAddress, IPNetwork, Subnet
 
 Row = Mapping[str, object]
 """One object of an answer, or the part of it that was kept."""
 
 SUBNET_FIELDS = frozenset(
-    ("id", "subnet", "mask", "isFolder", "discoverSubnet", "resolveDNS", "nameserverId", "nameservers")
+    (
+        "id",
+        "subnet",
+        "mask",
+        "vrfId",
+        "isFolder",
+        "isPool",  # not in 1.4
+        "discoverSubnet",
+        "pingSubnet",
+        "resolveDNS",
+        "nameserverId",
+        "nameservers",
+    )
 )
+NESTED_FIELDS = frozenset(("subnet", "mask", "isFolder"))
 AGENT_FIELDS = frozenset(("id", "code"))
-ADDRESS_FIELDS = frozenset(("id", "ip"))
+ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing"))
 NAMESERVER_FIELDS = frozenset(("namesrv1",))
 
 
@@ -59,11 +72,20 @@ def subnet(row: Row) -> Subnet:
     return Subnet(
         id=id_,
         network=network,
+        vrf=number(row.get("vrfId")),
         discover=flag(row, "discoverSubnet"),
+        ping=flag(row, "pingSubnet"),
+        is_pool=flag(row, "isPool"),
         resolve_names=flag(row, "resolveDNS"),
         nameservers=nameservers([embedded]) if isinstance(embedded, dict) else (),
         nameserver_set=number(row.get("nameserverId")),
     )
+
+
+def nested(found: Iterable[Row]) -> tuple[IPNetwork, ...]:
+    """Given the rows of the subnets below one, return their networks."""
+    networks = (_network(row) for row in found if not flag(row, "isFolder"))
+    return tuple(network for network in networks if network is not None)
 
 
 def label(row: Row) -> str:
@@ -74,7 +96,7 @@ def label(row: Row) -> str:
 def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
     """Given a subnet's address rows, return those that make sense; no host could match another."""
     return tuple(
-        Address(id=id_, ip=ip)
+        Address(id=id_, ip=ip, exclude_ping=flag(row, "excludePing"))
         for row in found
         if (id_ := number(row.get("id"))) and (ip := _ip(row.get("ip"))) is not None
     )
@@ -100,6 +122,13 @@ def number(value: object) -> int:
 def flag(row: Row, field: str) -> bool:
     """Return whether the row has this field set to 1."""
     return number(row.get(field)) == 1
+
+
+def _network(row: Row) -> IPNetwork | None:
+    try:
+        return ip_network(label(row), strict=False)
+    except ValueError:
+        return None
 
 
 def _ip(value: object) -> IPAddress | None:

@@ -1,10 +1,15 @@
 """nmap's XML → Hosts. Pure."""
 
+from copy import copy
 from ipaddress import ip_address
 from typing import Any
 
 from .errors import ScanError
 from .models import Host
+
+ENDING = (
+    '<runstats><finished time="0" exit="success"/><hosts up="0" down="0" total="0"/></runstats></nmaprun>'
+)
 
 
 def read(parser: Any, xml: str) -> tuple[Host, ...]:
@@ -16,11 +21,20 @@ def read(parser: Any, xml: str) -> tuple[Host, ...]:
     if "<finished " not in xml or 'exit="success"' not in xml:
         raise ScanError("nmap did not finish")
     try:
-        found = parser.analyse_nmap_xml_scan(xml)["scan"]
+        # A parser keeps its last result in itself; a copy lets others read at the same time.
+        found = copy(parser).analyse_nmap_xml_scan(xml)["scan"]
     except Exception:  # python-nmap raises what its parsing happens to run into
         raise ScanError("nmap's answer is not XML") from None
     up = (host for host in found.values() if host["status"]["state"] == "up")
     return tuple(sorted(map(_host, up), key=lambda host: int(host.ip)))
+
+
+def read_part(parser: Any, xml: str) -> tuple[Host, ...]:
+    """Given what an nmap had written when it was ended, return the hosts it had found by then."""
+    end = xml.rfind("</host>")
+    if end < 0:
+        return ()
+    return read(parser, xml[: end + len("</host>")] + ENDING)
 
 
 def _host(found: dict[str, Any]) -> Host:
@@ -28,5 +42,6 @@ def _host(found: dict[str, Any]) -> Host:
     mac = addresses.get("mac")
     return Host(
         ip=ip_address(addresses.get("ipv4") or addresses["ipv6"]),
+        reason=found["status"]["reason"],
         mac=mac.upper() if mac else None,
     )

@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -19,6 +18,7 @@ from .errors import Interrupted, ScanAgentError
 from .models import Outcome, ScanResult, Subnet
 from .phpipam import PhpIpam
 from .server import ScanServer
+from .tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,12 @@ def run(options: Options) -> list[Outcome]:
 
     # Scan each subnet and upload its report as soon as there is one
     with closing(ScanServer(settings)) as server:
-        for result in scanner.scan(subnets, lambda: datetime.fromtimestamp(clock()).astimezone()):
-            done = result if isinstance(result, Outcome) else _deliver(server, result, options.dry_run)
-            _name_failure(done)
-            outcomes.append(done)
+        tally = Tally()
+        for result in scanner.scan(subnets, settings, lambda: datetime.fromtimestamp(clock()).astimezone()):
+            error = None if options.dry_run else _upload(server, result)
+            if outcome := tally.add(result, not options.dry_run, error):
+                _name_failure(outcome)
+                outcomes.append(outcome)
     return outcomes
 
 
@@ -77,33 +79,24 @@ def _assigned(settings: Config, cache: Cache, options: Options) -> tuple[list[Su
         assigned, outcomes = phpipam.subnets()
         if not assigned and not outcomes:
             log.warning("phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there")
-        chosen, skipped = probe.choose(assigned, options.only)
+        chosen, skipped = probe.choose(assigned, options.only, settings.ipv6)
         outcomes += skipped
         whole = []
         for subnet in chosen:
             try:
-                whole.append(phpipam.with_nameservers(phpipam.with_addresses(subnet)))
+                whole.append(phpipam.details(subnet))
             except ScanAgentError as error:
                 outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
         return whole, outcomes
 
 
-def _deliver(server: ScanServer, result: ScanResult, dry_run: bool) -> Outcome:
-    """Make the report of a scanned subnet, upload it, and return how it went."""
-    outcome = Outcome(
-        subnet=str(result.subnet.network),
-        id=result.subnet.id,
-        up=len(result.hosts),
-        known=report.known(result),
-        seconds=result.seconds,
-    )
-    if dry_run:
-        return outcome
+def _upload(server: ScanServer, result: ScanResult) -> str | None:
+    """Upload the report of a result; return what failed."""
     try:
         server.upload(report.make(result))
     except ScanAgentError as error:
-        return replace(outcome, error=str(error))
-    return replace(outcome, uploaded=True)
+        return str(error)
+    return None
 
 
 def _name_failure(done: Outcome) -> None:

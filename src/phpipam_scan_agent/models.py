@@ -15,6 +15,9 @@ class Address:
     id: int
     ip: IPAddress
 
+    exclude_ping: bool = False
+    """phpIPAM wants it left alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
@@ -25,10 +28,19 @@ class Subnet:
 
     network: IPNetwork
 
-    discover: bool
+    vrf: int = 0
+    """phpIPAM's id of its VRF; 0 for none."""
+
+    discover: bool = False
     """Look for hosts in the whole subnet."""
 
-    resolve_names: bool
+    ping: bool = False
+    """Check which of the addresses that phpIPAM knows are up."""
+
+    is_pool: bool = False
+    """The network and broadcast addresses are hosts' addresses as well."""
+
+    resolve_names: bool = False
     """Look up the names of the hosts found."""
 
     nameservers: tuple[IPAddress, ...] = ()
@@ -40,12 +52,18 @@ class Subnet:
     addresses: tuple[Address, ...] = ()
     """What phpIPAM knows of it; some may lie outside the network."""
 
+    nested: tuple[IPNetwork, ...] = ()
+    """Parts of it that are subnets of their own, this agent's or another's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """A host that answered."""
 
     ip: IPAddress
+
+    reason: str = ""
+    """What nmap takes as the proof: `echo-reply`, `arp-response`, `reset`."""
 
     mac: str | None = None
     """MAC address in upper case with colons; only for a host on the agent's own segment."""
@@ -56,7 +74,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What the scan of a subnet found."""
+    """What the scan of a subnet found, or of a part of a large one."""
 
     subnet: Subnet
     hosts: tuple[Host, ...]
@@ -64,6 +82,13 @@ class ScanResult:
     """When the scan ended, with its zone."""
 
     seconds: float
+    """How long it took."""
+
+    parts: int = 1
+    """How many results there are of this subnet in the run."""
+
+    error: str | None = None
+    """Why something is missing, if it is; the hosts are those that had been found by then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,11 @@ class PhpIpam:
                 failed.append(Outcome(decode.label(row), decode.number(row.get("id")), error=str(error)))
         return subnets, failed
 
-    def with_addresses(self, subnet: Subnet) -> Subnet:
+    def details(self, subnet: Subnet) -> Subnet:
+        """Given a subnet, return it with all that a scan of it has to know."""
+        return self._with_addresses(self._with_nested(self._with_nameservers(subnet)))
+
+    def _with_addresses(self, subnet: Subnet) -> Subnet:
         """Given a subnet, return it with the addresses that phpIPAM knows of it."""
         # Never addresses/?filter_by=subnetId: phpIPAM then loads all addresses of all subnets.
         path = f"subnets/{subnet.id}/addresses/"
@@ -96,7 +100,7 @@ class PhpIpam:
         log.info("subnet %s: phpIPAM knows %d addresses", subnet.network, len(found))
         return replace(subnet, addresses=found)
 
-    def with_nameservers(self, subnet: Subnet) -> Subnet:
+    def _with_nameservers(self, subnet: Subnet) -> Subnet:
         """Given a subnet, return it with its nameservers, if its names are wanted."""
         if not subnet.resolve_names or subnet.nameservers or not subnet.nameserver_set:
             return subnet
@@ -109,6 +113,14 @@ class PhpIpam:
                 subnet.nameserver_set,
             )
         return replace(subnet, nameservers=found)
+
+    def _with_nested(self, subnet: Subnet) -> Subnet:
+        """Given a subnet, return it with the networks directly below it, whoever scans them."""
+        if not subnet.discover:
+            return subnet
+        path = f"subnets/{subnet.id}/slaves/"
+        found = decode.nested(self._ask(path, path, decode.NESTED_FIELDS))
+        return replace(subnet, nested=(*subnet.nested, *found))
 
     def _agent_id(self) -> int:
         agent = self._answers.get("agent")

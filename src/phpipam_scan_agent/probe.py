@@ -1,21 +1,24 @@
-"""Which subnets to scan, which addresses to probe, and how. Pure."""
+"""Which subnets to scan, and which of their addresses to probe. Pure; as phpIPAM's own scripts do it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from . import ranges
 from .models import IPNetwork, Outcome, Subnet
+from .ranges import Ranges
 
-NMAP = ("nmap", "-sn", "-n", "-oX", "-", "-iL", "-")
-"""Host discovery only, names left to the names stage, XML to stdout, targets from stdin."""
+LARGEST_WHOLE_IPV6 = 112
+"""Prefix length up to which an IPv6 subnet is probed address by address: 65,536 of them."""
 
 
-def choose(assigned: Iterable[Subnet], only: tuple[IPNetwork, ...]) -> tuple[list[Subnet], list[Outcome]]:
+def choose(
+    assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool
+) -> tuple[list[Subnet], list[Outcome]]:
     """Given the agent's subnets, return those to scan, and the others with the reason.
 
-    `only` limits the run to the subnets within these networks; an empty one does not.
+    `only` limits the run to the subnets within these networks; an empty one does not. A subnet that is
+    chosen knows the others nested in it.
     """
-    assigned = [
-        subnet for subnet in assigned if not only or any(_within(subnet.network, one) for one in only)
-    ]
     chosen: list[Subnet] = []
     left = [
         Outcome(str(network), error="--subnet: phpIPAM assigns no such subnet to this agent")
@@ -23,27 +26,61 @@ def choose(assigned: Iterable[Subnet], only: tuple[IPNetwork, ...]) -> tuple[lis
         if not any(_within(subnet.network, network) for subnet in assigned)
     ]
     for subnet in assigned:
-        if reason := _reason_to_skip(subnet):
+        if only and not any(_within(subnet.network, network) for network in only):
+            continue
+        if reason := _reason_to_skip(subnet, ipv6):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
         else:
-            chosen.append(subnet)
+            chosen.append(replace(subnet, nested=_nested(subnet, assigned)))
     return chosen, left
 
 
-def targets(subnet: Subnet) -> str:
-    """Given a subnet, return what nmap reads from stdin: parsed addresses, so no text of phpIPAM's."""
-    return f"{subnet.network}\n"
+def wanted(subnet: Subnet) -> Ranges:
+    """Given a subnet, return the addresses to probe for it.
+
+    Discovery wants all but what belongs to nested subnets, whoever scans those: an address is reported
+    for its most specific subnet. A status check wants those that phpIPAM knows. Neither wants addresses
+    that phpIPAM says not to ping.
+    """
+    network = subnet.network
+    whole = ranges.of_network(network)
+    excluded = [_only(int(known.ip)) for known in subnet.addresses if known.exclude_ping]
+    if network.prefixlen < network.max_prefixlen - 1 and not subnet.is_pool:
+        # Network and broadcast address; IPv6 has no broadcast, but its first is the routers' anycast.
+        excluded.append(_only(whole.start))
+        excluded += [_only(whole.stop - 1)] if network.version == 4 else []
+    if subnet.discover:
+        excluded += map(ranges.of_network, subnet.nested)
+        return ranges.without((whole,), excluded)
+    known = (int(known.ip) for known in subnet.addresses if known.ip in network)
+    return ranges.without(ranges.union(map(_only, known)), excluded)
 
 
-def _reason_to_skip(subnet: Subnet) -> str | None:
-    if not subnet.discover:
-        return "not set to discover hosts in phpIPAM"
-    if subnet.network.version == 6:
-        return "the Scan Server drops IPv6"
+def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:
+    if not subnet.discover and not subnet.ping:
+        return "phpIPAM wants neither its hosts discovered nor their status checked"
     if subnet.network.prefixlen == 0:
         return "the mask 0 is everything there is"
+    if subnet.network.version == 6 and not ipv6:
+        return "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"
     return None
+
+
+def _nested(subnet: Subnet, assigned: Iterable[Subnet]) -> tuple[IPNetwork, ...]:
+    """Return what is nested in a subnet: what phpIPAM says, and what this agent's other subnets say."""
+    ours = {
+        other.network
+        for other in assigned
+        if other.vrf == subnet.vrf
+        and other.network != subnet.network
+        and _within(other.network, subnet.network)
+    }
+    return (*subnet.nested, *sorted(ours, key=str))
 
 
 def _within(network: IPNetwork, outer: IPNetwork) -> bool:
     return network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def _only(number: int) -> range:
+    return range(number, number + 1)

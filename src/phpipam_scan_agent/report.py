@@ -22,12 +22,6 @@ def make(result: ScanResult) -> Report:
     return Report(result.subnet.network, json.dumps(scan))
 
 
-def known(result: ScanResult) -> int:
-    """Return how many of the hosts found phpIPAM already has."""
-    ips = {address.ip for address in result.subnet.addresses}
-    return sum(host.ip in ips for host in result.hosts)
-
-
 def zone(moment: datetime) -> str:
     """Return the offset from UTC as the server reads it: `+HHMM`, never with seconds."""
     return moment.strftime("%z")[:5]

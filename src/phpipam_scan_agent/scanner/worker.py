@@ -1,0 +1,124 @@
+"""A job → its results: run nmap, look again where it looks wrong, add MAC addresses and names."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from types import TracebackType
+
+from .. import command, hosts, ranges, resets
+from ..errors import ScanError
+from ..models import Host, ScanResult, Subnet
+from ..names import Names
+from ..plan import Job, Slice
+from ..ranges import Ranges
+from . import machine
+from .machine import Nmap
+from .process import Processes
+from .rate import Rate
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Scans jobs, many at a time in as many threads, until the end of the `with` block."""
+
+    def __init__(self, nmap: Nmap, rate: Rate, patience: float, now: Callable[[], datetime]) -> None:
+        self._nmap = nmap
+        self._rate = rate
+        self._patience = patience
+        self._now = now
+        self._processes = Processes()
+        self._names = Names()
+        self._own_macs = machine.own_macs()
+        self._suspected: set[str] = set()
+
+    def __enter__(self) -> "Worker":
+        self._names.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._processes.end_all()
+        self._names.__exit__(kind, error, trace)
+
+    def scan(self, job: Job) -> list[ScanResult]:
+        """Return the results of a job, one for each subnet of each slice."""
+        started = time.monotonic()
+        with self._rate.share(job.size) as rate:
+            log.info("subnet %s: scanning %d addresses at %.0f packets/s", job.label, job.size, rate)
+            wanted = ranges.union(part for slice_ in job.slices for part in slice_.ranges)
+            found, error = self._look(job, wanted, rate)
+            shares = [(slice_, self._proven(job, slice_, found, rate)) for slice_ in job.slices]
+        seen, seconds = self._now(), time.monotonic() - started
+        macs = self._own_macs if self._nmap.raw else machine.neighbours() | self._own_macs
+        results = []
+        for slice_, here in shares:
+            for subnet, wish in slice_.wishes:
+                mine = [
+                    replace(host, mac=host.mac or macs.get(host.ip))
+                    for host in here
+                    if ranges.contains(wish, int(host.ip))
+                ]
+                log.info("subnet %s: %d hosts up after %.1f s", subnet.network, len(mine), seconds)
+                named = self._named(subnet, mine)
+                results.append(ScanResult(subnet, named, seen, seconds, slice_.parts, error))
+        return results
+
+    def _look(
+        self, job: Job, wanted: Ranges, rate: float, past_resets: bool = False
+    ) -> tuple[tuple[Host, ...], str | None]:
+        """Run nmap over the addresses; return the hosts, and why some may be missing, if so."""
+        if not wanted:
+            return (), None
+        limit = self._patience + ranges.size(wanted) * command.MOST_PROBES / rate
+        line = command.discovery(self._nmap.version, self._nmap.raw, job.version, rate, past_resets)
+        log.debug("subnet %s: %s", job.label, " ".join(line))
+        targets = "\n".join(ranges.lines(wanted, job.version))
+        ended = self._processes.run((self._nmap.path, *line), targets, limit)
+        for complaint in ended.complaints:
+            log.info("subnet %s: nmap says: %s", job.label, complaint)
+        parser = self._nmap.parser
+        if ended.timed_out:
+            found = hosts.read_part(parser, ended.xml)
+            return (
+                found,
+                f"nmap was ended after {limit:.0f} s, see scan_timeout; it had found {len(found)} hosts",
+            )
+        try:
+            if ended.status:
+                why = " ".join(ended.complaints)[:300] or "without a word"
+                raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
+            return hosts.read(parser, ended.xml), None
+        except ScanError as error:
+            return hosts.read_part(parser, ended.xml), str(error)
+
+    def _proven(self, job: Job, slice_: Slice, found: Sequence[Host], rate: float) -> list[Host]:
+        """Return the hosts of a slice without those that only a firewall answers for."""
+        here = [host for host in found if ranges.contains(slice_.ranges, int(host.ip))]
+        doubtful = resets.doubtful(ranges.size(slice_.ranges), here)
+        if not doubtful:
+            return here
+        self._warn_of_resets(slice_.wishes[0][0], len(doubtful))
+        numbers = ranges.union(range(int(host.ip), int(host.ip) + 1) for host in doubtful)
+        again, _ = self._look(job, numbers, rate, past_resets=True)
+        return [*(host for host in here if host not in doubtful), *again]
+
+    def _warn_of_resets(self, subnet: Subnet, doubtful: int) -> None:
+        network = str(subnet.network)
+        if network not in self._suspected:
+            self._suspected.add(network)
+            log.warning(
+                "subnet %s: a firewall seems to answer for addresses that nobody has: %d of them, or more, by"
+                " TCP resets alone; only hosts that answer in another way are reported",
+                network,
+                doubtful,
+            )
+
+    def _named(self, subnet: Subnet, found: Sequence[Host]) -> tuple[Host, ...]:
+        if not subnet.resolve_names or not found:
+            return tuple(found)
+        names = self._names.look_up((host.ip for host in found), subnet.nameservers)
+        return tuple(replace(host, name=names.get(host.ip)) for host in found)
