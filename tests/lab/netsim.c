@@ -1,0 +1,329 @@
+/* netsim: an IPv4 network with thousands of hosts, played by one process at the far end of a TAP device.
+ *
+ * Which hosts live, which keep silent to ICMP and which probes get lost are all read off a hash of the seed
+ * and the address, so that two scanners (or the same one with other options) meet the very same network.
+ * The near end of the device belongs to the caller: create it in a network namespace without a way out, give
+ * it an address and routes, then start this. network.py does so.
+ *
+ *   --tap NAME       the device to attach to; "ready" is printed once it answers
+ *   --list NET/N     instead: print the live addresses of a network, one a line, and exit
+ *   --seed N         another network (1)
+ *   --alive P        per cent of the addresses that are live (5)
+ *   --quiet P        per cent of the live hosts that drop ICMP; they still answer ARP and TCP (0)
+ *   --open P         per cent of the live hosts that answer a SYN with SYN/ACK instead of RST (0)
+ *   --rtt MS         from probe to answer, milliseconds (0.3)
+ *   --loss P         per cent of the probes that get no answer, each on its own (0)
+ *   --gateway A      a router on the segment, always live, whose own ARP answers are never lost
+ *   --resets         a firewall answers TCP probes to dead addresses with RST
+ *
+ * SIGUSR1 prints the counters as one line of JSON and starts anew, counters and losses alike; SIGTERM and
+ * SIGINT print them and end the program. "peak" is the largest number of packets that arrived within any one
+ * second, "seconds" the time from the first packet to the last, "overrun" the answers that found no room.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <err.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <net/ethernet.h>
+#include <netinet/if_ether.h>
+#include <netinet/ip.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND UINT64_C(1000000000)
+#define LARGEST 192            /* octets of the largest frame that is answered; no probe of nmap or fping is larger */
+#define WAITING (1 << 16)      /* answers under way; a power of two, as the others below */
+#define WINDOW (1 << 18)       /* arrivals remembered for the peak: more a second than the device can carry */
+#define TRIES (1 << 20)        /* probes counted per address, told apart by its last 20 bits */
+#define HOST_TTL 60            /* a host three routers away */
+#define FIREWALL_TTL 63        /* a firewall right behind the gateway */
+
+enum draw { ALIVE, QUIET, OPEN, LOST };
+
+static struct {
+    uint64_t seed, rtt;
+    double alive, quiet, open, loss;
+    uint32_t gateway;
+    bool resets;
+} net = {.seed = 1, .rtt = 300000, .alive = 5};
+
+static struct { uint64_t arp, echo, timestamp, tcp, other, lost, answered, overrun, packets, peak, first, last; } count;
+static uint64_t arrivals[WINDOW], oldest;
+static uint16_t tries[TRIES];
+static struct answer { uint64_t due; size_t size; uint8_t frame[LARGEST]; } waiting[WAITING];
+static uint64_t next_in, next_out;
+static volatile sig_atomic_t signalled;
+
+static uint64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * SECOND + t.tv_nsec;
+}
+
+/* ---- which hosts there are ---- */
+
+static uint64_t scramble(uint64_t x) { /* the finaliser of splitmix64 */
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+static bool drawn(double percent, enum draw what, uint32_t address, uint32_t nth) {
+    uint64_t x = scramble(scramble(net.seed * 8 + what + 1) + ((uint64_t)nth << 32 | address));
+    return (x >> 11) * 0x1p-53 * 100 < percent;
+}
+static bool lives(uint32_t address) {
+    return address == net.gateway || drawn(net.alive, ALIVE, address, 0);
+}
+static bool gets_lost(uint32_t address) {
+    if (net.loss <= 0 || !drawn(net.loss, LOST, address, tries[address % TRIES]++)) return false;
+    count.lost++;
+    return true;
+}
+
+/* ---- what they answer ---- */
+
+static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum) {
+    for (size_t i = 0; i < size; i++) sum += i % 2 ? data[i] : data[i] << 8;
+    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+    return htons(~sum);
+}
+static struct answer *room(void) { /* the next free slot; NULL when as many answers as fit are under way */
+    if (next_in - next_out < WAITING) return &waiting[next_in % WAITING];
+    count.overrun++;
+    return NULL;
+}
+static void send_later(struct answer *a, size_t size) {
+    a->due = now() + net.rtt;
+    a->size = size;
+    count.answered++;
+    next_in++;
+}
+static void on_arp(const uint8_t *frame, size_t size) {
+    const struct ether_arp *query = (const void *)(frame + ETH_HLEN);
+    if (size < ETH_HLEN + sizeof *query) { count.other++; return; }
+    count.arp++;
+    uint32_t target;
+    memcpy(&target, query->arp_tpa, 4);
+    bool announcement = !memcmp(query->arp_spa, query->arp_tpa, 4);
+    target = ntohl(target);
+    if (query->ea_hdr.ar_op != htons(ARPOP_REQUEST) || announcement || !lives(target)) return;
+    if (target != net.gateway && gets_lost(target)) return;
+    struct answer *a = room();
+    if (!a) return;
+    uint8_t mac[ETH_ALEN] = {0x02, 0x4e, target >> 24, target >> 16, target >> 8, target};
+    struct ether_arp *reply = (void *)(a->frame + ETH_HLEN);
+    memcpy(a->frame, query->arp_sha, ETH_ALEN);
+    memcpy(a->frame + ETH_ALEN, mac, ETH_ALEN);
+    memcpy(a->frame + 2 * ETH_ALEN, frame + 2 * ETH_ALEN, 2);
+    reply->ea_hdr = query->ea_hdr;
+    reply->ea_hdr.ar_op = htons(ARPOP_REPLY);
+    memcpy(reply->arp_sha, mac, ETH_ALEN);
+    memcpy(reply->arp_spa, query->arp_tpa, 4);
+    memcpy(reply->arp_tha, query->arp_sha, ETH_ALEN);
+    memcpy(reply->arp_tpa, query->arp_spa, 4);
+    send_later(a, ETH_HLEN + sizeof *reply);
+}
+static void answer_tcp(struct ip *ip, struct tcphdr *tcp, bool open) {
+    struct tcphdr probe = *tcp;
+    memset(tcp, 0, sizeof *tcp);
+    tcp->source = probe.dest;
+    tcp->dest = probe.source;
+    tcp->doff = 5;
+    if (probe.ack) {
+        tcp->rst = 1;
+        tcp->seq = probe.ack_seq;
+    } else {
+        tcp->syn = open;
+        tcp->rst = !open;
+        tcp->ack = 1;
+        tcp->window = open ? htons(1024) : 0;
+        tcp->ack_seq = htonl(ntohl(probe.seq) + 1);
+    }
+    uint32_t pseudo = IPPROTO_TCP + sizeof *tcp;
+    uint32_t ends[2] = {ntohl(ip->ip_src.s_addr), ntohl(ip->ip_dst.s_addr)};
+    for (int i = 0; i < 2; i++) pseudo += (ends[i] >> 16) + (ends[i] & 0xffff);
+    tcp->th_sum = checksum((uint8_t *)tcp, sizeof *tcp, pseudo);
+}
+static void on_ip(const uint8_t *frame, size_t size) {
+    const struct ip *probe = (const void *)(frame + ETH_HLEN);
+    size_t header = probe->ip_hl * 4, total = ntohs(probe->ip_len);
+    bool whole = size >= ETH_HLEN + sizeof *probe && header >= sizeof *probe && ETH_HLEN + total <= size &&
+                 total <= LARGEST - ETH_HLEN && total >= header + 8;
+    const uint8_t *inner = (const uint8_t *)probe + header;
+    bool tcp = whole && probe->ip_p == IPPROTO_TCP && total >= header + sizeof(struct tcphdr);
+    bool echo = whole && probe->ip_p == IPPROTO_ICMP && inner[0] == ICMP_ECHO;
+    bool stamp = whole && probe->ip_p == IPPROTO_ICMP && inner[0] == ICMP_TIMESTAMP;
+    count.tcp += tcp;
+    count.echo += echo;
+    count.timestamp += stamp;
+    count.other += !tcp && !echo && !stamp;
+    if (!tcp && !echo && !stamp) return;
+    if (tcp && ((const struct tcphdr *)inner)->rst) return; /* the kernel declines an open port's SYN/ACK */
+
+    uint32_t target = ntohl(probe->ip_dst.s_addr);
+    bool live = lives(target);
+    if (tcp ? !live && !net.resets : !live || drawn(net.quiet, QUIET, target, 0)) return;
+    if (gets_lost(target)) return;
+    struct answer *a = room();
+    if (!a) return;
+    memcpy(a->frame, frame, ETH_HLEN + total);
+    memcpy(a->frame, frame + ETH_ALEN, ETH_ALEN);
+    memcpy(a->frame + ETH_ALEN, frame, ETH_ALEN);
+    struct ip *ip = (void *)(a->frame + ETH_HLEN);
+    uint8_t *body = (uint8_t *)ip + header;
+    ip->ip_src = probe->ip_dst;
+    ip->ip_dst = probe->ip_src;
+    ip->ip_ttl = live ? HOST_TTL : FIREWALL_TTL;
+    ip->ip_off = 0;
+    if (tcp) {
+        total = header + sizeof(struct tcphdr);
+        ip->ip_len = htons(total);
+        answer_tcp(ip, (void *)body, live && drawn(net.open, OPEN, target, 0));
+    } else {
+        body[0] = echo ? ICMP_ECHOREPLY : ICMP_TIMESTAMPREPLY;
+        body[2] = body[3] = 0;
+        uint16_t sum = checksum(body, total - header, 0);
+        memcpy(body + 2, &sum, 2);
+    }
+    ip->ip_sum = 0;
+    ip->ip_sum = checksum((uint8_t *)ip, header, 0);
+    send_later(a, ETH_HLEN + total);
+}
+
+/* ---- counting ---- */
+
+static void note_arrival(uint64_t time) {
+    if (!count.packets) count.first = time;
+    arrivals[count.packets++ % WINDOW] = count.last = time;
+    while (arrivals[oldest % WINDOW] + SECOND <= time || count.packets - oldest > WINDOW) oldest++;
+    if (count.packets - oldest > count.peak) count.peak = count.packets - oldest;
+}
+static void report(void) {
+    printf("{\"arp\": %" PRIu64 ", \"echo\": %" PRIu64 ", \"timestamp\": %" PRIu64 ", \"tcp\": %" PRIu64
+           ", \"other\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"answered\": %" PRIu64 ", \"overrun\": %" PRIu64
+           ", \"packets\": %" PRIu64 ", \"peak\": %" PRIu64 ", \"seconds\": %.3f}\n",
+           count.arp, count.echo, count.timestamp, count.tcp, count.other, count.lost, count.answered, count.overrun,
+           count.packets, count.peak, (count.last - count.first) / (double)SECOND);
+    fflush(stdout);
+    memset(&count, 0, sizeof count);
+    memset(tries, 0, sizeof tries);
+    oldest = 0;
+}
+
+/* ---- the wire ---- */
+
+static int attach(const char *name) {
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+    int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) err(1, "/dev/net/tun");
+    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
+    if (ioctl(fd, TUNSETIFF, &request) < 0) err(1, "cannot attach to %s", name);
+    return fd;
+}
+static void receive(int tap) {
+    uint8_t frame[2048];
+    for (int i = 0; i < 128; i++) { /* then see to the answers that have become due */
+        ssize_t size = read(tap, frame, sizeof frame);
+        if (size < ETH_HLEN) return;
+        note_arrival(now());
+        uint16_t type = frame[12] << 8 | frame[13];
+        if (type == ETHERTYPE_ARP) on_arp(frame, size);
+        else if (type == ETHERTYPE_IP) on_ip(frame, size);
+        else count.other++;
+    }
+}
+static void deliver(int tap) {
+    for (uint64_t time = now(); next_out < next_in; next_out++) {
+        const struct answer *a = &waiting[next_out % WAITING];
+        if (a->due > time || write(tap, a->frame, a->size) < 0) return;
+    }
+}
+static void on_signal(int number) { signalled = number; }
+
+static void serve(int tap) {
+    sigset_t blocked, open;
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&blocked);
+    int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
+    for (int i = 0; i < 3; i++) {
+        sigaddset(&blocked, numbers[i]);
+        sigaction(numbers[i], &action, NULL);
+    }
+    sigprocmask(SIG_BLOCK, &blocked, &open); /* delivered inside ppoll only */
+    puts("ready");
+    fflush(stdout);
+    for (;;) {
+        struct pollfd ready = {.fd = tap, .events = POLLIN};
+        struct timespec wait = {.tv_sec = 3600};
+        if (next_out < next_in) {
+            uint64_t due = waiting[next_out % WAITING].due, time = now();
+            wait = (struct timespec){.tv_sec = due > time ? (due - time) / SECOND : 0,
+                                     .tv_nsec = due > time ? (due - time) % SECOND : 0};
+        }
+        ppoll(&ready, 1, &wait, &open);
+        receive(tap);
+        deliver(tap);
+        if (signalled) {
+            report();
+            if (signalled != SIGUSR1) return;
+            signalled = 0;
+        }
+    }
+}
+static uint32_t address_of(const char *text) {
+    struct in_addr a;
+    if (!inet_aton(text, &a)) errx(2, "not an IPv4 address: %s", text);
+    return ntohl(a.s_addr);
+}
+static void list(char *network) {
+    char *slash = strchr(network, '/');
+    int prefix = slash ? atoi(slash + 1) : 32;
+    if (slash) *slash = 0;
+    uint32_t first = address_of(network);
+    for (uint64_t i = 0; i < UINT64_C(1) << (32 - prefix); i++) {
+        struct in_addr a = {htonl(first + i)};
+        if (lives(first + i)) puts(inet_ntoa(a));
+    }
+}
+int main(int argc, char **argv) {
+    static const struct option options[] = {
+        {"tap", 1, 0, 'T'}, {"list", 1, 0, 'L'}, {"seed", 1, 0, 's'}, {"alive", 1, 0, 'a'},
+        {"quiet", 1, 0, 'q'}, {"open", 1, 0, 'o'}, {"rtt", 1, 0, 'r'}, {"loss", 1, 0, 'l'},
+        {"gateway", 1, 0, 'g'}, {"resets", 0, 0, 'R'}, {0}};
+    const char *tap = NULL;
+    char *network = NULL;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
+        switch (o) {
+        case 'T': tap = optarg; break;
+        case 'L': network = optarg; break;
+        case 's': net.seed = strtoull(optarg, NULL, 10); break;
+        case 'a': net.alive = atof(optarg); break;
+        case 'q': net.quiet = atof(optarg); break;
+        case 'o': net.open = atof(optarg); break;
+        case 'r': net.rtt = atof(optarg) * 1e6; break;
+        case 'l': net.loss = atof(optarg); break;
+        case 'g': net.gateway = address_of(optarg); break;
+        case 'R': net.resets = true; break;
+        default: return 2;
+        }
+    if (network) list(network);
+    else if (tap) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* never outlive the test that started it */
+        serve(attach(tap));
+    } else errx(2, "--tap or --list is needed");
+    return 0;
+}

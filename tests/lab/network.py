@@ -1,0 +1,267 @@
+"""Networks to scan that lead nowhere: Linux network namespaces with simulated or real hosts in them.
+
+Needs root, iproute2 and (for `Network`) gcc and /dev/net/tun. A process runs in a namespace only as long as
+that holds nothing but the loopback device, the simulator's TAP and veth pairs to other namespaces made here, so
+that no probe can reach a network of the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import pytest
+
+SOURCE = Path(__file__).with_name("netsim.c")
+PREFIX = "scan-lab-"
+TAP = "sim0"
+# The kernel puts these, down, into every new namespace once their modules are loaded (net.core.fb_tunnels_only_for_init_net).
+FALLBACK_TUNNELS = {"ipip", "sit", "gre", "gretap", "erspan", "ip6tnl", "ip6gre", "ip6gretap", "vti", "vti6"}
+
+_numbers = itertools.count(1)
+_Self = TypeVar("_Self", bound="Namespace")  # typing.Self came with Python 3.11
+
+
+def require() -> None:
+    """Skip the calling test where no network can be built; under CI=true fail it instead."""
+    missing = [tool for tool in ("ip", "gcc", "nmap") if shutil.which(tool) is None]
+    if os.geteuid() != 0:
+        missing.append("root")
+    if not Path("/dev/net/tun").exists():
+        missing.append("/dev/net/tun")
+    if missing:
+        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse(f"network namespaces cannot be built here, missing: {', '.join(missing)}")
+
+
+class LeadsOutError(RuntimeError):
+    """A namespace holds a device through which probes could get out."""
+
+
+class Namespace:
+    """A network namespace with loopback up and nothing else; gone, with its processes, at the end of `with`."""
+
+    def __init__(self) -> None:
+        self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
+
+    def __enter__(self: _Self) -> _Self:
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        try:
+            self._set_up()
+        except BaseException:
+            self._tear_down()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tear_down()
+
+    def ip(self, *arguments: str) -> str:
+        """Run iproute2's `ip` on this namespace and return what it prints."""
+        command = ["ip", "-n", self.name, *arguments]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a process inside; text unless `options`, those of subprocess.Popen, say otherwise."""
+        self.check()
+        return subprocess.Popen(["ip", "netns", "exec", self.name, *argv], **{"text": True, **options})
+
+    def run(self, argv: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a process inside to its end and capture both streams; `options` are those of subprocess.run."""
+        self.check()
+        command = ["ip", "netns", "exec", self.name, *argv]
+        return subprocess.run(command, **{"text": True, "capture_output": True, "check": False, **options})
+
+    def check(self) -> None:
+        """Raise LeadsOutError if a device could carry packets out of the namespaces made here."""
+        peers = {
+            entry["nsid"]: entry.get("name", "") for entry in json.loads(self.ip("-j", "netns", "list-id"))
+        }
+        for link in json.loads(self.ip("-j", "-d", "link", "show")):
+            name, kind = link["ifname"], link.get("linkinfo", {}).get("info_kind")
+            inside = (
+                link["link_type"] == "loopback"
+                or (kind == "tun" and name == TAP)
+                or (kind == "veth" and peers.get(link.get("link_netnsid"), "").startswith(PREFIX))
+                or (kind in FALLBACK_TUNNELS and "UP" not in link["flags"])
+            )
+            if not inside:
+                raise LeadsOutError(f"namespace {self.name} is not closed: remove its device {name} ({kind})")
+
+    def _set_up(self) -> None:
+        # `ip netns exec` shows this file in place of the machine's, whose nameservers no test may ask.
+        etc = Path("/etc/netns", self.name)
+        etc.mkdir(parents=True)
+        (etc / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        self.ip("link", "set", "lo", "up")
+
+    def _tear_down(self) -> None:
+        pids = subprocess.run(
+            ["ip", "netns", "pids", self.name], check=True, stdout=subprocess.PIPE, text=True
+        )
+        for pid in pids.stdout.split():
+            os.kill(int(pid), signal.SIGKILL)
+        subprocess.run(["ip", "netns", "delete", self.name], check=True)
+        shutil.rmtree(Path("/etc/netns", self.name), ignore_errors=True)
+
+
+class Hosts(Namespace):
+    """Real hosts: a second namespace, tied to `scanner` by a veth pair, whose kernel answers for `addresses`.
+
+    `addresses` and `scanner_addresses` are interfaces like "192.0.2.10/24" or "2001:db8::10/64".
+    """
+
+    def __init__(
+        self, scanner: Namespace, addresses: Iterable[str], scanner_addresses: Iterable[str]
+    ) -> None:
+        super().__init__()
+        self.device = f"veth{next(_numbers)}"
+        self._ends = ((self, list(addresses)), (scanner, list(scanner_addresses)))
+
+    @property
+    def mac(self) -> str:
+        """The hardware address that all these hosts share, upper case."""
+        link = json.loads(self.ip("-j", "link", "show", self.device))[0]
+        return str(link["address"]).upper()
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        scanner = self._ends[1][0]
+        self.ip(
+            "link", "add", self.device, "type", "veth", "peer", "name", self.device, "netns", scanner.name
+        )
+        for end, addresses in self._ends:
+            end.ip("link", "set", self.device, "up")
+            for address in addresses:
+                # "nodad": an IPv6 address may be used at once, as nobody else can have it.
+                nodad = ["nodad"] if ":" in address else []
+                end.ip("address", "add", address, "dev", self.device, *nodad)
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the simulated network was sent since it started, or since the counters were last taken."""
+
+    arp: int
+    echo: int
+    timestamp: int
+    tcp: int
+    other: int
+    lost: int
+    """Probes of live hosts that got no answer because of `loss`."""
+    answered: int
+    overrun: int
+    """Answers left out because too many were under way; not 0 means that a measurement is worth nothing."""
+    packets: int
+    """Every frame, kernel's own lookups of hardware addresses included."""
+    peak: int
+    """The largest number of frames within any one second."""
+    seconds: float
+    """From the first frame to the last."""
+
+
+class Network(Namespace):
+    """A simulated IPv4 network in which `address` (like "10.77.255.254/16") belongs to the scanner.
+
+    Without `gateway` the hosts are on the scanner's own segment; with one, everything else lies behind it.
+    `alive`, `quiet`, `open` and `loss` are per cent, `rtt` milliseconds; netsim.c says what they do.
+    """
+
+    def __init__(
+        self,
+        address: str = "10.77.255.254/16",
+        *,
+        gateway: str | None = None,
+        alive: float = 5,
+        quiet: float = 0,
+        open: float = 0,
+        rtt: float = 0.3,
+        loss: float = 0,
+        resets: bool = False,
+        seed: int = 1,
+    ) -> None:
+        super().__init__()
+        self.address = ipaddress.IPv4Interface(address)
+        self.gateway = gateway
+        numbers = {"seed": seed, "alive": alive, "quiet": quiet, "open": open, "rtt": rtt, "loss": loss}
+        self._arguments = [f"--{name}={value}" for name, value in numbers.items()]
+        if gateway:
+            self._arguments.append(f"--gateway={gateway}")
+        if resets:
+            self._arguments.append("--resets")
+
+    def live(self, network: str, *, ends: bool = False) -> set[str]:
+        """Return the addresses of `network` that answer, the scanner's own among them.
+
+        The network and broadcast addresses of a mask shorter than /31 count only if `ends`.
+        """
+        listing = [str(_build()), *self._arguments, "--list", network]
+        out = subprocess.run(listing, check=True, stdout=subprocess.PIPE, text=True).stdout
+        found, block = set(out.split()), ipaddress.IPv4Network(network)
+        if self.address.ip in block:
+            found.add(str(self.address.ip))
+        if block.prefixlen < 31 and not ends:
+            found -= {str(block.network_address), str(block.broadcast_address)}
+        return found
+
+    def counters(self) -> Counters:
+        """Return what was sent since the last call, and make the network forget it: losses repeat from here."""
+        self._simulator.send_signal(signal.SIGUSR1)
+        return self._read_counters()
+
+    @staticmethod
+    def mac(address: str) -> str:
+        """Return the hardware address of a host on the segment, upper case."""
+        return "02:4E:" + ipaddress.IPv4Address(address).packed.hex(":").upper()
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.ip("tuntap", "add", TAP, "mode", "tap")
+        # The kernel's own IPv6 chatter would be counted. A long queue, since a real card would not drop bursts either.
+        exec_in = ["ip", "netns", "exec", self.name]
+        subprocess.run([*exec_in, "sysctl", "-qw", f"net.ipv6.conf.{TAP}.disable_ipv6=1"], check=True)
+        self.ip("link", "set", TAP, "txqueuelen", "10000", "up")
+        self.ip("address", "add", str(self.address), "dev", TAP)
+        if self.gateway:
+            self.ip("route", "add", "default", "via", self.gateway)
+        argv = [str(_build()), *self._arguments, "--tap", TAP]
+        self._simulator = self.popen(argv, stdout=subprocess.PIPE)
+        if self._line() != "ready\n":
+            raise RuntimeError("the simulator did not start")
+
+    def _tear_down(self) -> None:
+        super()._tear_down()
+        if hasattr(self, "_simulator"):
+            self._simulator.communicate()
+
+    def _line(self) -> str:
+        assert self._simulator.stdout is not None
+        return self._simulator.stdout.readline()
+
+    def _read_counters(self) -> Counters:
+        return Counters(**json.loads(self._line()))
+
+
+def _build() -> Path:
+    """Compile the simulator unless this very source was compiled before."""
+    source = SOURCE.read_bytes()
+    binary = SOURCE.parent / "__pycache__" / f"netsim-{hashlib.sha256(source).hexdigest()[:16]}"
+    if not binary.exists():
+        binary.parent.mkdir(exist_ok=True)
+        fresh = binary.with_suffix(f".{os.getpid()}")
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(SOURCE)], check=True)
+        fresh.replace(binary)
+    return binary
