@@ -60,7 +60,7 @@ class Cache(MutableMapping[str, list[Row]]):
         except OSError as error:
             log.warning("cache %s cannot be read (%s); asking phpIPAM again", self._path, error.strerror)
             return
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             log.warning("cache %s is damaged; asking phpIPAM again", self._path)
             return
         if not belongs:

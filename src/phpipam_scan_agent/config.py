@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -18,12 +17,14 @@ from pydantic import (
     field_validator,
 )
 
+from . import yaml_text
 from .errors import ConfigError
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
 ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line breaks, and the halves of characters that no UTF-8 can carry."""
 
 
 def _without_control_characters(value: str) -> str:
@@ -56,7 +57,10 @@ def _url(value: str) -> str:
         raise ValueError("has blanks or control characters in it")
     if not value.lower().startswith(("https://", "http://")):
         raise ValueError("has no protocol; write https:// in front")
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        raise ValueError("is no URL; write it like https://ipam.example.org") from None
     if not parts.hostname:
         raise ValueError("names no host")
     if "@" in parts.netloc:
@@ -107,9 +111,11 @@ class Config(BaseModel):
         False, description="whether IPv6 subnets are scanned; the usual Scan Server drops them"
     )
     cache_expire_time: int = Field(
-        1800, ge=0, description="seconds that phpIPAM's answers are kept; 0 never keeps them"
+        1800, ge=0, le=10**9, description="seconds that phpIPAM's answers are kept; 0 never keeps them"
     )
-    epoch_time_offset: int = Field(0, description="seconds added to the machine's clock; may be negative")
+    epoch_time_offset: int = Field(
+        0, ge=-(10**9), le=10**9, description="seconds added to the machine's clock; may be negative"
+    )
     client_token: Token = Field(description="App code, in phpIPAM: Administration → API → edit")
     client_name: Name = Field(description="App id, in phpIPAM: Administration → API → edit")
     scanagent_code: Code = Field(description="Code, in phpIPAM: Administration → Scan agents → edit")
@@ -129,68 +135,46 @@ class Config(BaseModel):
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
 
-class _Loader(yaml.BaseLoader):
-    """Reads every value as the text that was typed: a token `0123` stays `0123`; the schema gives types."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(None, None, f"{twice} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_NULL = ("", "~", "null", "Null", "NULL")
-"""How YAML writes that a key has no value."""
-
-
 def load(path: Path) -> Config:
     """Given the file's path, return the configuration. Raise ConfigError with every mistake in it."""
-    try:
-        document = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 (it makes nothing but text)
-    except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None
-    except yaml.MarkedYAMLError as error:
-        raise ConfigError(path, [_yaml_problem(error)]) from None
-    except (yaml.YAMLError, UnicodeError, RecursionError):
-        raise ConfigError(path, ["is not YAML text in UTF-8; write it again with an editor"]) from None
+    document = yaml_text.read(path)
     if not isinstance(document, dict) or ROOT_KEY not in document:
         raise ConfigError(path, [f"has no {ROOT_KEY}: at its top; every setting belongs below that key"])
-    settings = {} if document[ROOT_KEY] in _NULL else document[ROOT_KEY]
+    settings = document[ROOT_KEY] or {}
     if not isinstance(settings, dict):
         raise ConfigError(path, [f"{ROOT_KEY}: must hold settings, one `key: value` a line"])
     # Roots of the same collection's other programs may share the file.
-    foreign = [key for key in document if not str(key).startswith("nofusscomputing_")]
-    return _checked(path, settings, [f"{key}: belongs below {ROOT_KEY}; indent it" for key in foreign])
+    problems = [
+        f"{key}: belongs below {ROOT_KEY}; indent it"
+        for key in document
+        if not key.startswith("nofusscomputing_")
+    ]
+    unknown = [key for key in settings if key not in Config.model_fields]
+    for key in unknown:
+        near = difflib.get_close_matches(key, Config.model_fields, n=1, cutoff=0)
+        problems.append(f"{key}: unknown key; did you mean {near[0]}?")
+    return _checked(path, {key: value for key, value in settings.items() if key not in unknown}, problems)
 
 
-def _checked(path: Path, settings: dict[Any, Any], problems: list[str]) -> Config:
-    given = {str(key): value for key, value in settings.items() if value not in _NULL}
+def _checked(path: Path, settings: dict[str, Any], problems: list[str]) -> Config:
+    several = [key for key, value in settings.items() if isinstance(value, (dict, list))]
+    problems += [f"{key}: holds several values; it takes one" for key in several]
+    given = {key: value for key, value in settings.items() if value and key not in several}
     try:
         config = Config.model_validate(given)
     except ValidationError as invalid:
-        problems += [_problem(error, given) for error in invalid.errors(include_url=False)]
+        errors = invalid.errors(include_url=False)
+        problems += [_problem(error, given) for error in errors if error["loc"][0] not in several]
     if problems:
         raise ConfigError(path, problems)
     return config
 
 
-def _yaml_problem(error: yaml.MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
-    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    # YAML quotes what it stumbles over, which may be a token (`client_token: *abc`).
-    what = re.sub(r" ?'[^']{2,}'.*", "", error.problem or "not YAML")
-    return f"{where}{what}; put values with special characters in quotes"
-
-
 def _problem(error: Any, given: dict[str, Any]) -> str:
     key = str(error["loc"][0])
-    kind = error["type"]
-    if kind == "missing":
+    if error["type"] == "missing":
         return f"{key}: missing or empty; set it to {Config.model_fields[key].description}"
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(key, Config.model_fields, n=1, cutoff=0)
-        return f"{key}: unknown key; did you mean {near[0]}?"
-    if kind == "value_error":
+    if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
     shown = "" if _is_secret(key) else f", not {str(given[key])[:60]!r}"
     return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}{shown}"

@@ -114,9 +114,8 @@ def nameservers(found: Iterable[Row]) -> tuple[IPAddress, ...]:
 
 def number(value: object) -> int:
     """Given an int or its decimal text, return the int; 0, which is nobody's id, for anything else."""
-    if isinstance(value, int):
-        return value
-    return int(value) if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value) else 0
+    text = str(value) if isinstance(value, (int, str)) else ""
+    return int(text) if re.fullmatch("[0-9]{1,19}", text) else 0
 
 
 def flag(row: Row, field: str) -> bool:

@@ -23,10 +23,10 @@ def read(parser: Any, xml: str) -> tuple[Host, ...]:
     try:
         # A parser keeps its last result in itself; a copy lets others read at the same time.
         found = copy(parser).analyse_nmap_xml_scan(xml)["scan"]
+        up = [_host(host) for host in found.values() if host["status"]["state"] == "up"]
     except Exception:  # python-nmap raises what its parsing happens to run into
-        raise ScanError("nmap's answer is not XML") from None
-    up = (host for host in found.values() if host["status"]["state"] == "up")
-    return tuple(sorted(map(_host, up), key=lambda host: int(host.ip)))
+        raise ScanError("nmap's answer is not the XML of a scan") from None
+    return tuple(sorted(up, key=lambda host: int(host.ip)))
 
 
 def read_part(parser: Any, xml: str) -> tuple[Host, ...]:

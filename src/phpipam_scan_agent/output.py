@@ -11,10 +11,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from . import NAME, VERSION
-from .errors import UsageError
+from .errors import ConfigError, UsageError
 from .models import Outcome
 
 log = logging.getLogger(__package__)
@@ -48,6 +49,20 @@ class _Json(_Line):
         return json.dumps({"time": when, "level": record.levelname.lower(), "event": message})
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that may stop to be writable in the middle of a run, which is said once."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 (the base's)
+        error = sys.exc_info()[1]
+        if not self._told:
+            self._told = True
+            log.warning(
+                "log file %s cannot be written: %s", self.baseFilename, getattr(error, "strerror", error)
+            )
+
+
 def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> None:
     """Send messages to stderr and, with each step, to the log file. Raise UsageError if it cannot be opened.
 
@@ -57,7 +72,8 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
     log.propagate = False
     log.setLevel(min(level, logging.INFO) if log_file else level)
     # Libraries stay silent: urllib3 logs whole URLs, and one of ours holds the scan agent code.
-    logging.lastResort = None
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(_Json() if log_format == "json" else _Line())
     screen.setLevel(level)
@@ -65,7 +81,7 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
     if log_file:
         try:
             os.close(os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-            to_file = logging.FileHandler(log_file, encoding="utf-8", errors="backslashreplace")
+            to_file = _LogFile(log_file, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UsageError(f"log file {log_file} cannot be written: {error.strerror}") from None
         to_file.setFormatter(_Json() if log_format == "json" else _Dated())
@@ -87,8 +103,8 @@ def safe(text: str) -> str:
 
 
 def failed(error: BaseException | str) -> None:
-    """Name a failure, one line each."""
-    for line in str(error).splitlines():
+    """Name a failure in a line; every mistake in the configuration has its own."""
+    for line in error.problems if isinstance(error, ConfigError) else [error]:
         log.error("%s", line)
 
 
@@ -122,10 +138,11 @@ def _table(outcomes: Sequence[Outcome], dry_run: bool) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("uploaded")
     for done in sorted(outcomes, key=lambda done: done.id or 0):
+        subnet = escape(safe(done.subnet))
         if done.skipped:
-            table.add_row(safe(done.subnet), "", "", "", "", f"skipped: {done.skipped}", style="dim")
+            table.add_row(subnet, "", "", "", "", f"skipped: {done.skipped}", style="dim")
         else:
             counts = (str(done.up), str(done.known), str(done.new), f"{done.seconds:.1f}")
             end = "[red]failed[/]" if done.error else "yes" if done.uploaded else "no"
-            table.add_row(safe(done.subnet), *counts, end)
+            table.add_row(subnet, *counts, end)
     return table

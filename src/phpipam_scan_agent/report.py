@@ -32,7 +32,8 @@ def hostname(name: str | None, ip: IPAddress) -> str | None:
     if not name:
         return None
     octets = str(ip).split(".")
-    if any("-".join(order) in name for order in (octets, octets[::-1])):
+    spelled = "|".join("-".join(order) for order in (octets, octets[::-1]))
+    if re.search(rf"(?<!\d)({spelled})(?!\d)", name):
         return None
     label = name.partition(".")[0]
     return label if _HOSTNAME.fullmatch(label) else None

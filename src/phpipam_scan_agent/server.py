@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from requests.auth import AuthBase
 
 from .config import Config
-from .errors import ServerError
+from .errors import ServerError, TransportError
 from .http import Answer, Client
 from .models import Report
 
@@ -48,6 +48,8 @@ class ScanServer:
         body = f'{{"code": {code}, "scan": {report.scan}}}'.encode()
         headers = {"Content-Type": "application/json"}
         answer = self._client.send("POST", self._url, data=body, headers=headers)
+        if answer.status == 200 and not answer.marked_end:
+            raise TransportError(f"Scan Server at {self._url}: the answer was cut off; check the network")
         if answer.status != 200:
             raise ServerError(f"Scan Server at {self._url} refuses the report with {_refusal(answer)}")
         log.info("subnet %s: report uploaded (%d bytes)", report.network, len(body))

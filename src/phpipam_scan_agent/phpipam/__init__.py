@@ -1,8 +1,6 @@
 """Ask phpIPAM's REST API for this agent's subnets and their addresses (read-only)."""
 
-import json
 import logging
-import re
 from collections.abc import MutableMapping
 from dataclasses import replace
 from urllib.parse import quote
@@ -11,12 +9,13 @@ import requests
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
-from . import decode
-from .config import Config
-from .decode import Row
-from .errors import PhpIpamError
-from .http import Answer, Client
-from .models import Outcome, Subnet
+from .. import decode
+from ..config import Config
+from ..decode import Row
+from ..errors import PhpIpamError
+from ..http import Client
+from ..models import Outcome, Subnet
+from . import envelope
 
 log = logging.getLogger(__name__)
 
@@ -27,31 +26,6 @@ Query = dict[str, str] | None
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes; 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB."""
-
-NOTHING_FOUND = {
-    "No results (filter applied)",
-    "No subnets found",
-    "No addresses found",
-    "No slaves",
-    "No objects found",
-}
-"""404 with one of these is an empty list; 1.4 says the same with 200. Other 404s are errors."""
-
-SECURITY = "the app's security must be 'SSL with App code token'"
-
-ADVICE = {
-    "Unauthorized": f"check client_token; {SECURITY}",
-    "Invalid token": "client_token belongs to another app; check client_name and client_token",
-    "Invalid application id": "check client_name, phpIPAM's App id, and that api_url ends before /api",
-    "Application disabled": "enable the app below Administration → API",
-    "API server disabled": "switch the API on below Administration → phpIPAM settings",
-    "SSL connection is required for API": f"use https in api_url; {SECURITY}",
-    "Invalid enc_request": SECURITY,
-    "Invalid controller": "check api_url, which ends before /api",
-    "invalid permissions": "give the app the permission Read",
-    "Your IP has been blocked": "somebody failed to log in from this address; wait, and find out who",
-    "Unable to read subnets": "phpIPAM has no subnet at all, or cannot read its database",
-}
 
 
 class PhpIpam:
@@ -143,7 +117,7 @@ class PhpIpam:
         if not url.startswith("https:"):
             query = None  # it may hold the scan agent code
         log.info("asking phpIPAM for %s", path)
-        return _data(url, self._client.send("GET", url, params=query))
+        return envelope.data(url, self._client.send("GET", url, params=query))
 
 
 class _AppCode(AuthBase):
@@ -157,38 +131,3 @@ class _AppCode(AuthBase):
         if str(request.url).startswith("https:"):
             request.headers["token"] = self._token.get_secret_value()
         return request
-
-
-def _data(url: str, answer: Answer) -> object:
-    """Given an answer, return its data. Raise PhpIpamError with what phpIPAM said and what to check."""
-    try:
-        envelope = json.loads(answer.body)
-        if not isinstance(envelope, dict):
-            raise ValueError
-    except (ValueError, RecursionError):
-        raise PhpIpamError(
-            f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(url, answer)}"
-        ) from None
-    if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
-        return envelope["data"]
-    said = str(envelope.get("message") or "nothing more")[:300]
-    if answer.status in (200, 404) and (said in NOTHING_FOUND or "message" not in envelope):
-        return []
-    advice = next((advice for start, advice in ADVICE.items() if said.startswith(start)), "see phpIPAM's log")
-    raise PhpIpamError(f"phpIPAM at {url} refuses with HTTP {answer.status}: {said}; {advice}")
-
-
-def _not_json(url: str, answer: Answer) -> str:
-    if not url.startswith("https:"):
-        return "with something that is not JSON; use https in api_url"
-    if not answer.body and answer.status == 500:
-        return "and nothing else; its database is down or PHP ran out of memory, see its log"
-    if not answer.body:
-        return "and nothing else; see the log of its web server and PHP"
-    text = re.sub(
-        r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", answer.body[:10_000].decode("utf-8", "replace")
-    )
-    said = " ".join(text.split())[:120]
-    if answer.status in (502, 503, 504):
-        return f"({said}); the web server or proxy in front has trouble"
-    return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"

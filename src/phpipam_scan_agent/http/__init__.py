@@ -1,0 +1,103 @@
+"""One careful HTTP client for phpIPAM and the Scan Server: verified TLS, no redirects, one plain error."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.auth import AuthBase
+
+from .. import NAME, VERSION
+from ..errors import TransportError
+from .reasons import reason
+from .tls import TrustingTheMachine
+
+PATIENCE = (10.0, 60.0)
+"""Seconds for a connection, and between two pieces of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer that is no redirect."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    marked_end: bool = True
+    """Whether the server said how long it is; one cut off in its headers looks whole otherwise."""
+
+
+class Client:
+    """A session with one peer.
+
+    `peer` names it in messages and `setting` the variable that leads to it, `auth` puts the secret into a
+    request's headers and nowhere else, and `limit` is the largest answer in bytes that is read.
+    """
+
+    def __init__(self, peer: str, setting: str, auth: AuthBase, limit: int) -> None:
+        self._peer = peer
+        self._setting = setting
+        self._limit = limit
+        self._session = _Session()
+        # With an auth of its own the session never looks into .netrc, which would replace the token.
+        self._session.auth = auth
+        self._session.headers["User-Agent"] = f"{NAME}/{VERSION}"
+        self._session.mount("https://", TrustingTheMachine())
+
+    def send(self, method: str, url: str, **arguments: Any) -> Answer:
+        """Return the answer, whatever its status. Raise TransportError where no whole one came."""
+        place = without_query(url)
+        try:
+            with self._session.request(
+                method,
+                url,
+                timeout=PATIENCE,
+                allow_redirects=False,
+                stream=True,
+                **arguments,
+            ) as response:
+                if 300 <= response.status_code < 400:
+                    raise self._redirected(place, response)
+                body = self._read(response, place)
+                headers = response.headers
+                marked_end = "Content-Length" in headers or "Transfer-Encoding" in headers
+                return Answer(response.status_code, headers.get("Content-Type", ""), body, marked_end)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise TransportError(f"{self._peer} at {place}: {reason(error, PATIENCE)}") from None
+
+    def close(self) -> None:
+        """End the session's connections."""
+        self._session.close()
+
+    def _read(self, response: requests.Response, place: str) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_content(65536):
+            body += chunk
+            if len(body) > self._limit:
+                raise TransportError(f"{self._peer} at {place}: the answer has over {self._limit:,} bytes")
+        return bytes(body)
+
+    def _redirected(self, place: str, response: requests.Response) -> TransportError:
+        # requests would carry the token to the other host and turn a POST into a GET that ends in 200.
+        target = without_query(response.headers.get("Location", "an unnamed place"))[:200]
+        return TransportError(
+            f"{self._peer} at {place} redirects to {target} (HTTP {response.status_code}); redirects are not"
+            f" followed: check {self._setting}"
+        )
+
+
+class _Session(requests.Session):
+    """A session to which a redirect is an answer; requests' own reads all of it first, however large."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+
+def without_query(url: str) -> str:
+    """Given a URL, return it without what may hold a secret: user, password, query and fragment."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that is no URL"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

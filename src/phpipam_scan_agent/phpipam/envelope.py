@@ -1,0 +1,67 @@
+"""What wraps phpIPAM's answers → their data, or what phpIPAM said and what to check. Pure."""
+
+import json
+import re
+
+from ..errors import PhpIpamError
+from ..http import Answer
+
+NOTHING_FOUND = {
+    "No results (filter applied)",
+    "No subnets found",
+    "No addresses found",
+    "No slaves",
+    "No objects found",
+}
+"""404 with one of these is an empty list; 1.4 says the same with 200. Other 404s are errors."""
+
+SECURITY = "the app's security must be 'SSL with App code token'"
+
+ADVICE = {
+    "Unauthorized": f"check client_token; {SECURITY}",
+    "Invalid token": "client_token belongs to another app; check client_name and client_token",
+    "Invalid application id": "check client_name, phpIPAM's App id, and that api_url ends before /api",
+    "Application disabled": "enable the app below Administration → API",
+    "API server disabled": "switch the API on below Administration → phpIPAM settings",
+    "SSL connection is required for API": f"use https in api_url; {SECURITY}",
+    "Invalid enc_request": SECURITY,
+    "Invalid controller": "check api_url, which ends before /api",
+    "invalid permissions": "give the app the permission Read",
+    "Your IP has been blocked": "somebody failed to log in from this address; wait, and find out who",
+    "Unable to read subnets": "phpIPAM has no subnet at all, or cannot read its database",
+}
+
+
+def data(url: str, answer: Answer) -> object:
+    """Given an answer, return its data. Raise PhpIpamError with what phpIPAM said and what to check."""
+    try:
+        envelope = json.loads(answer.body)
+        if not isinstance(envelope, dict):
+            raise ValueError
+    except (ValueError, RecursionError):
+        raise PhpIpamError(
+            f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(url, answer)}"
+        ) from None
+    if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
+        return envelope["data"]
+    said = " ".join(str(envelope.get("message") or "nothing more").split())[:300]
+    if answer.status in (200, 404) and (said in NOTHING_FOUND or "message" not in envelope):
+        return []
+    advice = next((advice for start, advice in ADVICE.items() if said.startswith(start)), "see phpIPAM's log")
+    raise PhpIpamError(f"phpIPAM at {url} refuses with HTTP {answer.status}: {said}; {advice}")
+
+
+def _not_json(url: str, answer: Answer) -> str:
+    if not url.startswith("https:"):
+        return "with something that is not JSON; use https in api_url"
+    if not answer.body and answer.status == 500:
+        return "and nothing else; its database is down or PHP ran out of memory, see its log"
+    if not answer.body:
+        return "and nothing else; see the log of its web server and PHP"
+    text = re.sub(
+        r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", answer.body[:10_000].decode("utf-8", "replace")
+    )
+    said = " ".join(text.split())[:120]
+    if answer.status in (502, 503, 504):
+        return f"({said}); the web server or proxy in front has trouble"
+    return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"
