@@ -51,8 +51,9 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     # YAML quotes what it stumbles over, which may be a token (`client_token: *abc`); one character is none.
-    what = re.sub(r"'(?!(\\?.|<[a-z ]+>)')[^']*'", "'…'", error.problem or "not YAML")
-    what = what.replace(r"'\t'", "a tab")
+    harmless_or_not = r"'(\\?.|<[a-z ]+>)'|'[^']*'"
+    what = re.sub(harmless_or_not, lambda said: said[0] if said[1] else "'…'", error.problem or "not YAML")
+    what = what.replace(r"character '\t'", "a tab")
     advice = "" if isinstance(error, yaml.constructor.ConstructorError) else "; put special values in quotes"
     return f"{where}{what}{advice}"
 
