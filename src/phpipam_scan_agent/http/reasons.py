@@ -11,11 +11,12 @@ from urllib3.exceptions import DecodeError, InvalidChunkLength, ProtocolError
 
 WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
     RemoteDisconnected: "it closed the connection without an answer",
-    (IncompleteRead, ProtocolError, InvalidChunkLength): "the answer was cut off",
+    (IncompleteRead, InvalidChunkLength): "the answer was cut off",
     (DecodeError, zlib.error): "the answer cannot be decompressed",
     HTTPException: "it answers something that is not HTTP",
+    ProtocolError: "the answer was cut off",
 }
-"""What the exceptions mean that have no words of their own."""
+"""What the exceptions mean that have no words of their own; those that wrap others come last."""
 
 
 def reason(error: BaseException, patience: tuple[float, float]) -> str:
@@ -64,8 +65,7 @@ def _innermost(causes: list[BaseException]) -> str:
     for cause in reversed(causes):
         if isinstance(cause, OSError) and cause.strerror:
             return re.sub(r"^\[.*?\] | \(_ssl.*\)$", "", cause.strerror)
-    for cause in causes:
-        for kinds, words in WORDS.items():
-            if isinstance(cause, kinds):
-                return words
+    for kinds, words in WORDS.items():
+        if any(isinstance(cause, kinds) for cause in causes):
+            return words
     return f"the answer makes no sense ({type(causes[-1]).__name__})"
