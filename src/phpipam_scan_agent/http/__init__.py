@@ -61,7 +61,8 @@ class Client:
                     raise self._redirected(place, response)
                 body = self._read(response, place)
                 headers = response.headers
-                marked_end = "Content-Length" in headers or "Transfer-Encoding" in headers
+                chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
+                marked_end = chunked or headers.get("Content-Length", "").isdigit()
                 return Answer(response.status_code, headers.get("Content-Type", ""), body, marked_end)
         except (requests.RequestException, OSError, ValueError) as error:
             raise TransportError(f"{self._peer} at {place}: {reason(error, PATIENCE)}") from None
