@@ -81,7 +81,7 @@ class Client:
 
     def _redirected(self, place: str, response: requests.Response) -> TransportError:
         # requests would carry the token to the other host and turn a POST into a GET that ends in 200.
-        target = without_query(response.headers.get("Location", "an unnamed place"))[:200]
+        target = without_query(response.headers.get("Location") or "an unnamed place")[:200]
         return TransportError(
             f"{self._peer} at {place} redirects to {target} (HTTP {response.status_code}); redirects are not"
             f" followed: check {self._setting}"
