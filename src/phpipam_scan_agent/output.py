@@ -7,8 +7,9 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from rich.console import Console
 from rich.markup import escape
@@ -89,9 +90,10 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Mask these values in every message from now on, also as they stand in a URL."""
+    """Mask these values in every message from now on, also as they stand in a URL or in JSON."""
     # Messages are made without them; this catches a peer that says back what it was told.
-    forms = {form for secret in secrets for form in (secret, quote(secret, safe=""), quote(secret))}
+    ways = (str, partial(quote, safe=""), quote, quote_plus, lambda secret: json.dumps(secret)[1:-1])
+    forms = {way(secret) for secret in secrets for way in ways}
     _secrets[:] = sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
 
 
