@@ -253,6 +253,7 @@ def damages() -> dict[str, bytes]:
         "answers as list": json.dumps({**whole, "answers": [1]}).encode(),
         "answer without time": json.dumps({**whole, "answers": {"subnets": [[]]}}).encode(),
         "time as text": json.dumps({**whole, "answers": {"subnets": ["noon", []]}}).encode(),
+        "time beyond numbers": json.dumps({**whole, "answers": {"subnets": [10**400, []]}}).encode(),
         "rows as text": json.dumps({**whole, "answers": {"subnets": [NOW, "rows"]}}).encode(),
         "row as text": json.dumps({**whole, "answers": {"subnets": [NOW, ["row"]]}}).encode(),
     }
