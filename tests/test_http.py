@@ -156,6 +156,49 @@ def test_a_redirect_to_nowhere_is_an_error_too(trusted: Authority) -> None:
         assert failure(at_server(first)).startswith(" redirects to an unnamed place (HTTP 302)")
 
 
+def redirected(location: bytes) -> str:
+    """What is said of a redirect that no decent server would send."""
+    with Raw([b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n\r\n"]) as server:
+        return failure(at(server.port))
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        (b"", "an unnamed place"),
+        (b"http://[", "an address that is no URL"),
+        (f"http://[{SECRET}/".encode(), "an address that is no URL"),
+        (b"http://a\xff.b/", "http://aÿ.b/"),
+        (b"http:// /", "http:// /"),
+    ],
+)
+def test_a_redirect_to_no_url_is_an_error_too(location: bytes, shown: str) -> None:
+    assert redirected(location).startswith(f" redirects to {shown} (HTTP 302)")
+
+
+def test_a_redirect_to_a_very_long_url_is_told_in_short() -> None:
+    said = redirected(b"/x" * 20_000)
+    assert said.startswith(" redirects to /x/x/x")
+    assert said.endswith("; redirects are not followed: check api_url")
+    assert len(said) < 300
+
+
+def test_what_comes_with_a_redirect_is_not_read() -> None:
+    pieces = 300
+    sent = 0
+
+    def answer() -> Iterator[bytes]:
+        nonlocal sent
+        yield b"HTTP/1.1 302 Found\r\nLocation: /login/\r\n\r\n"
+        for _ in range(pieces):
+            yield b"x" * 100_000
+            sent += 1
+
+    with Raw(answer()) as server:
+        assert failure(at(server.port), limit=1000).startswith(" redirects to /login/ (HTTP 302)")
+    assert sent < pieces
+
+
 # TLS
 
 
@@ -238,7 +281,7 @@ import sys
 from requests.auth import HTTPBasicAuth
 from phpipam_scan_agent.http import Client
 client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), 1000)
-print(client.send("GET", sys.argv[1]))
+print(client.send("GET", sys.argv[1]).body)
 client.close()
 """
 
@@ -253,7 +296,7 @@ def test_a_ca_added_with_update_ca_certificates_is_trusted(authority: Authority)
             capture_output=True,
             text=True,
         )
-    assert done.stdout == "Answer(status=200, content_type='', body=b'well')\n", done.stderr
+    assert done.stdout == "b'well'\n", done.stderr
 
 
 def test_https_spoken_to_a_port_of_http_is_refused(trusted: Authority) -> None:
@@ -393,6 +436,23 @@ def test_an_answer_of_the_limit_comes() -> None:
         assert send(at(server.port), limit=1000).body == b"x" * 1000
 
 
+@pytest.mark.parametrize(
+    ("answer", "marked"),
+    [
+        (HEAD + b"Content-Length: 0\r\n\r\n", True),
+        (HEAD + b"content-length: 2\r\n\r\n[]", True),
+        (CHUNKED + b"2\r\n[]\r\n0\r\n\r\n", True),
+        (HEAD + b"\r\n[]", False),
+        (HEAD + b"Content-Type: text/pl", False),
+        (HEAD + b"Content-Length:", False),
+        (HEAD + b"Transfer-Encoding: chu", False),
+    ],
+)
+def test_an_answer_knows_whether_its_end_was_marked(answer: bytes, marked: bool) -> None:
+    with Raw([answer]) as server:
+        assert send(at(server.port)).marked_end is marked
+
+
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.parametrize(
     "answer",
@@ -404,6 +464,7 @@ def test_an_answer_of_the_limit_comes() -> None:
         CHUNKED,
         CHUNKED + b"64\r\n[]",
         CHUNKED + b"2\r\n[]\r\n",
+        CHUNKED + b"zz\r\n[]",
         HEAD + b"Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n" + gzip.compress(b"[]")[:10],
     ],
 )
@@ -412,8 +473,9 @@ def test_an_answer_that_is_cut_off_is_a_failure(answer: bytes, end: str) -> None
         assert failure(at(server.port)).endswith("; check that it runs, the URL and the network")
 
 
-def test_an_answer_cut_off_says_so(trusted: Authority) -> None:
-    with Raw([HEAD + b"Content-Length: 100\r\n\r\n[]"], tls=trusted.right()) as server:
+@pytest.mark.parametrize("answer", [HEAD + b"Content-Length: 100\r\n\r\n[]", CHUNKED, CHUNKED + b"64\r\n[]"])
+def test_an_answer_cut_off_says_so(answer: bytes, trusted: Authority) -> None:
+    with Raw([answer], tls=trusted.right()) as server:
         said = failure(at(server.port, "https"))
     assert said == "the answer was cut off; check that it runs, the URL and the network"
 
@@ -421,6 +483,16 @@ def test_an_answer_cut_off_says_so(trusted: Authority) -> None:
 def test_a_connection_that_is_reset_says_so() -> None:
     with Raw([HEAD + b"Content-Length: 100\r\n\r\n[]"], "reset") as server:
         assert failure(at(server.port)).startswith("Connection reset by peer; ")
+
+
+def test_a_connection_that_is_closed_without_an_answer_says_so() -> None:
+    with Raw([b""]) as server:
+        assert failure(at(server.port)).startswith("it closed the connection without an answer; ")
+
+
+def test_an_answer_that_cannot_be_decompressed_says_so() -> None:
+    with Raw([HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n[]"]) as server:
+        assert failure(at(server.port)).startswith("the answer cannot be decompressed; ")
 
 
 @pytest.mark.parametrize(
@@ -432,14 +504,13 @@ def test_a_connection_that_is_reset_says_so() -> None:
         b"x" * 100_000,
         HEAD + b"X: y\r\n" * 200 + b"\r\n",
         HEAD + b"X: " + b"y" * 100_000 + b"\r\n\r\n",
-        CHUNKED + b"zz\r\n[]",
-        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n[]",
     ],
     ids=lambda answer: str(answer[:30]),
 )
-def test_what_is_no_http_is_a_failure(answer: bytes) -> None:
+def test_what_is_no_http_is_said_to_be_none(answer: bytes) -> None:
     with Raw([answer]) as server:
-        assert failure(at(server.port)).endswith("; check that it runs, the URL and the network")
+        said = failure(at(server.port))
+    assert said == "it answers something that is not HTTP; check that it runs, the URL and the network"
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD + b"Content-Length: 100\r\n\r\n["], ids=["at all", "to the end"])
