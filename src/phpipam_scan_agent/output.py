@@ -116,7 +116,7 @@ def summarise(outcomes: Sequence[Outcome], output_format: str | None, dry_run: b
         document = {"version": VERSION, "dry_run": dry_run, "subnets": [_as_json(done) for done in outcomes]}
         print(json.dumps(document, indent=2))  # noqa: T201
     elif output_format == "table" or (sys.stdout.isatty() and not quiet):
-        Console().print(_table(outcomes, dry_run))
+        Console(emoji=False).print(_table(outcomes, dry_run))
 
 
 def _as_json(done: Outcome) -> dict[str, object]:
