@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phpipam_scan_agent import NAME, VERSION, output
+import configs
+from phpipam_scan_agent import NAME, VERSION, config, output
 from phpipam_scan_agent.errors import ConfigError, PhpIpamError, UsageError
 from phpipam_scan_agent.models import Outcome
 
@@ -32,13 +33,15 @@ log = logging.getLogger("phpipam_scan_agent.some_module")
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
     """Logging and what is masked are the process's; the other tests want them back."""
-    ours = logging.getLogger("phpipam_scan_agent")
-    before = (ours.handlers, ours.level, ours.propagate, logging.lastResort)
+    ours, every = logging.getLogger("phpipam_scan_agent"), logging.getLogger()
+    before = (ours.handlers, ours.level, ours.propagate, logging.raiseExceptions)
     yield
     for handler in ours.handlers:
         handler.close()
-    ours.handlers, ours.propagate, logging.lastResort = before[0], before[2], before[3]
+    ours.handlers, ours.propagate, logging.raiseExceptions = before[0], before[2], before[3]
     ours.setLevel(before[1])
+    for handler in [handler for handler in every.handlers if isinstance(handler, logging.NullHandler)]:
+        every.removeHandler(handler)
     output.hide(())
 
 
@@ -96,22 +99,46 @@ def test_every_mistake_of_the_configuration_is_a_line(capsys: pytest.CaptureFixt
     ]
 
 
+def test_a_line_break_in_a_key_of_the_configuration_makes_no_second_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output.start_logging(-1, "text", None)
+    path = configs.write(tmp_path, configs.text() + '  "a\\nb": x\n')
+    with pytest.raises(ConfigError) as refused:
+        config.load(path)
+    output.failed(refused.value)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(rf"{NAME}: error: {path}: a\nb: unknown key")
+
+
+@pytest.mark.parametrize("library", ["urllib3.connectionpool", "asyncio", "dns"])
+def test_libraries_stay_silent(
+    library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as process:
+        process.setattr(logging.getLogger(), "handlers", [])  # pytest's own, which would swallow it
+        output.start_logging(2, "text", None)
+        logging.getLogger(library).error("GET /?filter_value=%s", SECRET)
+    assert capsys.readouterr().err == ""
+
+
 # Secrets
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_secrets_are_masked_as_they_are_and_as_in_a_url(
+def test_secrets_are_masked_as_they_are_and_as_in_a_url_or_json(
     log_format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "agent.log"
     output.start_logging(2, log_format, file)
     output.hide((SECRET, "short-one"))
-    forms = (SECRET, "s3cret/v%C3%A4l%20ue%2B1", "s3cret%2Fv%C3%A4l%20ue%2B1", "short-one")
+    in_urls = ("s3cret/v%C3%A4l%20ue%2B1", "s3cret%2Fv%C3%A4l%20ue%2B1", "s3cret%2Fv%C3%A4l+ue%2B1")
+    forms = (SECRET, *in_urls, r"s3cret/v\u00e4l ue+1", "short-one")
     for form in forms:
         log.error("phpIPAM says: %s.", form)
         output.failed(f"phpIPAM says: {form}.")
     for shown in (capsys.readouterr().err, file.read_text()):
-        assert shown.count("phpIPAM says: ***.") == 8
+        assert shown.count("phpIPAM says: ***.") == 2 * len(forms)
         assert [form for form in forms if form in shown] == []
 
 
@@ -183,6 +210,14 @@ def test_the_summary_spells_control_characters_out(
     assert "\x1b" not in shown
     assert "\x9b" not in shown
     assert r"x1b[2J/24" in shown
+
+
+@pytest.mark.parametrize(
+    "name", ["[/red]/24", "[bold]x/24", "[link=http://h]x[/]/24", "2001:db8:a:ab::/64", r"\[x]/24"]
+)
+def test_the_table_shows_markup_as_it_was_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output.summarise([Outcome(name, error="no network")], "table", dry_run=False, quiet=False)
+    assert name in capsys.readouterr().out
 
 
 # The log file
