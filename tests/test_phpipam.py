@@ -241,6 +241,9 @@ def test_unknown_app(server: Server, stand_in: StandIn) -> None:
         (Answer(200, b"[1]", {"Content-Type": "application/json"}), "is not JSON"),
         (refusal(400, "Invalid application id"), "check client_name, .* that api_url ends before /api"),
         (refusal(500, "Your IP has been blocked for 5 minutes"), "somebody failed to log in from this"),
+        (refusal(500, "no\r\n\nphpipam-scan-agent: forged"), "HTTP 500: no phpipam-scan-agent: forged; see"),
+        (refusal(500, "x" * 1000), f"HTTP 500: {'x' * 300}; see phpIPAM's log"),
+        (as_json(500, {"success": False, "message": ["a", None]}), r"HTTP 500: \['a', None\]; see"),
         (as_json(200, {"success": True, "data": "text"}), "something else than a list of objects"),
     ],
 )
