@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import configs
 from phpipam_scan_agent.config import Config
-from phpipam_scan_agent.errors import ServerError
+from phpipam_scan_agent.errors import ServerError, TransportError
 from phpipam_scan_agent.models import Report
 from phpipam_scan_agent.server import ScanServer
+from rough_servers import Raw
 from stand_ins.https import Answer, Certificates, Server
 from stand_ins.scan_server import ScanServer as StandIn
 
@@ -70,3 +72,25 @@ def test_all_but_200_is_a_refusal(server: ScanServer, stand_in: StandIn, answer:
     with pytest.raises(ServerError, match=said) as caught:
         server.upload(REPORT)
     assert "\n" not in str(caught.value)
+
+
+def upload_to(port: int) -> None:
+    server = ScanServer(configs.config(http_server="http://127.0.0.1", http_port=port))
+    try:
+        server.upload(REPORT)
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("end_of_head", "body"),
+    [(b"Content-Length: 2\r\n\r\n", b"OK"), (b"Transfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n")],
+)
+def test_an_answer_cut_off_inside_its_headers_is_no_200(end_of_head: bytes, body: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + end_of_head
+    for length in range(len(head) + 1):
+        with Raw([head[:length]]) as cut, pytest.raises(TransportError) as caught:
+            upload_to(cut.port)
+        assert str(caught.value).startswith(f"Scan Server at http://127.0.0.1:{cut.port}/: "), length
+    with Raw([head + body]) as whole:
+        upload_to(whole.port)
