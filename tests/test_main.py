@@ -229,6 +229,15 @@ def test_a_log_file_that_cannot_be_written(site: Site) -> None:
     assert not site.api.connections
 
 
+def test_a_disk_that_fills_up_under_the_log_file_is_said_once_and_stops_nothing(site: Site) -> None:
+    done = site.run("--log-file", "/dev/full")
+    name = "phpipam-scan-agent: warning: "
+
+    assert done.returncode == 0
+    assert done.stderr == f"{name}log file /dev/full cannot be written: No space left on device\n"
+    assert len(site.scan_server.reports) == 2
+
+
 def test_dry_run_uploads_nothing(site: Site) -> None:
     done = site.run("--dry-run", "--format", "table")
 
