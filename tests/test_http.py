@@ -445,6 +445,7 @@ def test_an_answer_of_the_limit_comes() -> None:
         (HEAD + b"\r\n[]", False),
         (HEAD + b"Content-Type: text/pl", False),
         (HEAD + b"Content-Length:", False),
+        (HEAD + b"Content-Length: many\r\n\r\n[]", False),
         (HEAD + b"Transfer-Encoding: chu", False),
     ],
 )
