@@ -94,6 +94,8 @@ def _handler(server: Server, tls: ssl.SSLContext | None) -> type[BaseHTTPRequest
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 30
+        disable_nagle_algorithm = True
+        wbufsize = -1  # headers and body go out together
 
         def setup(self) -> None:
             server.connections += 1

@@ -1,5 +1,6 @@
 """nmap's XML → Hosts. Pure."""
 
+import re
 from copy import copy
 from ipaddress import ip_address
 from typing import Any
@@ -10,6 +11,9 @@ from .models import Host
 ENDING = (
     '<runstats><finished time="0" exit="success"/><hosts up="0" down="0" total="0"/></runstats></nmaprun>'
 )
+
+_TTL = re.compile(r'<status state="up" reason="[^"]*" reason_ttl="(\d{1,3})"/>\s*<address addr="([^"]*)"')
+"""What python-nmap leaves out of its result."""
 
 
 def read(parser: Any, xml: str) -> tuple[Host, ...]:
@@ -23,7 +27,8 @@ def read(parser: Any, xml: str) -> tuple[Host, ...]:
     try:
         # A parser keeps its last result in itself; a copy lets others read at the same time.
         found = copy(parser).analyse_nmap_xml_scan(xml)["scan"]
-        up = [_host(host) for host in found.values() if host["status"]["state"] == "up"]
+        ttls = {ip: ttl for ttl, ip in _TTL.findall(xml)}
+        up = [_host(host, ttls) for host in found.values() if host["status"]["state"] == "up"]
     except Exception:  # python-nmap raises what its parsing happens to run into
         raise ScanError("nmap's answer is not the XML of a scan") from None
     return tuple(sorted(up, key=lambda host: int(host.ip)))
@@ -37,11 +42,13 @@ def read_part(parser: Any, xml: str) -> tuple[Host, ...]:
     return read(parser, xml[: end + len("</host>")] + ENDING)
 
 
-def _host(found: dict[str, Any]) -> Host:
+def _host(found: dict[str, Any], ttls: dict[str, str]) -> Host:
     addresses = found["addresses"]
+    ip = addresses.get("ipv4") or addresses["ipv6"]
     mac = addresses.get("mac")
     return Host(
-        ip=ip_address(addresses.get("ipv4") or addresses["ipv6"]),
+        ip=ip_address(ip),
         reason=found["status"]["reason"],
+        ttl=int(ttls.get(ip, 0)),
         mac=mac.upper() if mac else None,
     )

@@ -65,6 +65,9 @@ class Host:
     reason: str = ""
     """What nmap takes as the proof: `echo-reply`, `arp-response`, `reset`."""
 
+    ttl: int = 0
+    """The TTL of that answer; 0 where nmap does not say."""
+
     mac: str | None = None
     """MAC address in upper case with colons; only for a host on the agent's own segment."""
 

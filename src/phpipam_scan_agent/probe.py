@@ -23,10 +23,10 @@ def choose(
     left = [
         Outcome(str(network), error="--subnet: phpIPAM assigns no such subnet to this agent")
         for network in only
-        if not any(_within(subnet.network, network) for subnet in assigned)
+        if not any(ranges.within(subnet.network, network) for subnet in assigned)
     ]
     for subnet in assigned:
-        if only and not any(_within(subnet.network, network) for network in only):
+        if only and not any(ranges.within(subnet.network, network) for network in only):
             continue
         if reason := _reason_to_skip(subnet, ipv6):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
@@ -73,13 +73,9 @@ def _nested(subnet: Subnet, assigned: Iterable[Subnet]) -> tuple[IPNetwork, ...]
         for other in assigned
         if other.vrf == subnet.vrf
         and other.network != subnet.network
-        and _within(other.network, subnet.network)
+        and ranges.within(other.network, subnet.network)
     }
     return (*subnet.nested, *sorted(ours, key=str))
-
-
-def _within(network: IPNetwork, outer: IPNetwork) -> bool:
-    return network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
 
 
 def _only(number: int) -> range:

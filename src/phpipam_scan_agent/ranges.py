@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-from .models import IPNetwork
+from .models import Host, IPNetwork
 
 Ranges = tuple[range, ...]
 
@@ -12,6 +12,16 @@ Ranges = tuple[range, ...]
 def of_network(network: IPNetwork) -> range:
     """Return every address of a network."""
     return range(int(network.network_address), int(network.broadcast_address) + 1)
+
+
+def within(network: IPNetwork, outer: IPNetwork) -> bool:
+    """Return whether a network is a part of another, or the whole of it."""
+    return network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def of_hosts(hosts: Iterable[Host]) -> Iterator[range]:
+    """Yield the address of each host."""
+    return (range(int(host.ip), int(host.ip) + 1) for host in hosts)
 
 
 def union(parts: Iterable[range]) -> Ranges:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..errors import UsageError
 from ..models import IPAddress
 
 log = logging.getLogger(__name__)
+
+IPInterface = IPv4Interface | IPv6Interface
 
 OLDEST = (7, 80)
 """The nmap of Ubuntu 22.04; older ones were never tried."""
@@ -73,10 +75,10 @@ def may_open_raw_sockets(path: str) -> bool:
     return False
 
 
-def own_macs() -> dict[IPAddress, str]:
-    """Return the machine's own addresses with the MAC addresses of their interfaces."""
+def own_addresses() -> dict[IPInterface, str]:
+    """Return the machine's own addresses on Ethernet, with their networks, and the MAC addresses there."""
     return {
-        ip_address(at["local"]): link["address"].upper()
+        ip_interface(f"{at['local']}/{at['prefixlen']}"): link["address"].upper()
         for link in _ip("address")
         if link.get("link_type") == "ether"
         for at in link["addr_info"]
