@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import configs
-from phpipam_scan_agent import NAME, VERSION, config, output
+from phpipam_scan_agent import NAME, VERSION, config, masking, output
 from phpipam_scan_agent.errors import ConfigError, PhpIpamError, UsageError
 from phpipam_scan_agent.models import Outcome
 
@@ -42,7 +42,7 @@ def restored() -> Iterator[None]:
     ours.setLevel(before[1])
     for handler in [handler for handler in every.handlers if isinstance(handler, logging.NullHandler)]:
         every.removeHandler(handler)
-    output.hide(())
+    masking.hide(())
 
 
 def say_everything() -> None:
@@ -131,7 +131,7 @@ def test_secrets_are_masked_as_they_are_and_as_in_a_url_or_json(
 ) -> None:
     file = tmp_path / "agent.log"
     output.start_logging(2, log_format, file)
-    output.hide((SECRET, "short-one"))
+    masking.hide((SECRET, "short-one"))
     in_urls = ("s3cret/v%C3%A4l%20ue%2B1", "s3cret%2Fv%C3%A4l%20ue%2B1", "s3cret%2Fv%C3%A4l+ue%2B1")
     forms = (SECRET, *in_urls, r"s3cret/v\u00e4l ue+1", "short-one")
     for form in forms:
@@ -144,22 +144,22 @@ def test_secrets_are_masked_as_they_are_and_as_in_a_url_or_json(
 
 def test_a_secret_within_another_does_not_give_its_rest_away(capsys: pytest.CaptureFixture[str]) -> None:
     output.start_logging(0, "text", None)
-    output.hide(("token", "token-and-more"))
+    masking.hide(("token", "token-and-more"))
     log.error("token-and-more token")
     assert capsys.readouterr().err == f"{NAME}: error: *** ***\n"
 
 
 def test_without_secrets_nothing_is_masked(capsys: pytest.CaptureFixture[str]) -> None:
     output.start_logging(0, "text", None)
-    output.hide(("", "token"))
-    output.hide(())
+    masking.hide(("", "token"))
+    masking.hide(())
     log.error("a token")
     assert capsys.readouterr().err == f"{NAME}: error: a token\n"
 
 
 @pytest.mark.parametrize("output_format", ["json", "table"])
 def test_secrets_are_masked_in_the_summary(output_format: str, capsys: pytest.CaptureFixture[str]) -> None:
-    output.hide((SECRET,))
+    masking.hide((SECRET,))
     done = Outcome(f"{SECRET}/None", error=f"refuses: {SECRET}")
     output.summarise([done], output_format, dry_run=False, quiet=False)
     shown = capsys.readouterr().out
@@ -196,7 +196,7 @@ def test_control_characters_are_spelled_out(
 
 @given(said=st.text())
 def test_what_is_safe_is_one_printable_line(said: str) -> None:
-    shown = output.safe(said)
+    shown = masking.safe(said)
     assert len(f"{shown}.".splitlines()) == 1
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
 

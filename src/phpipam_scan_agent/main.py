@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
-from . import arguments, config, folders, output, probe, report, scanner
+from . import arguments, config, folders, masking, output, probe, report, scanner
 from .arguments import Options
 from .cache import Cache
 from .config import Config
@@ -48,7 +48,7 @@ def run(options: Options) -> list[Outcome]:
     """
     # Check the configuration before anything is contacted
     settings = config.load(options.config)
-    output.hide(settings.secrets)
+    masking.hide(settings.secrets)
     clock = _clock(settings)
 
     # Expire the cache

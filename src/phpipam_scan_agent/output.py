@@ -3,13 +3,10 @@
 import json
 import logging
 import os
-import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
-from urllib.parse import quote, quote_plus
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,15 +14,10 @@ from rich.table import Table
 
 from . import NAME, VERSION
 from .errors import ConfigError, UsageError
+from .masking import safe
 from .models import Outcome
 
 log = logging.getLogger(__package__)
-
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-_secrets: list[str] = []
-"""What is masked in everything shown, longest first."""
 
 
 class _Line(logging.Formatter):
@@ -87,21 +79,6 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
             raise UsageError(f"log file {log_file} cannot be written: {error.strerror}") from None
         to_file.setFormatter(_Json() if log_format == "json" else _Dated())
         log.addHandler(to_file)
-
-
-def hide(secrets: Iterable[str]) -> None:
-    """Mask these values in every message from now on, also as they stand in a URL or in JSON."""
-    # Messages are made without them; this catches a peer that says back what it was told.
-    ways = (str, partial(quote, safe=""), quote, quote_plus, lambda secret: json.dumps(secret)[1:-1])
-    forms = {way(secret) for secret in secrets for way in ways}
-    _secrets[:] = sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
-
-
-def safe(text: str) -> str:
-    """Return text from outside as it may be shown: secrets masked, control characters spelled out."""
-    for secret in _secrets:
-        text = text.replace(secret, "***")
-    return _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], text)
 
 
 def failed(error: BaseException | str) -> None:

@@ -10,6 +10,7 @@ from requests.auth import AuthBase
 from .config import Config
 from .errors import ServerError, TransportError
 from .http import Answer, Client
+from .masking import quoted
 from .models import Report
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,6 @@ class _Bearer(AuthBase):
 
 
 def _refusal(answer: Answer) -> str:
-    said = " ".join(answer.body.decode("utf-8", "replace").split())[:200]
+    said = quoted(answer.body.decode("utf-8", "replace"), 200)
     advice = ADVICE.get(answer.status, "see the server's own log")
     return f"HTTP {answer.status}{': ' if said else ''}{said}; {advice}"

@@ -1,7 +1,8 @@
 """Run the agent once among stand-ins; meant to be started inside a network namespace.
 
-Reads the site from stdin as JSON (`subnets`, `addresses`, `settings`, `environment`, `prefix` for the command) and
-writes what came of it to stdout: `status`, `stderr`, `seconds`, `memory` (MiB, the agent's own) and `reports`.
+Reads the site from stdin as JSON (`subnets`, `addresses`, `settings`, `environment`, `arguments`, and `prefix` for
+the command) and writes what came of it to stdout: `status`, `stderr`, `seconds`, `memory` (MiB, the agent's own),
+`cpu` (seconds) and `reports`.
 """
 
 import json

@@ -5,6 +5,7 @@ import re
 
 from ..errors import PhpIpamError
 from ..http import Answer
+from ..masking import quoted
 
 NOTHING_FOUND = {
     "No results (filter applied)",
@@ -44,7 +45,7 @@ def data(url: str, answer: Answer) -> object:
         ) from None
     if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
         return envelope["data"]
-    said = " ".join(str(envelope.get("message") or "nothing more").split())[:300]
+    said = quoted(str(envelope.get("message") or "nothing more"), 300)
     if answer.status in (200, 404) and (said in NOTHING_FOUND or "message" not in envelope):
         return []
     advice = next((advice for start, advice in ADVICE.items() if said.startswith(start)), "see phpIPAM's log")
@@ -61,7 +62,7 @@ def _not_json(url: str, answer: Answer) -> str:
     text = re.sub(
         r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", answer.body[:10_000].decode("utf-8", "replace")
     )
-    said = " ".join(text.split())[:120]
+    said = quoted(text, 120)
     if answer.status in (502, 503, 504):
         return f"({said}); the web server or proxy in front has trouble"
     return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"

@@ -2,19 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 
 from .. import command, hosts, ranges, resets
 from ..errors import ScanError
+from ..masking import quoted
 from ..models import Host, ScanResult, Subnet
 from ..names import Names
 from ..plan import Job, Slice
 from ..ranges import Ranges
 from . import machine
-from .machine import Nmap
+from .machine import IPInterface, Nmap
 from .process import Processes
 from .rate import Rate
 
@@ -30,14 +31,20 @@ MOST_LOOKS = 6
 class Worker:
     """Scans jobs, many at a time in as many threads, until the end of the `with` block."""
 
-    def __init__(self, nmap: Nmap, rate: Rate, patience: float, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        nmap: Nmap,
+        own: Mapping[IPInterface, str],
+        rate: Rate,
+        patience: float,
+        now: Callable[[], datetime],
+    ) -> None:
         self._nmap = nmap
         self._rate = rate
         self._patience = patience
         self._now = now
         self._processes = Processes()
         self._names = Names()
-        own = machine.own_addresses()
         self._own_macs = {interface.ip: mac for interface, mac in own.items()}
         self._segments = [interface.network for interface in own]
         self._suspected: set[str] = set()
@@ -119,7 +126,7 @@ class Worker:
             )
         try:
             if ended.status:
-                why = " ".join(ended.complaints)[:300] or "without a word"
+                why = quoted(" ".join(ended.complaints), 300) or "without a word"
                 raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
             return hosts.read(parser, ended.xml), None
         except ScanError as error:
