@@ -8,6 +8,17 @@ IGNORES_RESETS = (7, 90)
 """The first nmap that knows --discovery-ignore-rst."""
 
 
+SCRIPTS = "targets-ipv6-multicast-echo,targets-ipv6-multicast-invalid-dst"
+"""nmap's scripts that make neighbours answer. Of the others, slaac would have every host on the link take an
+address of a made-up network, and mld takes 10 s to find no more."""
+
+
+def neighbours(interface: str) -> tuple[str, ...]:
+    """Return nmap's arguments to find who is on an interface's link."""
+    arguments = f"newtargets,interface={interface}"
+    return ("-6", "-sn", "-n", "-oX", "-", "--privileged", "--script", SCRIPTS, "--script-args", arguments)
+
+
 def discovery(
     nmap: tuple[int, int],
     raw: bool,

@@ -52,6 +52,9 @@ class Subnet:
     addresses: tuple[Address, ...] = ()
     """What phpIPAM knows of it; some may lie outside the network."""
 
+    candidates: tuple[IPAddress, ...] = ()
+    """Addresses worth a probe, if it is too large for all of them to be probed."""
+
     nested: tuple[IPNetwork, ...] = ()
     """Parts of it that are subnets of their own, this agent's or another's."""
 

@@ -51,9 +51,16 @@ def wanted(subnet: Subnet) -> Ranges:
         excluded += [_only(whole.stop - 1)] if network.version == 4 else []
     if subnet.discover:
         excluded += map(ranges.of_network, subnet.nested)
+    if subnet.discover and not too_large(network):
         return ranges.without((whole,), excluded)
     known = (int(known.ip) for known in subnet.addresses if known.ip in network)
-    return ranges.without(ranges.union(map(_only, known)), excluded)
+    single = map(_only, (*known, *map(int, subnet.candidates)))
+    return ranges.without(ranges.union(single), excluded)
+
+
+def too_large(network: IPNetwork) -> bool:
+    """Return whether a network is too large to be probed address by address."""
+    return network.version == 6 and network.prefixlen < LARGEST_WHOLE_IPV6
 
 
 def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:

@@ -10,7 +10,9 @@ from .. import plan
 from ..config import Config
 from ..models import ScanResult, Subnet
 from ..plan import Job
-from .machine import find_nmap, own_addresses
+from .link import with_candidates
+from .machine import find_nmap, own_links
+from .process import Processes
 from .rate import Rate, places
 from .worker import Worker
 
@@ -29,7 +31,7 @@ def scan(subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime])
     """
     if not subnets:
         return
-    nmap, own = find_nmap(), own_addresses()
+    nmap, links = find_nmap(), own_links()
     rate = config.max_rate
     if not nmap.raw:
         rate = min(rate, CONNECTING_RATE)
@@ -38,7 +40,8 @@ def scan(subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime])
             " run the agent as root, or give it CAP_NET_RAW"
         )
     parallel = places(rate, config.parallel_scans)
-    jobs = plan.make(subnets, parallel)
+    processes = Processes()
+    jobs = plan.make(with_candidates(subnets, nmap, links, processes), parallel)
     done: queue.SimpleQueue[Sequence[ScanResult] | BaseException] = queue.SimpleQueue()
 
     def work(job: Job) -> None:
@@ -48,7 +51,7 @@ def scan(subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime])
             done.put(error)
 
     shares = Rate(rate, parallel, [job.size for job in jobs])
-    worker = Worker(nmap, own, shares, config.scan_timeout, now)
+    worker = Worker(nmap, links, processes, shares, config.scan_timeout, now)
     # Twice as many threads as nmap processes, so that the next one runs while names are looked up.
     with ThreadPoolExecutor(2 * parallel) as pool, worker:
         for job in jobs:
@@ -60,4 +63,5 @@ def scan(subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime])
                     raise results
                 yield from results
         finally:
+            processes.end_all()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -19,8 +19,6 @@ from ..models import IPAddress
 
 log = logging.getLogger(__name__)
 
-IPInterface = IPv4Interface | IPv6Interface
-
 OLDEST = (7, 80)
 """The nmap of Ubuntu 22.04; older ones were never tried."""
 
@@ -75,15 +73,28 @@ def may_open_raw_sockets(path: str) -> bool:
     return False
 
 
-def own_addresses() -> dict[IPInterface, str]:
-    """Return the machine's own addresses on Ethernet, with their networks, and the MAC addresses there."""
-    return {
-        ip_interface(f"{at['local']}/{at['prefixlen']}"): link["address"].upper()
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An address of the machine on Ethernet."""
+
+    name: str
+    """The interface's."""
+
+    address: IPv4Interface | IPv6Interface
+    """With the prefix length of the segment's network."""
+
+    mac: str
+
+
+def own_links() -> list[Link]:
+    """Return the machine's own addresses on Ethernet."""
+    return [
+        Link(link["ifname"], ip_interface(f"{at['local']}/{at['prefixlen']}"), link["address"].upper())
         for link in _ip("address")
         if link.get("link_type") == "ether"
         for at in link["addr_info"]
         if "local" in at
-    }
+    ]
 
 
 def neighbours() -> dict[IPAddress, str]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
@@ -15,7 +15,7 @@ from ..names import Names
 from ..plan import Job, Slice
 from ..ranges import Ranges
 from . import machine
-from .machine import IPInterface, Nmap
+from .machine import Link, Nmap
 from .process import Processes
 from .rate import Rate
 
@@ -34,7 +34,8 @@ class Worker:
     def __init__(
         self,
         nmap: Nmap,
-        own: Mapping[IPInterface, str],
+        links: Sequence[Link],
+        processes: Processes,
         rate: Rate,
         patience: float,
         now: Callable[[], datetime],
@@ -43,10 +44,10 @@ class Worker:
         self._rate = rate
         self._patience = patience
         self._now = now
-        self._processes = Processes()
+        self._processes = processes
         self._names = Names()
-        self._own_macs = {interface.ip: mac for interface, mac in own.items()}
-        self._segments = [interface.network for interface in own]
+        self._own_macs = {link.address.ip: link.mac for link in links}
+        self._segments = [link.address.network for link in links]
         self._suspected: set[str] = set()
         self._loss = False
 
@@ -57,7 +58,6 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._processes.end_all()
         self._names.__exit__(kind, error, trace)
 
     def scan(self, job: Job) -> list[ScanResult]:
