@@ -1,4 +1,4 @@
-"""Neighbours on the link: where to look for the hosts of an IPv6 subnet that is too large to be probed whole."""
+"""Neighbours on the link: where to look in an IPv6 subnet that is too large to be probed whole."""
 
 import logging
 from collections.abc import Iterable

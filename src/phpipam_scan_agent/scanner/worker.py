@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 Found = tuple[tuple[Host, ...], str | None]
 """Hosts, and why some may be missing, if so."""
 
+HARMLESS = ("Strange read error", "WARNING: No targets were specified")
+"""How lines of nmap's begin that mean nothing: a connection was reset; none of the targets has a route."""
+
 MOST_LOOKS = 6
 """How often the addresses of the agent's segment are asked at most."""
 
@@ -115,8 +118,7 @@ class Worker:
         log.debug("subnet %s: %s", job.label, " ".join(line))
         targets = "\n".join(ranges.lines(wanted, job.version))
         ended = self._processes.run((self._nmap.path, *line), targets, limit)
-        for complaint in ended.complaints:
-            log.info("subnet %s: nmap says: %s", job.label, complaint)
+        _pass_on(job, ended.complaints)
         parser = self._nmap.parser
         if ended.timed_out:
             found = hosts.read_part(parser, ended.xml)
@@ -159,3 +161,11 @@ class Worker:
             return tuple(found)
         names = self._names.look_up((host.ip for host in found), subnet.nameservers)
         return tuple(replace(host, name=names.get(host.ip)) for host in found)
+
+
+def _pass_on(job: Job, complaints: Sequence[str]) -> None:
+    """Hand on what nmap said on stderr: it may have no route to some of its targets and call it a success."""
+    serious = [line for line in complaints if not line.startswith(HARMLESS)]
+    for line in complaints:
+        level = logging.WARNING if line in serious[:3] else logging.DEBUG
+        log.log(level, "subnet %s: nmap says: %s", job.label, line)
