@@ -1,6 +1,7 @@
 """What phpIPAM answers → subnets, or one line that helps."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address, ip_network
@@ -43,8 +44,15 @@ def phpipam(server: Server, stand_in: StandIn) -> Iterator[PhpIpam]:
     phpipam.close()
 
 
+class Memory(dict[str, list[Row]]):
+    """Answers of which none is old."""
+
+    def past(self, key: str) -> None:
+        return None
+
+
 def connect(
-    server: Server, stand_in: StandIn, answers: dict[str, list[Row]] | None = None, **settings: object
+    server: Server, stand_in: StandIn, answers: Memory | None = None, **settings: object
 ) -> PhpIpam:
     usual = {
         "api_url": f"{server.url}:{server.port}",
@@ -52,7 +60,7 @@ def connect(
         "client_token": stand_in.token,
         "scanagent_code": stand_in.agent["code"],
     }
-    return PhpIpam(Config.model_validate(usual | settings), {} if answers is None else answers)
+    return PhpIpam(Config.model_validate(usual | settings), Memory() if answers is None else answers, time.time)
 
 
 def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
@@ -294,7 +302,7 @@ def test_nobody_listens(stand_in: StandIn, server: Server) -> None:
 
 
 def test_answers_remembered_hold_no_secret(server: Server, stand_in: StandIn) -> None:
-    answers: dict[str, list[Row]] = {}
+    answers = Memory()
     phpipam = connect(server, stand_in, answers)
     phpipam.subnets()
 

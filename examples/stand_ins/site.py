@@ -47,6 +47,7 @@ class Site(ExitStack):
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             "CACHE_DIRECTORY": str(folder / "cache"),
+            "STATE_DIRECTORY": str(folder / "state"),
             "SSL_CERT_FILE": str(self.ca_file),
         }
 

@@ -1,17 +1,16 @@
 """What phpIPAM said, kept between runs in one JSON file and aged out by the time each answer came."""
 
-import contextlib
 import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from cachetools import TLRUCache
 
+from . import files
 from .config import Config
 from .decode import Row
 
@@ -43,9 +42,8 @@ class Cache(MutableMapping[str, list[Row]]):
             )
         )
         lifetime = config.cache_expire_time
-        self._answers: TLRUCache[str, tuple[float, list[Row]]] = TLRUCache(
-            maxsize=1 << 32, ttu=lambda _, answer, __: answer[0] + lifetime, timer=clock
-        )
+        self._answers = _aging(lifetime, clock)
+        self._past = _aging(lifetime + config.cache_stale_if_error, clock)
         self._changed = False
 
     def load(self) -> None:
@@ -69,6 +67,7 @@ class Cache(MutableMapping[str, list[Row]]):
             log.warning("cache %s comes from the future; check the clock; asking phpIPAM again", self._path)
         else:
             self._answers.update(fetched)
+            self._past.update(fetched)
             log.info("cache %s: %d of %d answers are fresh", self._path, len(self._answers), len(fetched))
 
     def save(self) -> None:
@@ -76,12 +75,17 @@ class Cache(MutableMapping[str, list[Row]]):
         if not self._changed:
             return
         salt = os.urandom(16).hex()
-        document = {"format": FORMAT, "salt": salt, "for": self._owner(salt), "answers": dict(self._answers)}
+        document = {"format": FORMAT, "salt": salt, "for": self._owner(salt), "answers": dict(self._past)}
         try:
-            _replace(self._path, json.dumps(document).encode())
+            files.replace(self._path, json.dumps(document).encode())
         except OSError as error:
             log.warning("cache %s cannot be written (%s); every run asks phpIPAM", self._path, error.strerror)
         self._changed = False
+
+    def past(self, key: str) -> tuple[float, list[Row]] | None:
+        """Return an answer that is too old but may be used where there is no other, with its age in seconds."""
+        answer = self._past.get(key)
+        return None if answer is None else (self._clock() - answer[0], answer[1])
 
     def _read(self) -> bytes:
         with self._path.open("rb") as file:
@@ -97,11 +101,12 @@ class Cache(MutableMapping[str, list[Row]]):
         return self._answers[key][1]
 
     def __setitem__(self, key: str, rows: list[Row]) -> None:
-        self._answers[key] = (self._clock(), rows)
+        self._answers[key] = self._past[key] = (self._clock(), rows)
         self._changed = True
 
     def __delitem__(self, key: str) -> None:
         del self._answers[key]
+        self._past.pop(key, None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._answers)
@@ -110,20 +115,12 @@ class Cache(MutableMapping[str, list[Row]]):
         return len(self._answers)
 
 
+def _aging(lifetime: float, clock: Callable[[], float]) -> TLRUCache[str, tuple[float, list[Row]]]:
+    """Return a memory in which an answer lives for so many seconds from when it came, by this clock."""
+    return TLRUCache(maxsize=1 << 32, ttu=lambda _, answer, __: answer[0] + lifetime, timer=clock)
+
+
 def _check(answers: dict[str, tuple[float, Any]]) -> None:
     for _, rows in answers.values():
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("no rows")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise

@@ -1,13 +1,10 @@
 """The configuration file: one schema for types, defaults and help; every mistake named at once."""
 
 import difflib
-import re
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -19,76 +16,10 @@ from pydantic import (
 
 from . import yaml_text
 from .errors import ConfigError
+from .values import Code, Name, ServerUrl, TimeZone, Token, Url
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
 ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, line breaks, and the halves of characters that no UTF-8 can carry."""
-
-
-def _without_control_characters(value: str) -> str:
-    if _CONTROL.search(value):
-        raise ValueError("has control characters or line breaks; write it on one line, in quotes")
-    return value
-
-
-def _header_value(secret: SecretStr) -> SecretStr:
-    value = _without_control_characters(secret.get_secret_value())
-    if not value.isascii() or value != value.strip():
-        raise ValueError("has characters that no HTTP header can carry; copy it again, without blanks around")
-    return secret
-
-
-def _printable(secret: SecretStr) -> SecretStr:
-    _without_control_characters(secret.get_secret_value())
-    return secret
-
-
-def _app_id(value: str) -> str:
-    if "/" in value:
-        raise ValueError("has a slash in it; write the App id alone")
-    return _without_control_characters(value)
-
-
-def _url(value: str) -> str:
-    """Given a URL, return it without a slash at its end. Raise ValueError with what to write instead."""
-    if re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise ValueError("has blanks or control characters in it")
-    if not value.lower().startswith(("https://", "http://")):
-        raise ValueError("has no protocol; write https:// in front")
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        raise ValueError("is no URL; write it like https://ipam.example.org") from None
-    if not parts.hostname:
-        raise ValueError("names no host")
-    if "@" in parts.netloc:
-        raise ValueError("has a user name or password in it; leave them out, nothing here uses them")
-    if parts.query or parts.fragment:
-        raise ValueError("goes on after the path; leave out everything from '?' or '#'")
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("has a port that is no number from 0 to 65535") from None
-    return value.rstrip("/")
-
-
-def _server_url(value: str) -> str:
-    url = _url(value)
-    parts = urlsplit(url)
-    if parts.port is not None:
-        raise ValueError("has a port in it; leave it out and set http_port")
-    if parts.path:
-        raise ValueError("has a path; the Scan Server listens at /, leave the path out")
-    return url
-
-
-Url = Annotated[str, AfterValidator(_url)]
-ServerUrl = Annotated[str, AfterValidator(_server_url)]
-Token = Annotated[SecretStr, AfterValidator(_header_value)]
-Code = Annotated[SecretStr, AfterValidator(_printable)]
-Name = Annotated[str, AfterValidator(_app_id)]
 
 
 class Config(BaseModel):
@@ -112,6 +43,16 @@ class Config(BaseModel):
     )
     cache_expire_time: int = Field(
         1800, ge=0, le=10**9, description="seconds that phpIPAM's answers are kept; 0 never keeps them"
+    )
+    cache_stale_if_error: int = Field(
+        0, ge=0, le=10**9, description="seconds past their time that they are used while phpIPAM is away"
+    )
+    spool_max_age: int = Field(
+        7 * 86400, ge=0, le=10**9, description="seconds that a report waits for the Scan Server"
+    )
+    spool_max_size: int = Field(100 * 2**20, ge=0, description="bytes of all the reports that wait")
+    timezone: TimeZone | None = Field(
+        None, description="IANA name of the zone of the times reported, the machine's if not set"
     )
     epoch_time_offset: int = Field(
         0, ge=-(10**9), le=10**9, description="seconds added to the machine's clock; may be negative"

@@ -33,8 +33,35 @@ class PhpIpamError(ScanAgentError):
     """PhpIPAM answered, and refused or made no sense."""
 
 
+class PhpIpamAwayError(PhpIpamError):
+    """PhpIPAM's web server answered in its place: its database is down, or the proxy cannot reach it."""
+
+
 class ServerError(ScanAgentError):
-    """The Scan Server answered, and did not take the report."""
+    """The Scan Server did not take the report, which may fare better in the next run."""
+
+
+class UnavailableError(ServerError):
+    """It takes no report at all now: out of reach, overloaded, another token, not a Scan Server."""
+
+
+class BadReportError(ServerError):
+    """It will never take this report."""
+
+
+class TooLargeError(BadReportError):
+    """The report has more bytes than it, or a proxy in front of it, accepts."""
+
+
+class SpoolError(ScanAgentError):
+    """A report could not be kept on disk, or what was kept is none."""
+
+
+class LockedError(ScanAgentError):
+    """Another run is in progress."""
+
+    exit_code = 75
+    """EX_TEMPFAIL of sysexits.h."""
 
 
 class ScanError(ScanAgentError):

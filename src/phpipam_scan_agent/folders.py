@@ -16,6 +16,12 @@ def cache() -> Path:
     return _given("CACHE_DIRECTORY") or ours
 
 
+def state() -> Path:
+    """Return the folder of what must not be lost: `/var/lib/phpipam-scan-agent` for root."""
+    ours = Path("/var/lib", NAME) if os.geteuid() == 0 else _DIRS.user_state_path
+    return _given("STATE_DIRECTORY") or ours
+
+
 def _given(variable: str) -> Path | None:
     """Return the folder that systemd put into the environment; the first, if the unit asked for several."""
     value = os.environ.get(variable, "").partition(":")[0]

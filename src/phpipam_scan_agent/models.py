@@ -52,6 +52,9 @@ class Subnet:
     addresses: tuple[Address, ...] = ()
     """What phpIPAM knows of it; some may lie outside the network."""
 
+    unknown: str | None = None
+    """Why its addresses are not there, if phpIPAM did not hand them out."""
+
     candidates: tuple[IPAddress, ...] = ()
     """Addresses worth a probe, if it is too large for all of them to be probed."""
 
@@ -106,6 +109,23 @@ class Report:
     scan: str
     """The JSON of `scan`, without the scan agent code, which the server stage adds."""
 
+    hosts: int = 0
+    """How many there are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of the reports of a result."""
+
+    uploaded: bool = False
+    """Whether the Scan Server has taken all of them."""
+
+    waiting: bool = False
+    """Whether one waits for the next run."""
+
+    error: str | None = None
+    """What failed for good, and what to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -129,6 +149,9 @@ class Outcome:
     uploaded: bool = False
     """Whether the Scan Server has taken every report of it."""
 
+    waiting: bool = False
+    """Whether a report of it waits for the next run."""
+
     skipped: str | None = None
     """Why the subnet was left alone."""
 
@@ -139,3 +162,18 @@ class Outcome:
     def new(self) -> int:
         """Hosts that answered and that phpIPAM does not have."""
         return self.up - self.known
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How the run went."""
+
+    outcomes: tuple[Outcome, ...]
+
+    problems: tuple[str, ...] = ()
+    """What failed beside the subnets of this run: reports of earlier ones, or what waits for the next."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything did."""
+        return bool(self.problems) or any(outcome.error for outcome in self.outcomes)

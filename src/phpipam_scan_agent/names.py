@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterable
+from concurrent.futures import CancelledError
 from types import TracebackType
 
 import dns.asyncquery
@@ -78,7 +79,14 @@ class Names:
         """Given addresses, return the PTR names of those that have one. No failure of DNS is an error."""
         servers = tuple(map(str, nameservers)) or self._system_nameservers()
         asked = self._all(tuple(ips), [self._nameserver(address) for address in servers])
-        return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        try:
+            return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
+        except (
+            CancelledError,
+            RuntimeError,
+        ):  # the run is being ended: hosts without names are better than none
+            asked.close()
+            return {}
 
     def _system_nameservers(self) -> tuple[str, ...]:
         if self._system is None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from . import NAME, VERSION
 from .errors import ConfigError, UsageError
 from .masking import safe
-from .models import Outcome
+from .models import Outcome, Summary
 
 log = logging.getLogger(__package__)
 
@@ -81,19 +81,25 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
         log.addHandler(to_file)
 
 
-def failed(error: BaseException | str) -> None:
-    """Name a failure in a line; every mistake in the configuration has its own."""
-    for line in error.problems if isinstance(error, ConfigError) else [error]:
-        log.error("%s", line)
+def failed(*errors: BaseException | str) -> None:
+    """Name each failure in a line; every mistake in the configuration has its own."""
+    for error in errors:
+        for line in error.problems if isinstance(error, ConfigError) else [error]:
+            log.error("%s", line)
 
 
-def summarise(outcomes: Sequence[Outcome], output_format: str | None, dry_run: bool, quiet: bool) -> None:
+def summarise(summary: Summary, output_format: str | None, dry_run: bool, quiet: bool) -> None:
     """Close the run on stdout: as asked for, else a table on a terminal and nothing otherwise."""
     if output_format == "json":
-        document = {"version": VERSION, "dry_run": dry_run, "subnets": [_as_json(done) for done in outcomes]}
+        document = {
+            "version": VERSION,
+            "dry_run": dry_run,
+            "subnets": [_as_json(outcome) for outcome in summary.outcomes],
+            "problems": [safe(problem) for problem in summary.problems],
+        }
         print(json.dumps(document, indent=2))  # noqa: T201
     elif output_format == "table" or (sys.stdout.isatty() and not quiet):
-        Console(emoji=False).print(_table(outcomes, dry_run))
+        Console(emoji=False).print(_table(summary.outcomes, dry_run))
 
 
 def _as_json(done: Outcome) -> dict[str, object]:
@@ -105,6 +111,7 @@ def _as_json(done: Outcome) -> dict[str, object]:
         "new": done.new,
         "seconds": round(done.seconds, 3),
         "uploaded": done.uploaded,
+        "waiting": done.waiting,
         "skipped": done.skipped,
         "error": safe(done.error) if done.error else None,
     }
@@ -122,6 +129,7 @@ def _table(outcomes: Sequence[Outcome], dry_run: bool) -> Table:
             table.add_row(subnet, "", "", "", "", f"skipped: {done.skipped}", style="dim")
         else:
             counts = (str(done.up), str(done.known), str(done.new), f"{done.seconds:.1f}")
-            end = "[red]failed[/]" if done.error else "yes" if done.uploaded else "no"
+            end = "yes" if done.uploaded else "[yellow]waiting[/]" if done.waiting else "no"
+            end = "[red]failed[/]" if done.error else end
             table.add_row(subnet, *counts, end)
     return table

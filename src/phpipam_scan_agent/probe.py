@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from . import ranges
+from .errors import PhpIpamError
 from .models import IPNetwork, Outcome, Subnet
 from .ranges import Ranges
 
@@ -33,6 +34,13 @@ def choose(
         else:
             chosen.append(replace(subnet, nested=_nested(subnet, assigned)))
     return chosen, left
+
+
+def possible(subnet: Subnet) -> Subnet:
+    """Return a subnet that can be scanned. Raise PhpIpamError for one whose known addresses are not known."""
+    if subnet.unknown and not subnet.discover:
+        raise PhpIpamError(f"its known addresses cannot be checked: {subnet.unknown}")
+    return subnet
 
 
 def wanted(subnet: Subnet) -> Ranges:

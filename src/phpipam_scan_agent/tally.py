@@ -2,36 +2,41 @@
 
 from datetime import timedelta
 
-from .models import Outcome, ScanResult
+from .models import Delivered, Outcome, ScanResult
 
 
 class Tally:
     """Takes results one by one; tells when a subnet's last part has come."""
 
     def __init__(self) -> None:
-        self._parts: dict[int, list[tuple[ScanResult, str | None]]] = {}
+        self._parts: dict[int, list[tuple[ScanResult, Delivered]]] = {}
 
-    def add(self, result: ScanResult, uploaded: bool, error: str | None) -> Outcome | None:
+    def add(self, result: ScanResult, delivered: Delivered) -> Outcome | None:
         """Given a result and how its upload went, return the subnet's Outcome if no more parts will come."""
         parts = self._parts.setdefault(result.subnet.id, [])
-        parts.append((result, error))
+        parts.append((result, delivered))
         if len(parts) < result.parts:
             return None
         del self._parts[result.subnet.id]
-        return _sum([part for part, _ in parts], [error for _, error in parts], uploaded)
+        return _sum([part for part, _ in parts], [delivered for _, delivered in parts])
 
 
-def _sum(parts: list[ScanResult], upload_errors: list[str | None], uploaded: bool) -> Outcome:
+def _sum(parts: list[ScanResult], deliveries: list[Delivered]) -> Outcome:
     subnet = parts[0].subnet
     ips = {address.ip for address in subnet.addresses}
     began = min(part.seen - timedelta(seconds=part.seconds) for part in parts)
-    errors = [error for error in (*(part.error for part in parts), *upload_errors) if error]
+    errors = [
+        subnet.unknown and f"scanned without the addresses that phpIPAM knows: {subnet.unknown}",
+        *(part.error for part in parts),
+        *(delivered.error for delivered in deliveries),
+    ]
     return Outcome(
         subnet=str(subnet.network),
         id=subnet.id,
         up=sum(len(part.hosts) for part in parts),
         known=sum(host.ip in ips for part in parts for host in part.hosts),
         seconds=(max(part.seen for part in parts) - began).total_seconds(),
-        uploaded=uploaded and not any(upload_errors),
-        error="; ".join(dict.fromkeys(errors)) or None,
+        uploaded=all(delivered.uploaded for delivered in deliveries),
+        waiting=any(delivered.waiting for delivered in deliveries),
+        error="; ".join(dict.fromkeys(error for error in errors if error)) or None,
     )

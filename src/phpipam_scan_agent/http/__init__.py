@@ -1,19 +1,19 @@
 """One careful HTTP client for phpIPAM and the Scan Server: verified TLS, no redirects, one plain error."""
 
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from .. import NAME, VERSION
+from .. import NAME, VERSION, interruption
 from ..errors import TransportError
+from . import patience
 from .reasons import reason
 from .tls import TrustingTheMachine
-
-PATIENCE = (10.0, 60.0)
-"""Seconds for a connection, and between two pieces of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,9 @@ class Answer:
 
     marked_end: bool = True
     """Whether the server said how long it is; one cut off in its headers looks whole otherwise."""
+
+    date: float | None = None
+    """The server's clock when it answered, in seconds since the epoch, if it said so."""
 
 
 class Client:
@@ -43,33 +46,43 @@ class Client:
         # With an auth of its own the session never looks into .netrc, which would replace the token.
         self._session.auth = auth
         self._session.headers["User-Agent"] = f"{NAME}/{VERSION}"
-        self._session.mount("https://", TrustingTheMachine())
+        self._session.mount("https://", TrustingTheMachine(max_retries=patience.Retries()))
+        self._session.mount("http://", HTTPAdapter(max_retries=patience.Retries()))
 
     def send(self, method: str, url: str, **arguments: Any) -> Answer:
         """Return the answer, whatever its status. Raise TransportError where no whole one came."""
         place = without_query(url)
+        usual: dict[str, Any] = {
+            "timeout": (patience.CONNECT, patience.READ),
+            "allow_redirects": False,
+            "stream": True,
+        }
         try:
-            with self._session.request(
-                method,
-                url,
-                timeout=PATIENCE,
-                allow_redirects=False,
-                stream=True,
-                **arguments,
-            ) as response:
-                if 300 <= response.status_code < 400:
-                    raise self._redirected(place, response)
-                body = self._read(response, place)
-                headers = response.headers
-                chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
-                marked_end = chunked or headers.get("Content-Length", "").isdigit()
-                return Answer(response.status_code, headers.get("Content-Type", ""), body, marked_end)
-        except (requests.RequestException, OSError, ValueError) as error:
-            raise TransportError(f"{self._peer} at {place}: {reason(error, PATIENCE)}") from None
+            with (
+                interruption.allowed(),
+                patience.within(patience.WHOLE),
+                self._session.request(method, url, **usual, **arguments) as response,
+            ):
+                return self._answer(response, place)
+        except (requests.RequestException, OSError, ValueError, patience.TooSlow) as error:
+            raise TransportError(f"{self._peer} at {place}: {reason(error)}") from None
 
     def close(self) -> None:
         """End the session's connections."""
         self._session.close()
+
+    def _answer(self, response: requests.Response, place: str) -> Answer:
+        if 300 <= response.status_code < 400:
+            raise self._redirected(place, response)
+        headers = response.headers
+        chunked = headers.get("Transfer-Encoding", "").lower() == "chunked"
+        return Answer(
+            status=response.status_code,
+            content_type=headers.get("Content-Type", ""),
+            body=self._read(response, place),
+            marked_end=chunked or headers.get("Content-Length", "").isdigit(),
+            date=_date(headers.get("Date")),
+        )
 
     def _read(self, response: requests.Response, place: str) -> bytes:
         body = bytearray()
@@ -92,6 +105,13 @@ class _Session(requests.Session):
     """A session to which a redirect is an answer; requests' own reads all of it first, however large."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        return None
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(text or "").timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

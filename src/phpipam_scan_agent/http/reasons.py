@@ -9,6 +9,8 @@ from typing import Any
 import requests
 from urllib3.exceptions import DecodeError, InvalidChunkLength, ProtocolError
 
+from . import patience
+
 WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
     RemoteDisconnected: "it closed the connection without an answer",
     (IncompleteRead, InvalidChunkLength): "the answer was cut off",
@@ -19,8 +21,12 @@ WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
 """What the exceptions mean that have no words of their own; those that wrap others come last."""
 
 
-def reason(error: BaseException, patience: tuple[float, float]) -> str:
-    """Given what requests raised, and its time limits in seconds, return the cause and what to do."""
+def reason(error: BaseException) -> str:
+    """Given what requests raised, return the cause and what to do."""
+    if isinstance(error, patience.TooSlow):
+        return (
+            f"no whole answer within {patience.WHOLE:g} s; check that it is not overloaded, and the network"
+        )
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -32,9 +38,9 @@ def reason(error: BaseException, patience: tuple[float, float]) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return f"TLS fails ({_innermost(causes)}); check that the port speaks https"
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection within {patience[0]:g} s; check address, port and firewalls"
+        return f"no connection within {patience.CONNECT:g} s; check address, port and firewalls"
     if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in causes):
-        return f"no answer within {patience[1]:g} s; check that it is not overloaded"
+        return f"no answer within {patience.READ:g} s; check that it is not overloaded"
     return f"{_innermost(causes)}; check that it runs, the URL and the network"
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 
-from ..errors import PhpIpamError
+from ..errors import PhpIpamAwayError, PhpIpamError
 from ..http import Answer
 from ..masking import quoted
 
@@ -40,9 +40,8 @@ def data(url: str, answer: Answer) -> object:
         if not isinstance(envelope, dict):
             raise ValueError
     except (ValueError, RecursionError):
-        raise PhpIpamError(
-            f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(url, answer)}"
-        ) from None
+        kind = PhpIpamAwayError if answer.status >= 500 else PhpIpamError
+        raise kind(f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(url, answer)}") from None
     if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
         return envelope["data"]
     said = quoted(str(envelope.get("message") or "nothing more"), 300)

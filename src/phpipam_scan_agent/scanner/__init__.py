@@ -1,12 +1,14 @@
 """Scan subnets side by side at one shared rate; results come as they are found."""
 
 import logging
-import queue
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from types import TracebackType
 
-from .. import plan
+from .. import interruption, plan
 from ..config import Config
 from ..models import ScanResult, Subnet
 from ..plan import Job
@@ -23,45 +25,75 @@ CONNECTING_RATE = 500
 table of neighbours overflows. Of 122 hosts of a /21 it found all at 600, 121 at 1,000 and 92 at 2,000."""
 
 
-def scan(subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime]) -> Iterator[ScanResult]:
-    """Given subnets, yield what is found, in the order of the finding.
+class Scan:
+    """The scan of some subnets, running from the start of the `with` block to its end at most.
 
-    A subnet comes in one result or, if it is large, in several; a failure is in the result. `now` gives the
-    agent's time with its zone. Raise UsageError if there is no nmap to scan with.
+    Iterating yields what is found, in the order of the finding. A subnet comes in one result or, if it is
+    large, in several; a failure is in the result. `now` gives the agent's time with its zone. Starting it
+    raises UsageError if there is no nmap to scan with.
     """
-    if not subnets:
-        return
-    nmap, links = find_nmap(), own_links()
-    rate = config.max_rate
-    if not nmap.raw:
-        rate = min(rate, CONNECTING_RATE)
-        log.warning(
-            "nmap may not open raw sockets here: it tries to connect instead, which is slower and finds less;"
-            " run the agent as root, or give it CAP_NET_RAW"
-        )
-    parallel = places(rate, config.parallel_scans)
-    processes = Processes()
-    jobs = plan.make(with_candidates(subnets, nmap, links, processes), parallel)
-    done: queue.SimpleQueue[Sequence[ScanResult] | BaseException] = queue.SimpleQueue()
 
-    def work(job: Job) -> None:
+    def __init__(self, subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime]) -> None:
+        self._processes = Processes()
+        self._done: deque[list[ScanResult] | BaseException] = deque()
+        self._ready = threading.Semaphore(0)
+        self._taken: deque[ScanResult] = deque()
+        self._jobs: list[Job] = []
+        if subnets:
+            self._plan(subnets, config, now)
+
+    def __enter__(self) -> "Scan":
+        if self._jobs:
+            self._worker.__enter__()
+            # Twice as many threads as processes, so that the next nmap runs while names are looked up.
+            self._pool = ThreadPoolExecutor(2 * self._parallel)
+            for job in self._jobs:
+                self._pool.submit(self._work, job)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._jobs:
+            self._processes.end_all()
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._worker.__exit__(kind, error, trace)
+            self._pool.shutdown()
+
+    def __iter__(self) -> Iterator[ScanResult]:
+        for _ in self._jobs:
+            # What has come stays where `rest` finds it until it is taken.
+            with interruption.allowed():
+                self._ready.acquire()
+            results = self._done.popleft()
+            if isinstance(results, BaseException):
+                raise results
+            self._taken.extend(results)
+            while self._taken:
+                yield self._taken.popleft()
+
+    def rest(self) -> list[ScanResult]:
+        """Return what had been found but not taken when the scan was ended."""
+        found = [result for results in self._done if isinstance(results, list) for result in results]
+        return [*self._taken, *found]
+
+    def _plan(self, subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime]) -> None:
+        nmap, links = find_nmap(), own_links()
+        rate: float = config.max_rate
+        if not nmap.raw:
+            rate = min(rate, CONNECTING_RATE)
+            log.warning(
+                "nmap may not open raw sockets here: it tries to connect instead, which is slower and finds"
+                " less; run the agent as root, or give it CAP_NET_RAW"
+            )
+        self._parallel = places(rate, config.parallel_scans)
+        self._jobs = plan.make(with_candidates(subnets, nmap, links, self._processes), self._parallel)
+        shares = Rate(rate, self._parallel, [job.size for job in self._jobs])
+        self._worker = Worker(nmap, links, self._processes, shares, config.scan_timeout, now)
+
+    def _work(self, job: Job) -> None:
         try:
-            done.put(worker.scan(job))
+            self._done.append(self._worker.scan(job))
         except BaseException as error:
-            done.put(error)
-
-    shares = Rate(rate, parallel, [job.size for job in jobs])
-    worker = Worker(nmap, links, processes, shares, config.scan_timeout, now)
-    # Twice as many threads as nmap processes, so that the next one runs while names are looked up.
-    with ThreadPoolExecutor(2 * parallel) as pool, worker:
-        for job in jobs:
-            pool.submit(work, job)
-        try:
-            for _ in jobs:
-                results = done.get()
-                if isinstance(results, BaseException):
-                    raise results
-                yield from results
-        finally:
-            processes.end_all()
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._done.append(error)
+        self._ready.release()

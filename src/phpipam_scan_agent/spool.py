@@ -1,0 +1,127 @@
+"""Reports on disk until the Scan Server has taken them: one file each, in the order of their making."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterable
+from ipaddress import ip_network
+from pathlib import Path
+
+from . import files
+from .errors import SpoolError
+from .models import Report
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Changes when a file of an older version could be misread."""
+
+
+class Spool:
+    """A folder of reports.
+
+    `max_age` in seconds and `max_size` in bytes bound it; `clock` gives seconds since the epoch. The files
+    hold neither the token nor the scan agent code, which the server stage adds.
+    """
+
+    def __init__(self, folder: Path, max_age: float, max_size: int, clock: Callable[[], float]) -> None:
+        self._folder = folder
+        self._refused = folder / "refused"
+        self._max_age = max_age
+        self._max_size = max_size
+        self._clock = clock
+
+    @property
+    def folder(self) -> Path:
+        """Where the reports are."""
+        return self._folder
+
+    def put(self, report: Report) -> Path:
+        """Keep a report, and return its file. Raise SpoolError if it cannot be kept."""
+        document = {
+            "format": FORMAT,
+            "made": self._clock(),
+            "subnet": str(report.network),
+            "hosts": report.hosts,
+            "scan": report.scan,
+        }
+        # Numbers, not times: a clock that jumps puts nothing out of order. The run's lock keeps them unique.
+        latest = max((int(path.stem) for path in self._all()), default=0)
+        path = self._folder / f"{latest + 1:012d}.json"
+        try:
+            files.replace(path, json.dumps(document).encode())
+        except OSError as error:
+            raise SpoolError(f"{self._folder} cannot keep it ({error.strerror})") from None
+        return path
+
+    def waiting(self) -> list[Path]:
+        """Return the files of the reports that are to be sent, oldest first."""
+        return _numbered(self._folder)
+
+    def get(self, path: Path) -> Report:
+        """Return the report in a file. Raise SpoolError if there is none in it."""
+        try:
+            document = json.loads(path.read_bytes())
+            if document["format"] != FORMAT or not isinstance(json.loads(document["scan"]), dict):
+                raise ValueError
+            return Report(ip_network(document["subnet"]), document["scan"], int(document["hosts"]))
+        except OSError as error:
+            raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise SpoolError(f"{path} holds no report") from None
+
+    def remove(self, path: Path) -> None:
+        """Forget a report."""
+        try:
+            path.unlink()
+            files.sync_folder(path.parent)
+        except OSError as error:
+            log.warning("%s cannot be removed (%s); the next run sends it again", path, error.strerror)
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a report to where it is kept for people to look at, and is not sent again; return its file."""
+        aside = self._refused / path.name
+        try:
+            self._refused.mkdir(mode=0o700, exist_ok=True)
+            path.replace(aside)
+            return aside
+        except OSError as error:
+            log.warning("%s cannot be set aside (%s)", path, error.strerror)
+            return path
+
+    def tidy(self) -> None:
+        """Drop the oldest reports beyond the bounds, and what a killed run has left half written."""
+        for leftover in self._folder.glob(".*.json.*"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+        reports = [(path, *self._facts(path)) for path in self._all()]
+        size = sum(size for _, size, _, _ in reports)
+        dropped: list[int] = []
+        for path, bytes_, made, hosts in reports:
+            if size > self._max_size or self._clock() - made > self._max_age:
+                self.remove(path)
+                size -= bytes_
+                dropped.append(hosts)
+        if dropped:
+            log.warning(
+                "%s: %d of the oldest reports with %d hosts are dropped, see spool_max_age and spool_max_size",
+                self._folder,
+                len(dropped),
+                sum(dropped),
+            )
+
+    def _all(self) -> Iterable[Path]:
+        return sorted((*_numbered(self._folder), *_numbered(self._refused)), key=lambda path: int(path.stem))
+
+    def _facts(self, path: Path) -> tuple[int, float, int]:
+        """Return a file's size in bytes, when the report was made, and how many hosts are in it."""
+        try:
+            size = path.stat().st_size
+            document = json.loads(path.read_bytes())
+            return size, float(document["made"]), int(document["hosts"])
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return 0, self._clock(), 0  # it is set aside when its turn comes
+
+
+def _numbered(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.json") if path.stem.isascii() and path.stem.isdigit())
