@@ -1,11 +1,12 @@
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from typing import Any
 
 import nmap
 import pytest
 
-from phpipam_scan_agent import hosts, probe
+from phpipam_scan_agent import command, hosts
 from phpipam_scan_agent.errors import ScanError
 from phpipam_scan_agent.models import Host
 
@@ -15,10 +16,10 @@ def parser() -> Any:
     return nmap.PortScanner()
 
 
-def run(*arguments: str, targets: str = "") -> str:
-    """The XML that the real nmap makes of this, well or not."""
-    command = (*probe.NMAP, *arguments)
-    return subprocess.run(command, input=targets, capture_output=True, text=True).stdout
+def run(*arguments: str, targets: str = "", version: int = 4) -> str:
+    """The XML that the real nmap makes of this, well or not; without raw sockets, so as anybody."""
+    line = command.discovery((7, 80), raw=False, version=version, rate=1000, past_resets=False)
+    return subprocess.run(("nmap", *line, *arguments), input=targets, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +45,16 @@ SWITCHED = """<?xml version="1.0"?>
 
 def test_the_hosts_that_are_up_come_in_order(parser: Any, loopback: str) -> None:
     found = hosts.read(parser, loopback)
-    assert found == tuple(Host(ip_address(f"127.0.3.{last}")) for last in (4, 5, 6, 7))
+    assert [host.ip for host in found] == [ip_address(f"127.0.3.{last}") for last in (4, 5, 6, 7)]
+
+
+def test_what_nmap_takes_as_the_proof_comes_too(parser: Any, loopback: str) -> None:
+    """Nobody listens there on the probed ports, or somebody does: a connect probe learns no more."""
+    assert {host.reason for host in hosts.read(parser, loopback)} <= {"conn-refused", "syn-ack"}
 
 
 def test_ipv6_hosts_are_read_too(parser: Any) -> None:
-    assert hosts.read(parser, run("-6", targets="::1\n")) == (Host(ip_address("::1")),)
+    assert [host.ip for host in hosts.read(parser, run(targets="::1\n", version=6))] == [ip_address("::1")]
 
 
 def test_a_scan_that_found_nobody_is_no_error(parser: Any) -> None:
@@ -57,8 +63,8 @@ def test_a_scan_that_found_nobody_is_no_error(parser: Any) -> None:
 
 def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
     assert hosts.read(parser, SWITCHED) == (
-        Host(ip_address("192.0.2.9")),
-        Host(ip_address("192.0.2.10"), mac="AA:BB:CC:DD:EE:01"),
+        Host(ip_address("192.0.2.9"), "echo-reply"),
+        Host(ip_address("192.0.2.10"), "arp-response", "AA:BB:CC:DD:EE:01"),
     )
 
 
@@ -88,5 +94,27 @@ def test_what_is_no_finished_scan_is_refused(parser: Any, said: str) -> None:
 
 
 def test_what_is_no_xml_is_refused(parser: Any, loopback: str) -> None:
-    with pytest.raises(ScanError, match="nmap's answer is not XML"):
+    with pytest.raises(ScanError, match="nmap's answer is not the XML of a scan"):
         hosts.read(parser, loopback + "<")
+
+
+def test_of_a_scan_cut_anywhere_the_whole_hosts_are_read(parser: Any, loopback: str) -> None:
+    whole = hosts.read(parser, loopback)
+    for length in range(0, len(loopback), 5):
+        part = loopback[:length]
+        assert hosts.read_part(parser, part) == whole[: part.count("</host>")]
+
+
+def test_of_a_scan_that_wrote_garbage_nothing_can_be_read(parser: Any) -> None:
+    with pytest.raises(ScanError, match="nmap's answer is not the XML of a scan"):
+        hosts.read_part(parser, "<nmaprun><host><</host>")
+
+
+def test_many_threads_read_at_once(parser: Any) -> None:
+    """One parser serves the run, and keeps its last result in itself."""
+    xml = [SWITCHED.replace("192.0.2.", f"192.0.{third}.") for third in range(100)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda one: hosts.read(parser, one), xml))
+    assert [{str(host.ip) for host in one} for one in found] == [
+        {f"192.0.{third}.9", f"192.0.{third}.10"} for third in range(100)
+    ]
