@@ -75,6 +75,18 @@ class Nameserver:
         return response.to_wire()
 
 
+def always(target: str) -> Reply:
+    """Answer every question with this name."""
+
+    def reply(question: dns.message.Message) -> bytes:
+        response = dns.message.make_response(question)
+        name = str(question.question[0].name)
+        response.answer.append(dns.rrset.from_text(name, 60, "IN", "PTR", target))
+        return response.to_wire()
+
+    return reply
+
+
 def silence(question: dns.message.Message) -> None:
     """Say nothing."""
 
