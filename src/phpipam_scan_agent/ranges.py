@@ -71,7 +71,7 @@ def cut(ranges: Ranges, most: int) -> Iterator[Ranges]:
     for part in ranges:
         start = part.start
         while part.stop - start > room:
-            yield (*piece, range(start, start + room))
+            yield union((*piece, range(start, start + room)))  # no room: that is empty
             start, piece, room = start + room, [], most
         if start < part.stop:
             piece.append(range(start, part.stop))
