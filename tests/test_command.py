@@ -1,0 +1,47 @@
+"""nmap takes what it is given: the real one, on loopback."""
+
+import subprocess
+
+import nmap
+import pytest
+
+from phpipam_scan_agent import command
+
+VERSION: tuple[int, int] = nmap.PortScanner().nmap_version()
+
+
+def scan(targets: str, version: int = 4, past_resets: bool = False) -> subprocess.CompletedProcess[str]:
+    line = command.discovery(VERSION, raw=False, version=version, rate=1000, past_resets=past_resets)
+    return subprocess.run(("nmap", *line), input=targets, capture_output=True, text=True, check=True)
+
+
+@pytest.mark.parametrize(("targets", "version"), [("127.0.3.4/30\n", 4), ("::1\n", 6)])
+def test_the_targets_on_stdin_are_scanned_and_no_ports(targets: str, version: int) -> None:
+    done = scan(targets, version)
+
+    assert done.stderr == ""
+    up = [line for line in done.stdout.splitlines() if 'state="up"' in line]
+    assert len(up) == (4 if version == 4 else 1)
+    assert 'exit="success"' in done.stdout
+    assert "<port" not in done.stdout
+
+
+def test_no_names_are_looked_up() -> None:
+    assert 'type="PTR"' not in scan("127.0.0.1\n").stdout
+
+
+def test_a_reset_can_be_no_proof() -> None:
+    assert 'exit="success"' in scan("127.0.3.4\n", past_resets=True).stdout
+
+
+def test_an_nmap_that_does_not_know_how_to_ignore_resets_is_not_asked_to() -> None:
+    old = command.discovery((7, 80), raw=True, version=4, rate=1000, past_resets=True)
+    new = command.discovery((7, 94), raw=True, version=4, rate=1000, past_resets=True)
+    assert "--discovery-ignore-rst" not in old
+    assert "--discovery-ignore-rst" in new
+    assert len(old) > len(command.discovery((7, 80), raw=True, version=4, rate=1000, past_resets=False))
+
+
+def test_the_rate_is_a_ceiling_also_where_it_is_less_than_a_packet_a_second() -> None:
+    line = command.discovery((7, 80), raw=True, version=4, rate=0.25, past_resets=False)
+    assert line[line.index("--max-rate") + 1] == "0.250"
