@@ -1,6 +1,7 @@
 """nmap's XML → Hosts. Pure."""
 
 import re
+from contextlib import suppress
 from copy import copy
 from ipaddress import ip_address
 from typing import Any
@@ -39,7 +40,9 @@ def read_part(parser: Any, xml: str) -> tuple[Host, ...]:
     end = xml.rfind("</host>")
     if end < 0:
         return ()
-    return read(parser, xml[: end + len("</host>")] + ENDING)
+    with suppress(ScanError):  # why something is missing is known already
+        return read(parser, xml[: end + len("</host>")] + ENDING)
+    return ()
 
 
 def _host(found: dict[str, Any], ttls: dict[str, str]) -> Host:
