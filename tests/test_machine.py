@@ -189,8 +189,8 @@ for known, silent in zip(sys.argv[1::2], sys.argv[2::2]):
         socket.create_connection((known, 9))
     with socket.socket(socket.AF_INET6 if ":" in silent else socket.AF_INET, socket.SOCK_DGRAM) as to:
         to.sendto(b"", (silent, 9))
-for table in machine.own_macs(), machine.neighbours():
-    print(sorted(f"{ip} {mac}" for ip, mac in table.items()))
+print(sorted(f"{link.address} {link.mac} {link.name}" for link in machine.own_links()))
+print(sorted(f"{ip} {mac}" for ip, mac in machine.neighbours().items()))
 """
 
 
@@ -205,8 +205,8 @@ def test_macs_of_the_machine_and_of_its_neighbours() -> None:
         theirs = there.mac
         targets = ("192.0.2.10", "192.0.2.77", "2001:db8::10", "2001:db8::77")
         own, neighbours = here.run([sys.executable, "-c", MACS, *targets]).stdout.splitlines()
-    assert f"192.0.2.1 {ours}" in own
-    assert f"2001:db8::1 {ours}" in own
+    assert f"192.0.2.1/24 {ours} {there.device}" in own
+    assert f"2001:db8::1/64 {ours} {there.device}" in own
     assert "127.0.0.1" not in own
     assert f"192.0.2.10 {theirs}" in neighbours
     assert f"2001:db8::10 {theirs}" in neighbours
@@ -217,12 +217,12 @@ def test_without_iproute_there_are_no_macs_and_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert machine.own_macs() == {}
+    assert machine.own_links() == []
     assert machine.neighbours() == {}
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo '[{]'", "echo; echo no JSON", "true"])
 def test_an_ip_that_speaks_no_json_costs_the_macs_alone(script: str, path: Path) -> None:
     fake(path, script).rename(path / "ip")
-    assert machine.own_macs() == {}
+    assert machine.own_links() == []
     assert machine.neighbours() == {}
