@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import configs
-from phpipam_scan_agent import scanner
 from phpipam_scan_agent.errors import UsageError
 from phpipam_scan_agent.models import Address, ScanResult, Subnet
+from phpipam_scan_agent.scanner import Scan
 from stand_ins.phpipam import address as address_row
 from stand_ins.phpipam import subnet as subnet_row
 from stand_ins.site import Site
@@ -35,7 +35,8 @@ def known(*ips: str, exclude_ping: bool = False) -> tuple[Address, ...]:
 
 
 def scan(*subnets: Subnet, **settings: object) -> list[ScanResult]:
-    return list(scanner.scan(subnets, configs.config(**settings), lambda: NOW))
+    with Scan(subnets, configs.config(**settings), lambda: NOW) as results:
+        return list(results)
 
 
 def ips(result: ScanResult) -> list[str]:
@@ -242,9 +243,8 @@ def test_whoever_wants_no_more_results_ends_the_scan(nmap: Callable[[str], None]
         "exec sleep 3600"
     )
     subnets = [subnet(f"127.0.{third}.0/24", third) for third in (20, 21, 22)]
-    results = scanner.scan(subnets, configs.config(max_rate=1_000_000), lambda: NOW)
-    assert next(results).subnet.id == 20
-    results.close()  # type: ignore[attr-defined]
+    with Scan(subnets, configs.config(max_rate=1_000_000), lambda: NOW) as results:
+        assert next(iter(results)).subnet.id == 20
     pids = (tmp_path / "pids").read_text().split()
     assert [pid for pid in pids if Path("/proc", pid).exists()] == []
 
