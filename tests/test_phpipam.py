@@ -51,16 +51,16 @@ class Memory(dict[str, list[Row]]):
         return None
 
 
-def connect(
-    server: Server, stand_in: StandIn, answers: Memory | None = None, **settings: object
-) -> PhpIpam:
+def connect(server: Server, stand_in: StandIn, answers: Memory | None = None, **settings: object) -> PhpIpam:
     usual = {
         "api_url": f"{server.url}:{server.port}",
         "client_name": stand_in.app,
         "client_token": stand_in.token,
         "scanagent_code": stand_in.agent["code"],
     }
-    return PhpIpam(Config.model_validate(usual | settings), Memory() if answers is None else answers, time.time)
+    return PhpIpam(
+        Config.model_validate(usual | settings), Memory() if answers is None else answers, time.time
+    )
 
 
 def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:

@@ -20,6 +20,9 @@ class Options:
     """What the user asked for on the command line."""
 
     config: Path
+    check: bool
+    """Verify everything and scan nothing."""
+
     dry_run: bool
     only: tuple[IPNetwork, ...]
     """Limit the run to the subnets within these; empty for all."""
@@ -39,6 +42,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     given = parser().parse_args(arguments)
     return Options(
         config=given.config,
+        check=given.check,
         dry_run=given.dry_run,
         only=tuple(given.subnet),
         refresh=given.refresh,
@@ -60,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, default=DEFAULT_PATH, help=f"default: {DEFAULT_PATH}")
+    add("--check", action="store_true", help="verify everything, scan nothing")
     add("--dry-run", action="store_true", help="scan and show, but upload nothing")
     add(
         "--subnet",

@@ -82,6 +82,11 @@ class Cache(MutableMapping[str, list[Row]]):
             log.warning("cache %s cannot be written (%s); every run asks phpIPAM", self._path, error.strerror)
         self._changed = False
 
+    @property
+    def age(self) -> float:
+        """Seconds since the oldest of the answers in use came."""
+        return max((self._clock() - came for came, _ in self._past.values()), default=0.0)
+
     def past(self, key: str) -> tuple[float, list[Row]] | None:
         """Return an answer that is too old but may be used where there is no other, with its age in seconds."""
         answer = self._past.get(key)

@@ -1,6 +1,7 @@
 """The configuration file: one schema for types, defaults and help; every mistake named at once."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import (
 
 from . import yaml_text
 from .errors import ConfigError
-from .values import Code, Name, ServerUrl, TimeZone, Token, Url
+from .values import Code, Name, ReadableFile, ServerUrl, TimeZone, Token, Url
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
 ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
@@ -57,6 +58,22 @@ class Config(BaseModel):
     epoch_time_offset: int = Field(
         0, ge=-(10**9), le=10**9, description="seconds added to the machine's clock; may be negative"
     )
+    ca_file: ReadableFile | None = Field(
+        None, description="PEM file of a CA to trust beside those that the machine trusts"
+    )
+    client_cert: ReadableFile | None = Field(
+        None, description="PEM file of a certificate to show to the Scan Server"
+    )
+    client_key: ReadableFile | None = Field(
+        None, description="PEM file of its key, if client_cert does not hold that too"
+    )
+    metrics_file: Path | None = Field(
+        None,
+        description="file for the textfile collector of Prometheus' node_exporter; its name ends in .prom",
+    )
+    client_token_file: Path | None = Field(None, description="file that holds client_token")
+    auth_token_file: Path | None = Field(None, description="file that holds auth_token")
+    scanagent_code_file: Path | None = Field(None, description="file that holds scanagent_code")
     client_token: Token = Field(description="App code, in phpIPAM: Administration → API → edit")
     client_name: Name = Field(description="App id, in phpIPAM: Administration → API → edit")
     scanagent_code: Code = Field(description="Code, in phpIPAM: Administration → Scan agents → edit")
@@ -101,6 +118,7 @@ def _checked(path: Path, settings: dict[str, Any], problems: list[str]) -> Confi
     several = [key for key, value in settings.items() if isinstance(value, (dict, list))]
     problems += [f"{key}: holds several values; it takes one" for key in several]
     given = {key: value for key, value in settings.items() if value and key not in several}
+    given |= _secrets_of_files(path, given, problems)
     try:
         config = Config.model_validate(given)
     except ValidationError as invalid:
@@ -109,6 +127,26 @@ def _checked(path: Path, settings: dict[str, Any], problems: list[str]) -> Confi
     if problems:
         raise ConfigError(path, problems)
     return config
+
+
+def _secrets_of_files(path: Path, given: dict[str, str], problems: list[str]) -> dict[str, str]:
+    """Return the secrets that stand in files of their own; a mistake is added to the problems.
+
+    A name without a folder is one of systemd's credentials, or lies beside the configuration.
+    """
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY") or path.parent)
+    found = {}
+    for key in ("client_token", "auth_token", "scanagent_code"):
+        if name := given.get(f"{key}_file"):
+            try:
+                found[key] = (folder / name).read_text("utf-8").removesuffix("\n").removesuffix("\r")
+            except (OSError, UnicodeError) as error:
+                why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+                problems.append(f"{key}_file: {folder / name} cannot be read: {why}")
+                found[key] = "unread"
+            if key in given:
+                problems.append(f"{key}_file: {key} is set as well; keep one")
+    return {key: value for key, value in found.items() if value}
 
 
 def _problem(error: Any, given: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ SUBNET_FIELDS = frozenset(
     )
 )
 NESTED_FIELDS = frozenset(("subnet", "mask", "isFolder"))
-AGENT_FIELDS = frozenset(("id", "code"))
+AGENT_FIELDS = frozenset(("id", "name", "code"))
 ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing"))
 NAMESERVER_FIELDS = frozenset(("namesrv1",))
 
@@ -44,18 +44,18 @@ def rows(data: object, fields: frozenset[str]) -> list[Row]:
     return [{field: row[field] for field in row.keys() & fields} for row in listed]
 
 
-def agent_id(found: Iterable[Row], code: str) -> int:
-    """Given the scan agents that phpIPAM found, return the id of the one whose code is ours to the letter.
+def agent(found: Iterable[Row], code: str) -> Row:
+    """Given the scan agents that phpIPAM found, return id and name of the one with our code to the letter.
 
-    phpIPAM's filter compares loosely: `123` finds `000123` as well.
+    phpIPAM's filter compares loosely: `123` finds `000123` as well. The code stays behind: it is a secret.
     """
-    ids = [number(row.get("id")) for row in found if str(row.get("code")) == code]
-    if len(ids) != 1 or not ids[0]:
+    ours = [row for row in found if str(row.get("code")) == code and number(row.get("id"))]
+    if len(ours) != 1:
         raise PhpIpamError(
             "phpIPAM knows no scan agent with this scanagent_code; copy the Code of the agent from"
             " Administration → Scan agents, and check that the agent is still there"
         )
-    return ids[0]
+    return {"id": number(ours[0]["id"]), "name": str(ours[0].get("name"))}
 
 
 def subnet(row: Row) -> Subnet:

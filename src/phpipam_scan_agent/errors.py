@@ -73,4 +73,4 @@ class Interrupted(BaseException):
 
     def __init__(self, signal_number: int) -> None:
         self.exit_code = 128 + signal_number
-        super().__init__(signal.Signals(signal_number).name)
+        super().__init__(f"ended by {signal.Signals(signal_number).name}")

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from . import arguments, config, folders, interruption, lock, masking, output, probe
+from . import arguments, check, config, folders, interruption, lock, masking, metrics, output, probe
 from .arguments import Options
 from .cache import Cache
 from .config import Config
 from .delivery import Delivery
-from .errors import Interrupted, ScanAgentError
-from .models import Outcome, Subnet, Summary
+from .errors import Interrupted, LockedError, ScanAgentError
+from .models import Outcome, Run, Subnet, Summary
 from .phpipam import PhpIpam
 from .scanner import Scan
 from .server import ScanServer
@@ -29,32 +29,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent once and return the exit code; every failure is a line on stderr."""
     options = arguments.parse(argv)
     interruption.install()
+    began = time.time()
+    settings = None
+    summary = Summary()
     try:
         output.start_logging(options.verbosity, options.log_format, _log_file(options))
-        summary = run(options)
+        # Check the configuration before anything is contacted
+        settings = config.load(options.config)
+        masking.hide(settings.secrets)
+        if options.check:
+            return _check(options, settings)
+        summary = run(options, settings)
         output.summarise(summary, options.format, options.dry_run, options.verbosity < 0)
-        return int(summary.failed)
-    except ScanAgentError as error:
+        exit_code = int(summary.failed)
+    except LockedError as error:
         output.failed(error)
-        return error.exit_code
-    except Interrupted as interrupted:
-        output.failed(f"ended by {interrupted}")
-        return interrupted.exit_code
+        return error.exit_code  # the figures are those of the run that has the lock
+    except (ScanAgentError, Interrupted) as error:
+        output.failed(error)
+        exit_code = error.exit_code
+    if settings and settings.metrics_file:
+        ended = time.time()
+        reports, size = _spool(settings).facts()
+        metrics.write(settings.metrics_file, Run(summary, exit_code, ended, ended - began, reports, size))
+    return exit_code
 
 
-def run(options: Options) -> Summary:
+def run(options: Options, settings: Config) -> Summary:
     """Do the whole workflow and return how it went.
 
     What fails before the first scan is raised; from then on a failure is an Outcome.
     """
-    # Check the configuration before anything is contacted
-    settings = config.load(options.config)
-    masking.hide(settings.secrets)
     clock = _clock(settings)
-
     with lock.held(folders.cache() / "lock"), closing(ScanServer(settings)) as server:
         # Send what earlier runs could not
-        delivery = Delivery(_spool(settings, clock), server, options.dry_run)
+        spool = _spool(settings)
+        spool.tidy()
+        delivery = Delivery(spool, server, options.dry_run)
         problems = delivery.send_waiting()
         output.failed(*problems)
 
@@ -68,13 +79,13 @@ def run(options: Options) -> Summary:
         cache.save()
 
         # Scan them, and deliver each report as soon as there is one
-        outcomes += _scan(subnets, settings, clock, delivery)
+        outcomes += _scan(subnets, settings, clock, delivery, quiet=options.verbosity < 0)
 
         # Say what waits for the next run
         if left := delivery.left():
             output.failed(left)
             problems.append(left)
-    return Summary(tuple(outcomes), tuple(problems))
+    return Summary(tuple(outcomes), tuple(problems), cache.age)
 
 
 def _assigned(
@@ -99,7 +110,7 @@ def _assigned(
 
 
 def _scan(
-    subnets: Sequence[Subnet], settings: Config, clock: Callable[[], float], delivery: Delivery
+    subnets: Sequence[Subnet], settings: Config, clock: Callable[[], float], delivery: Delivery, quiet: bool
 ) -> list[Outcome]:
     """Scan the subnets and deliver what is found; return how it went with each."""
     zone = ZoneInfo(settings.timezone) if settings.timezone else None
@@ -107,9 +118,11 @@ def _scan(
     tally = Tally()
     outcomes = []
     try:
-        with scan:
+        with output.Bar(len(subnets), scan.addresses, quiet) as bar, scan:
             for result in scan:
-                if outcome := tally.add(result, delivery.deliver(result)):
+                outcome = tally.add(result, delivery.deliver(result))
+                bar.advance(result, outcome)
+                if outcome:
                     _name_failure(outcome)
                     outcomes.append(outcome)
     except Interrupted:
@@ -124,10 +137,16 @@ def _name_failure(outcome: Outcome) -> None:
         output.failed(f"subnet {outcome.subnet}: {outcome.error}")
 
 
-def _spool(settings: Config, clock: Callable[[], float]) -> Spool:
-    spool = Spool(folders.state() / "spool", settings.spool_max_age, settings.spool_max_size, clock)
-    spool.tidy()
-    return spool
+def _check(options: Options, settings: Config) -> int:
+    """Verify everything, show it, and return the exit code."""
+    checks = list(check.everything(options.config, settings, _clock(settings), _spool(settings)))
+    output.show_checks(checks, options.format)
+    return int(not all(each.passed for each in checks))
+
+
+def _spool(settings: Config) -> Spool:
+    folder = folders.state() / "spool"
+    return Spool(folder, settings.spool_max_age, settings.spool_max_size, _clock(settings))
 
 
 def _clock(settings: Config) -> Callable[[], float]:

@@ -9,7 +9,7 @@ from requests.auth import AuthBase
 
 from .config import Config
 from .errors import BadReportError, ServerError, TooLargeError, TransportError, UnavailableError
-from .http import Answer, Client
+from .http import Answer, Client, Identity
 from .masking import quoted
 from .models import Report
 
@@ -53,7 +53,8 @@ class ScanServer:
         self._url = f"{config.http_server}:{config.http_port}/"
         self._code = json.dumps(config.scanagent_code.get_secret_value())
         token = config.auth_token or SecretStr(NO_TOKEN)
-        self._client = Client("Scan Server", "http_server", _Bearer(token), MAX_ANSWER)
+        identity = Identity(config.ca_file, config.client_cert, config.client_key)
+        self._client = Client("Scan Server", "http_server", _Bearer(token), MAX_ANSWER, identity)
 
     def close(self) -> None:
         """End the session."""
@@ -76,7 +77,24 @@ class ScanServer:
             raise UnavailableError(f"Scan Server at {self._url}: the answer was cut off; check the network")
         if answer.status != 200:
             raise self._refusal(answer)
-        log.info("subnet %s: report uploaded (%d bytes)", report.network, len(body))
+        about = {"subnet": str(report.network), "hosts": report.hosts, "bytes": len(body)}
+        log.info("subnet %s: report uploaded (%d bytes)", report.network, len(body), extra={"about": about})
+
+    def try_token(self) -> str:
+        """Ask whether the server takes the token, by a body that it cannot store; return what it shows.
+
+        It answers 401 before it reads a body, and 400 to one that is not JSON. Raise ServerError if it does not
+        take the token.
+        """
+        try:
+            answer = self._client.send(
+                "POST", self._url, data=b"?", headers={"Content-Type": "application/json"}
+            )
+        except TransportError as error:
+            raise UnavailableError(str(error)) from None
+        if answer.status != 400:
+            raise self._refusal(answer)
+        return f"{self._url} takes the token"
 
     def _body(self, scan: str) -> bytes:
         return f'{{"code": {self._code}, "scan": {scan}}}'.encode()
@@ -87,7 +105,7 @@ class ScanServer:
         words = f"HTTP {answer.status}{': ' if said else ''}{said}; {advice}"
         overloaded = answer.status in OVERLOADED and not (answer.status == 500 and answer.body)
         kind = UnavailableError if overloaded else KINDS.get(answer.status, ServerError)
-        return kind(f"Scan Server at {self._url} refuses the report with {words}")
+        return kind(f"Scan Server at {self._url} answers {words}")
 
 
 class _Bearer(AuthBase):

@@ -58,6 +58,11 @@ class Spool:
         """Return the files of the reports that are to be sent, oldest first."""
         return _numbered(self._folder)
 
+    def facts(self) -> tuple[int, int]:
+        """Return how many reports are to be sent, and how many bytes they have."""
+        waiting = self.waiting()
+        return len(waiting), sum(self._facts(path)[0] for path in waiting)
+
     def get(self, path: Path) -> Report:
         """Return the report in a file. Raise SpoolError if there is none in it."""
         try:

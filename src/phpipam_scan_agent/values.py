@@ -1,6 +1,7 @@
 """What a setting may hold. Each check says what is wrong with a value and what to write instead. Pure."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -80,6 +81,15 @@ def _server_url(value: str) -> str:
     return url
 
 
+def _readable(path: Path) -> Path:
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Url = Annotated[str, AfterValidator(_url)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]

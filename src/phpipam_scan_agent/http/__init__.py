@@ -13,7 +13,11 @@ from .. import NAME, VERSION, interruption
 from ..errors import TransportError
 from . import patience
 from .reasons import reason
-from .tls import TrustingTheMachine
+from .tls import Identity, TrustingTheMachine
+
+__all__ = ["Answer", "Client", "Identity"]
+
+ANONYMOUS = Identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,13 @@ class Client:
     """A session with one peer.
 
     `peer` names it in messages and `setting` the variable that leads to it, `auth` puts the secret into a
-    request's headers and nowhere else, and `limit` is the largest answer in bytes that is read.
+    request's headers and nowhere else, `limit` is the largest answer in bytes that is read, and `identity` says
+    whom to trust and who we are.
     """
 
-    def __init__(self, peer: str, setting: str, auth: AuthBase, limit: int) -> None:
+    def __init__(
+        self, peer: str, setting: str, auth: AuthBase, limit: int, identity: Identity = ANONYMOUS
+    ) -> None:
         self._peer = peer
         self._setting = setting
         self._limit = limit
@@ -46,7 +53,7 @@ class Client:
         # With an auth of its own the session never looks into .netrc, which would replace the token.
         self._session.auth = auth
         self._session.headers["User-Agent"] = f"{NAME}/{VERSION}"
-        self._session.mount("https://", TrustingTheMachine(max_retries=patience.Retries()))
+        self._session.mount("https://", TrustingTheMachine(identity, max_retries=patience.Retries()))
         self._session.mount("http://", HTTPAdapter(max_retries=patience.Retries()))
 
     def send(self, method: str, url: str, **arguments: Any) -> Answer:

@@ -1,10 +1,43 @@
 """TLS, always verified, against what the machine trusts."""
 
 import ssl
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import truststore
 from requests.adapters import HTTPAdapter
+
+from ..errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom to trust beside those that the machine trusts, and what to show of ourselves."""
+
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    """None where `client_cert` holds the key as well."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return a context for a new connection. Raise UsageError if a file is not what it should be."""
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            if self.ca_file:
+                context.load_verify_locations(self.ca_file)
+        except (OSError, ssl.SSLError):
+            raise UsageError(f"ca_file: {self.ca_file} holds no certificate in PEM form") from None
+        try:
+            if self.client_cert:
+                context.load_cert_chain(self.client_cert, self.client_key, password=_refuse_to_ask)
+        except (OSError, ssl.SSLError, ValueError):
+            raise UsageError(
+                f"client_cert: {self.client_cert} and client_key are no certificate with its key in PEM form,"
+                " without a passphrase"
+            ) from None
+        return context
 
 
 class TrustingTheMachine(HTTPAdapter):
@@ -14,13 +47,17 @@ class TrustingTheMachine(HTTPAdapter):
     is OpenSSL's and works here too; REQUESTS_CA_BUNDLE reaches the context through requests itself.
     """
 
+    def __init__(self, identity: Identity, **options: Any) -> None:
+        self._identity = identity
+        super().__init__(**options)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pool of direct connections."""
-        super().init_poolmanager(*args, ssl_context=_context(), **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._identity.context(), **kwargs)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Make the pool of connections through a proxy."""
-        contexts = {"ssl_context": _context(), "proxy_ssl_context": _context()}
+        contexts = {"ssl_context": self._identity.context(), "proxy_ssl_context": self._identity.context()}
         return super().proxy_manager_for(proxy, **contexts, **kwargs)
 
     def cert_verify(self, conn: Any, *_: Any) -> None:
@@ -28,7 +65,5 @@ class TrustingTheMachine(HTTPAdapter):
         conn.cert_reqs = "CERT_REQUIRED"
 
 
-def _context() -> ssl.SSLContext:
-    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def _refuse_to_ask() -> str:
+    raise ValueError  # OpenSSL would ask at the terminal, which cron has none of

@@ -26,6 +26,15 @@ class PhpIpam:
         """End the session."""
         self._questions.close()
 
+    def agent_name(self) -> str:
+        """Return what phpIPAM calls this agent."""
+        return str(self._agent()["name"])
+
+    @property
+    def clock_ahead(self) -> float | None:
+        """Seconds that this machine's clock is ahead of phpIPAM's; None before an answer."""
+        return self._questions.clock_ahead
+
     def subnets(self) -> tuple[list[Subnet], list[Outcome]]:
         """Return the subnets assigned to this agent, without what phpIPAM knows of them.
 
@@ -33,7 +42,7 @@ class PhpIpam:
         """
         subnets: list[Subnet] = []
         failed: list[Outcome] = []
-        query = {"filter_by": "scanAgent", "filter_value": str(self._agent_id())}
+        query = {"filter_by": "scanAgent", "filter_value": str(self._agent()["id"])}
         read = partial(decode.rows, fields=decode.SUBNET_FIELDS)
         for row in self._questions.ask("subnets", "subnets/", read, query):
             if decode.flag(row, "isFolder"):
@@ -82,16 +91,14 @@ class PhpIpam:
         found = decode.nested(self._list(f"subnets/{subnet.id}/slaves/", decode.NESTED_FIELDS))
         return replace(subnet, nested=(*subnet.nested, *found))
 
-    def _agent_id(self) -> int:
+    def _agent(self) -> Row:
         code = self._code.get_secret_value()
 
         def read(data: object) -> list[Row]:
-            # Only the id is remembered: the answer holds the code, which is a secret.
-            return [{"id": decode.agent_id(decode.rows(data, decode.AGENT_FIELDS), code)}]
+            return [decode.agent(decode.rows(data, decode.AGENT_FIELDS), code)]
 
         query = {"filter_by": "code", "filter_value": code}
-        agent = self._questions.ask("agent", "tools/scanagents/", read, query)
-        return decode.number(agent[0]["id"])
+        return self._questions.ask("agent", "tools/scanagents/", read, query)[0]
 
     def _list(self, path: str, fields: frozenset[str]) -> list[Row]:
         return self._questions.ask(path, path, partial(decode.rows, fields=fields))

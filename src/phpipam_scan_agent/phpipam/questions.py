@@ -12,7 +12,7 @@ from requests.auth import AuthBase
 from ..config import Config
 from ..decode import Row
 from ..errors import PhpIpamAwayError, ScanAgentError, TransportError
-from ..http import Client
+from ..http import Client, Identity
 from . import envelope
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,13 @@ class Questions:
 
     def __init__(self, config: Config, answers: Answers, clock: Callable[[], float]) -> None:
         self._base = f"{config.api_url}/api/{quote(config.client_name, safe='')}"
-        self._client = Client("phpIPAM", "api_url", _AppCode(config.client_token), MAX_ANSWER)
+        identity = Identity(config.ca_file)
+        self._client = Client("phpIPAM", "api_url", _AppCode(config.client_token), MAX_ANSWER, identity)
         self._answers = answers
         self._clock = clock
         self._away: TransportError | None = None
+        self.clock_ahead: float | None = None
+        """Seconds that the agent's clock is ahead of phpIPAM's; None before an answer."""
         self._warned = {"past": False, "clock": False}
 
     def close(self) -> None:
@@ -96,7 +99,9 @@ class Questions:
         return envelope.data(url, answer)
 
     def _compare_clocks(self, theirs: float | None) -> None:
-        ahead = 0.0 if theirs is None else self._clock() - theirs
+        if theirs is None:
+            return
+        ahead = self.clock_ahead = self._clock() - theirs
         if abs(ahead) > CLOCK_TOLERANCE:
             said = (
                 "this machine's clock is %.0f s %s phpIPAM's, which shows hosts as offline by the age of what is"

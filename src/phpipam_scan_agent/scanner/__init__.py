@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from types import TracebackType
 
-from .. import interruption, plan
+from .. import interruption, plan, ranges
 from ..config import Config
 from ..models import ScanResult, Subnet
 from ..plan import Job
@@ -71,6 +71,11 @@ class Scan:
             self._taken.extend(results)
             while self._taken:
                 yield self._taken.popleft()
+
+    @property
+    def addresses(self) -> int:
+        """How many addresses all results will add up to."""
+        return sum(ranges.size(part.ranges) * len(part.wishes) for job in self._jobs for part in job.slices)
 
     def rest(self) -> list[ScanResult]:
         """Return what had been found but not taken when the scan was ended."""

@@ -81,9 +81,17 @@ class Worker:
                     for host in here
                     if ranges.contains(wish, int(host.ip))
                 ]
-                log.info("subnet %s: %d hosts up after %.1f s", subnet.network, len(mine), seconds)
+                about = {"subnet": str(subnet.network), "hosts": len(mine), "seconds": round(seconds, 3)}
+                log.info(
+                    "subnet %s: %d hosts up after %.1f s",
+                    subnet.network,
+                    len(mine),
+                    seconds,
+                    extra={"about": about},
+                )
                 named = self._named(subnet, mine)
-                results.append(ScanResult(subnet, named, seen, seconds, slice_.parts, error))
+                probed = ranges.size(slice_.ranges)
+                results.append(ScanResult(subnet, named, seen, seconds, probed, slice_.parts, error))
         return results
 
     def _find(self, job: Job, wanted: Ranges, rate: float) -> Found:

@@ -1,4 +1,4 @@
-"""The frozen values that travel through a run, each made by one stage and read by the next."""
+"""What travels through the stages: a subnet, its hosts, a report of them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,6 +93,9 @@ class ScanResult:
     seconds: float
     """How long it took."""
 
+    probed: int = 0
+    """How many addresses were probed for it."""
+
     parts: int = 1
     """How many results there are of this subnet in the run."""
 
@@ -111,69 +114,3 @@ class Report:
 
     hosts: int = 0
     """How many there are in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """What became of the reports of a result."""
-
-    uploaded: bool = False
-    """Whether the Scan Server has taken all of them."""
-
-    waiting: bool = False
-    """Whether one waits for the next run."""
-
-    error: str | None = None
-    """What failed for good, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How it went with one subnet: done, skipped with the reason, or failed with the error."""
-
-    subnet: str
-    """The network as phpIPAM has it, `192.0.2.0/24`."""
-
-    id: int | None = None
-    """phpIPAM's id of the subnet."""
-
-    up: int = 0
-    """Hosts that answered."""
-
-    known: int = 0
-    """Those of them that phpIPAM already has."""
-
-    seconds: float = 0.0
-    """How long the scan took."""
-
-    uploaded: bool = False
-    """Whether the Scan Server has taken every report of it."""
-
-    waiting: bool = False
-    """Whether a report of it waits for the next run."""
-
-    skipped: str | None = None
-    """Why the subnet was left alone."""
-
-    error: str | None = None
-    """What failed, and what to do."""
-
-    @property
-    def new(self) -> int:
-        """Hosts that answered and that phpIPAM does not have."""
-        return self.up - self.known
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How the run went."""
-
-    outcomes: tuple[Outcome, ...]
-
-    problems: tuple[str, ...] = ()
-    """What failed beside the subnets of this run: reports of earlier ones, or what waits for the next."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether anything did."""
-        return bool(self.problems) or any(outcome.error for outcome in self.outcomes)
