@@ -52,7 +52,7 @@ def _nmap() -> Check:
         nmap = find_nmap()
     except ScanAgentError as error:
         return Check("nmap", False, str(error), "apt-get install nmap")
-    which = f"{nmap.path}, version {nmap.version[0]}.{nmap.version[1]}"
+    which = f"{nmap.path}, version {nmap.dotted}"
     if nmap.raw:
         return Check("nmap", True, f"{which}, may open raw sockets")
     return Check("nmap", True, f"{which}, may only connect", "run the agent as root or give it CAP_NET_RAW")

@@ -36,8 +36,8 @@ class Delivery:
 
     def deliver(self, result: ScanResult) -> Delivered:
         """Keep and send the reports of a result; return what became of them."""
-        if self._dry_run:
-            return Delivered()
+        if self._dry_run or (result.error and not result.hosts):
+            return Delivered()  # a report of nobody would say that the subnet was looked through
         kept, unkept = self.keep(result)
         self.send_waiting()
         waiting = set(self._spool.waiting())

@@ -35,7 +35,8 @@ def allowed() -> Iterator[None]:
 
 def _handle(number: int, _: FrameType | None) -> None:
     global _pending
-    if _pending is None:  # the first is enough: what follows it must not be interrupted again
-        _pending = number
-        if _allowed:
-            raise Interrupted(number)
+    _pending = number
+    for each in SIGNALS:  # one is enough: what follows it must not be interrupted again
+        signal.signal(each, signal.SIG_IGN)
+    if _allowed:
+        raise Interrupted(number)

@@ -106,6 +106,8 @@ def _assigned(
                 outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
     for outcome in outcomes:
         _name_failure(outcome)
+        if outcome.skipped:
+            log.info("subnet %s: left alone: %s", outcome.subnet, outcome.skipped)
     return subnets, outcomes
 
 

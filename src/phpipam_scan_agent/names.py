@@ -47,12 +47,15 @@ ANSWERS = frozenset((dns.rcode.NOERROR, dns.rcode.NXDOMAIN))
 class Names:
     """Looks names up until the end of the `with` block; may be used from many threads.
 
-    One event loop asks all questions, so that nothing here needs a lock.
+    One event loop asks all questions, so that nothing but its end needs a lock. After that there are no names:
+    hosts without them are better than none.
     """
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="names", daemon=True)
+        self._lock = threading.Lock()
+        self._closed = False
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._nameservers: dict[str, _Nameserver] = {}
         self._system: tuple[str, ...] | None = None
@@ -70,6 +73,8 @@ class Names:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
+        with self._lock:
+            self._closed = True
         asyncio.run_coroutine_threadsafe(end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -77,15 +82,15 @@ class Names:
 
     def look_up(self, ips: Iterable[IPAddress], nameservers: tuple[IPAddress, ...]) -> dict[IPAddress, str]:
         """Given addresses, return the PTR names of those that have one. No failure of DNS is an error."""
-        servers = tuple(map(str, nameservers)) or self._system_nameservers()
-        asked = self._all(tuple(ips), [self._nameserver(address) for address in servers])
+        with self._lock:
+            if self._closed:
+                return {}
+            servers = tuple(map(str, nameservers)) or self._system_nameservers()
+            asked = self._all(tuple(ips), [self._nameserver(address) for address in servers])
+            names = asyncio.run_coroutine_threadsafe(asked, self._loop)
         try:
-            return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
-        except (
-            CancelledError,
-            RuntimeError,
-        ):  # the run is being ended: hosts without names are better than none
-            asked.close()
+            return names.result()
+        except CancelledError:
             return {}
 
     def _system_nameservers(self) -> tuple[str, ...]:

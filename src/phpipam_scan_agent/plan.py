@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from . import probe, ranges
-from .models import IPNetwork, Subnet
+from .models import IPAddress, IPNetwork, Subnet
 from .ranges import Ranges
 
 LARGEST = 1024
@@ -25,6 +25,16 @@ class Slice:
     parts: int
     """How many slices there are of this network."""
 
+    @property
+    def network(self) -> IPNetwork:
+        """The network that it is of."""
+        return self.wishes[0][0].network
+
+    @property
+    def first(self) -> IPAddress:
+        """The first of its addresses."""
+        return ranges.address(self.ranges[0].start, self.network.version)
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -41,7 +51,7 @@ class Job:
     @property
     def label(self) -> str:
         """What to call it in a message."""
-        first = str(self.slices[0].wishes[0][0].network)
+        first = str(self.slices[0].network)
         return first if len(self.slices) == 1 else f"{first} and {len(self.slices) - 1} more"
 
 

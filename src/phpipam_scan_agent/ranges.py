@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
 
-from .models import Host, IPNetwork
+from .models import Host, IPAddress, IPNetwork
 
 Ranges = tuple[range, ...]
 
@@ -80,9 +80,13 @@ def cut(ranges: Ranges, most: int) -> Iterator[Ranges]:
         yield tuple(piece)
 
 
+def address(number: int, version: int) -> IPAddress:
+    """Return the address with this number."""
+    return IPv4Address(number) if version == 4 else IPv6Address(number)
+
+
 def lines(ranges: Ranges, version: int) -> Iterator[str]:
     """Yield the addresses as networks, `192.0.2.4/30`, as few as there can be."""
-    address = IPv4Address if version == 4 else IPv6Address
     for part in ranges:
-        first, last = address(part.start), address(part.stop - 1)
+        first, last = address(part.start, version), address(part.stop - 1, version)
         yield from map(str, summarize_address_range(first, last))

@@ -1,10 +1,12 @@
 """What the machine gives a scan: nmap, the right to open raw sockets, and the MAC addresses it knows."""
 
+import errno
 import json
 import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +17,16 @@ from typing import Any
 import nmap
 
 from ..errors import UsageError
+from ..masking import quoted
 from ..models import IPAddress
 
 log = logging.getLogger(__name__)
 
 OLDEST = (7, 80)
 """The nmap of Ubuntu 22.04; older ones were never tried."""
+
+PATIENCE = 20.0
+"""Seconds for `nmap -V`."""
 
 CAP_NET_RAW = 13
 """The bit of the capability that opens raw sockets, from linux/capability.h."""
@@ -36,7 +42,12 @@ class Nmap:
     """Whether it may open raw sockets: ARP and ICMP probes, MAC addresses; else it only connects."""
 
     parser: Any
-    """python-nmap's; making one runs `nmap -V`, so one serves the whole run."""
+    """python-nmap's, of which every reader takes a copy."""
+
+    @property
+    def dotted(self) -> str:
+        """The version as nmap writes it."""
+        return _dotted(self.version)
 
 
 def find_nmap() -> Nmap:
@@ -44,16 +55,28 @@ def find_nmap() -> Nmap:
     path = shutil.which("nmap")
     if path is None:
         raise UsageError("nmap is not installed, or not on PATH; install it: apt-get install nmap")
-    try:
-        parser = nmap.PortScanner(nmap_search_path=(path,))
-    except nmap.PortScannerError as error:
-        raise UsageError(f"{path} is no nmap that works: {error}") from None
-    version = parser.nmap_version()
+    version = _version(path)
     if version < OLDEST:
-        raise UsageError(
-            f"{path} is nmap {version[0]}.{version[1]}; {OLDEST[0]}.{OLDEST[1]} or later is needed"
-        )
+        raise UsageError(f"{path} is nmap {_dotted(version)}; {_dotted(OLDEST)} or later is needed")
+    # Without its constructor, which runs `nmap -V` once more, and breaks on what is not UTF-8.
+    parser = nmap.PortScanner.__new__(nmap.PortScanner)
     return Nmap(path, version, may_open_raw_sockets(path), parser)
+
+
+def _version(path: str) -> tuple[int, int]:
+    try:
+        done = subprocess.run([path, "-V"], capture_output=True, timeout=PATIENCE, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"{path} is no nmap that works: {error}") from None
+    found = re.search(rb"Nmap version (\d+)\.(\d+)", done.stdout)
+    if not found:
+        said = quoted((done.stderr or done.stdout).decode("utf-8", "replace"), 200) or "nothing"
+        raise UsageError(f"{path} is no nmap that works; it says: {said}")
+    return int(found[1]), int(found[2])
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]:02d}"
 
 
 def may_open_raw_sockets(path: str) -> bool:
@@ -67,9 +90,10 @@ def may_open_raw_sockets(path: str) -> bool:
     if re.search(r"^NoNewPrivs:\s*1$", status, re.MULTILINE):
         return False
     with suppress(OSError):
-        # linux/capability.h: revision and flags, then what is permitted, 4 bytes each, little endian
+        # linux/capability.h: revision with the flag "effective", then what is permitted, each little endian
         attribute = os.getxattr(path, "security.capability")
-        return bool(int.from_bytes(attribute[4:8], "little") >> CAP_NET_RAW & 1)
+        effective = attribute[0] & 1
+        return bool(effective and int.from_bytes(attribute[4:8], "little") >> CAP_NET_RAW & 1)
     return False
 
 
@@ -84,6 +108,17 @@ class Link:
     """With the prefix length of the segment's network."""
 
     mac: str
+
+
+def has_route(ip: IPAddress) -> bool:
+    """Return whether the kernel knows a way to an address; nothing is sent."""
+    family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((str(ip), 9))
+    except OSError as error:
+        return error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
+    return True
 
 
 def own_links() -> list[Link]:

@@ -1,13 +1,17 @@
 """One nmap process: fed, read while it writes, ended in time, never left behind."""
 
 import os
-import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+
+from ..errors import ScanError
+
+LEASH = ("setpriv", "--pdeathsig", "KILL")
+"""util-linux's way to have a process ended with its parent; BusyBox's setpriv has none."""
 
 GRACE = 2.0
 """Seconds that nmap gets to end by itself before it is killed."""
@@ -33,26 +37,20 @@ class Processes:
         self._lock = threading.Lock()
         self._closed = False
         # The kernel ends nmap even where nobody is left to do it, as after kill -9 of the agent.
-        self._leash = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+        self._leash = LEASH if _works(LEASH) else ()
 
     def run(self, command: Sequence[str], stdin: str, timeout: float) -> Ended:
         """Run a command to its end, or for so many seconds, and return what it left."""
-        process = self._start(command)
         timed_out = False
-        try:
+        with self._start(command) as process:
             try:
                 out, err = process.communicate(stdin, timeout)
             except subprocess.TimeoutExpired:
                 timed_out = True
-                _signal(process, signal.SIGTERM)
-                try:
-                    out, err = process.communicate(timeout=GRACE)
-                except subprocess.TimeoutExpired:
-                    _signal(process, signal.SIGKILL)
-                    out, err = process.communicate()
-        finally:
-            with self._lock:
-                self._running.discard(process)
+                out, err = _end(process)
+            finally:
+                with self._lock:
+                    self._running.discard(process)
         complaints = tuple(line for line in err.splitlines() if line.strip())
         return Ended(out, complaints, process.returncode, timed_out)
 
@@ -67,8 +65,14 @@ class Processes:
         with self._lock:
             if self._closed:
                 raise InterruptedError
-            process = subprocess.Popen(
-                (*self._leash, *command),
+            process = self._popen((*self._leash, *command))
+            self._running.add(process)
+            return process
+
+    def _popen(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        try:
+            return subprocess.Popen(
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -76,8 +80,27 @@ class Processes:
                 errors="replace",  # nmap's messages are whatever bytes they are
                 start_new_session=True,
             )
-            self._running.add(process)
-            return process
+        except OSError as error:
+            raise ScanError(f"{command[0]} cannot be started: {error.strerror}") from None
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """End a process and all of its group; return what it had written."""
+    _signal(process, signal.SIGTERM)
+    try:
+        return process.communicate(timeout=GRACE)
+    except subprocess.TimeoutExpired:
+        _signal(process, signal.SIGKILL)
+        return process.communicate()
+    finally:
+        _signal(process, signal.SIGKILL)  # whoever of the group is left
+
+
+def _works(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run((*command, "true"), capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -1,0 +1,108 @@
+"""Looks at addresses: nmap run over them, as often as it takes."""
+
+import logging
+from collections.abc import Sequence
+
+from .. import command, hosts, ranges
+from ..errors import ScanError
+from ..masking import quoted
+from ..models import Host, IPNetwork
+from ..plan import Job
+from ..ranges import Ranges
+from .machine import Nmap
+from .process import Ended, Processes
+
+log = logging.getLogger(__name__)
+
+Found = tuple[tuple[Host, ...], str | None]
+"""Hosts, and why some may be missing, if so."""
+
+MOST_LOOKS = 6
+"""How often the addresses of the agent's segment are asked at most."""
+
+HARMLESS = ("Strange read error", "WARNING: No targets were specified")
+"""How lines of nmap's begin that mean nothing: a connection was reset; none of the targets has a route."""
+
+
+class Looks:
+    """Runs nmap; `patience` is the seconds it gets beyond those that its packets take at their rate."""
+
+    def __init__(
+        self, nmap: Nmap, processes: Processes, patience: float, segments: Sequence[IPNetwork]
+    ) -> None:
+        self._nmap = nmap
+        self._processes = processes
+        self._patience = patience
+        self._segments = segments
+        self._loss = False
+
+    def find(self, job: Job, wanted: Ranges, rate: float) -> Found:
+        """Look for hosts; on the agent's own segment until nobody new answers.
+
+        nmap asks by ARP twice, so at 5 % loss one host in 400 is missed; a routed one gets eight probes. Two
+        looks with one request each cost the same, and tell whether packets get lost: where one look has found
+        what the last missed, every job of the run looks a third time at least.
+        """
+        if not self._nmap.raw or not all(self._on_segment(part.network) for part in job.slices):
+            return self._look(job, wanted, rate)
+        found: tuple[Host, ...] = ()
+        for look in range(MOST_LOOKS):
+            silent = ranges.without(wanted, ranges.of_hosts(found))
+            new, error = self._look(job, silent, rate, once=True)
+            found += new
+            self._loss = self._loss or bool(look and new)
+            if error or (not new and look > self._loss):
+                return found, error
+        return found, None
+
+    def past_resets(self, job: Job, doubtful: Sequence[Host], rate: float) -> tuple[Host, ...]:
+        """Return those of the hosts that answer in another way than by a TCP reset.
+
+        Where nmap may only connect, it has no other way to ask.
+        """
+        if not doubtful or not self._nmap.raw:
+            return ()
+        found, _ = self._look(job, ranges.union(ranges.of_hosts(doubtful)), rate, past_resets=True)
+        return found
+
+    def _on_segment(self, network: IPNetwork) -> bool:
+        return any(ranges.within(network, segment) for segment in self._segments)
+
+    def _look(self, job: Job, wanted: Ranges, rate: float, **how: bool) -> Found:
+        if not wanted:
+            return (), None
+        limit = self._patience + ranges.size(wanted) * command.MOST_PROBES / rate
+        line = command.discovery(self._nmap.version, self._nmap.raw, job.version, rate, **how)
+        log.debug("subnet %s: %s", job.label, " ".join(line))
+        targets = "\n".join(ranges.lines(wanted, job.version))
+        try:
+            ended = self._processes.run((self._nmap.path, *line), targets, limit)
+        except ScanError as error:
+            return (), str(error)
+        if ended.timed_out:
+            found = hosts.read_part(self._nmap.parser, ended.xml)
+            return (
+                found,
+                f"nmap was ended after {limit:.0f} s (scan_timeout); it had found {len(found)} hosts",
+            )
+        try:
+            _check(ended)
+            found = hosts.read(self._nmap.parser, ended.xml)
+        except ScanError as error:
+            return hosts.read_part(self._nmap.parser, ended.xml), str(error)
+        _pass_on(job, ended.complaints)
+        return found, None
+
+
+def _check(ended: Ended) -> None:
+    if ended.status:
+        why = quoted(" ".join(ended.complaints), 300) or "without a word"
+        raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
+
+
+def _pass_on(job: Job, complaints: Sequence[str]) -> None:
+    """Hand on what nmap said on stderr although it calls the scan a success."""
+    serious = [line for line in complaints if not line.startswith(HARMLESS)]
+    for line in complaints:
+        level = logging.WARNING if line in serious[:3] else logging.DEBUG
+        log.log(level, "subnet %s: nmap says: %s", job.label, line)
