@@ -10,6 +10,7 @@ from phpipam_scan_agent.arguments import Options
 def test_no_arguments_give_the_defaults() -> None:
     assert arguments.parse([]) == Options(
         config=Path("/etc/phpipam/scan_agent.yaml"),
+        check=False,
         dry_run=False,
         only=(),
         refresh=False,
@@ -21,10 +22,11 @@ def test_no_arguments_give_the_defaults() -> None:
 
 
 def test_every_flag_arrives() -> None:
-    given = "--config a.yaml --dry-run --subnet 192.0.2.0/24 --subnet 2001:db8::/64 --refresh"
+    given = "--config a.yaml --check --dry-run --subnet 192.0.2.0/24 --subnet 2001:db8::/64 --refresh"
     given += " --format json --log-file a.log --log-format json -vv"
     assert arguments.parse(given.split()) == Options(
         config=Path("a.yaml"),
+        check=True,
         dry_run=True,
         only=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/64")),
         refresh=True,

@@ -74,12 +74,12 @@ def test_data_without_rows_is_refused(data: object) -> None:
 
 def test_the_agent_is_the_one_whose_code_is_ours_to_the_letter() -> None:
     found: list[Row] = [{"id": 7, "code": "000123"}, {"id": "8", "code": "123"}, {"id": 9, "code": "0123"}]
-    assert decode.agent_id(found, "123") == 8
-    assert decode.agent_id(found, "000123") == 7
+    assert decode.agent(found, "123")["id"] == 8
+    assert decode.agent(found, "000123")["id"] == 7
 
 
 def test_a_code_that_phpipam_gives_as_a_number_is_ours_too() -> None:
-    assert decode.agent_id([{"id": 7, "code": 123}], "123") == 7
+    assert decode.agent([{"id": 7, "name": "a", "code": 123}], "123") == {"id": 7, "name": "a"}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_code_that_phpipam_gives_as_a_number_is_ours_too() -> None:
     ],
 )
 def test_no_or_no_single_agent_is_refused_without_the_code(found: list[Row]) -> None:
-    said = refusal(lambda: decode.agent_id(found, "123"))
+    said = refusal(lambda: decode.agent(found, "123"))
     assert "Administration → Scan agents" in said
     assert "123" not in said
 

@@ -37,4 +37,4 @@ def test_a_wrong_configuration_names_its_file_in_every_line() -> None:
 def test_a_signal_is_no_error_that_a_handler_swallows(number: int, name: str, exit_code: int) -> None:
     assert not issubclass(Interrupted, Exception)
     interrupted = Interrupted(number)
-    assert (str(interrupted), interrupted.exit_code) == (name, exit_code)
+    assert (str(interrupted), interrupted.exit_code) == (f"ended by {name}", exit_code)

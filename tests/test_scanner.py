@@ -201,7 +201,7 @@ def test_an_nmap_that_is_too_slow_is_ended_and_its_hosts_are_reported(
     nmap(f"echo $$ >{tmp_path}/pid\n" + say(START, HOST) + "exec sleep 3600")
     hosts, error = failed(scan_timeout=1, max_rate=1_000_000)
     assert hosts == ["127.0.20.1"]
-    assert error == "nmap was ended after 1 s, see scan_timeout; it had found 1 hosts"
+    assert error == "nmap was ended after 1 s (scan_timeout); it had found 1 hosts"
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 

@@ -21,7 +21,7 @@ def result(
     known = tuple(Address(100 + at, ip_address(f"192.0.2.{at}")) for at in (1, 2, 3))
     subnet = Subnet(id_, ip_network("192.0.2.0/24"), discover=True, addresses=known)
     hosts = tuple(Host(ip_address(f"192.0.2.{at}")) for at in last)
-    return ScanResult(subnet, hosts, NOON + timedelta(seconds=ended), ended - began, parts, error)
+    return ScanResult(subnet, hosts, NOON + timedelta(seconds=ended), ended - began, parts=parts, error=error)
 
 
 def test_a_small_subnet_is_done_with_its_result() -> None:
