@@ -269,13 +269,15 @@ def test_a_subnet_that_makes_no_sense_is_named(site: Site) -> None:
     assert len(site.scan_server.reports) == 1
 
 
-def test_addresses_that_do_not_come_do_not_stop_the_others(site: Site) -> None:
+def test_addresses_that_do_not_come_cost_the_ids_alone(site: Site) -> None:
     site.phpipam.instead["subnets/10/addresses/"] = Answer(500, b"", {"Content-Type": "text/html"})
     done = site.run()
 
     assert done.returncode == 1
-    assert "error: subnet 127.0.20.0/30: phpIPAM at https://" in done.stderr
-    assert [report["scan"]["subnet"] for report in site.scan_server.reports] == ["127.0.21.0/30"]
+    assert "error: subnet 127.0.20.0/30: scanned without the addresses that phpIPAM knows: " in done.stderr
+    reports = {report["scan"]["subnet"]: report["scan"]["results"] for report in site.scan_server.reports}
+    assert sorted(reports) == ["127.0.20.0/30", "127.0.21.0/30"]
+    assert all("id" not in row for row in reports["127.0.20.0/30"])
 
 
 def test_json_summary(site: Site) -> None:

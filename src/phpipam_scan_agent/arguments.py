@@ -12,7 +12,7 @@ from .models import IPNetwork
 
 EXIT_CODES = """\
 exit codes: 0 all well; 1 the run ended, but something failed (named on stderr);
-2 usage or configuration; 128+n ended by signal n"""
+2 usage or configuration; 75 another run is in progress; 128+n ended by signal n"""
 
 
 @dataclass(frozen=True, slots=True)

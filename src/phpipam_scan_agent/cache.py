@@ -48,6 +48,7 @@ class Cache(MutableMapping[str, list[Row]]):
 
     def load(self) -> None:
         """Read what an earlier run has kept. What is damaged, foreign or too old is dropped."""
+        files.clean(self._path)
         try:
             document = json.loads(self._read())
             fetched = {key: (float(time), rows) for key, (time, rows) in document["answers"].items()}

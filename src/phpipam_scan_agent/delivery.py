@@ -1,10 +1,13 @@
 """Reports → the Scan Server, by way of the spool: fresh and left-over ones take one path."""
 
 import logging
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 
 from . import report as reports
-from .errors import BadReportError, ScanAgentError, ServerError, SpoolError, TooLargeError, UnavailableError
+from .errors import BadReportError, ServerError, SpoolError, TooLargeError, UnavailableError
 from .models import Delivered, Report, ScanResult
 from .server import ScanServer
 from .spool import Spool
@@ -24,37 +27,48 @@ class Delivery:
         self._server = server
         self._dry_run = dry_run
         self._refused: dict[Path, str] = {}
-        self._stopped: ScanAgentError | None = None
+        self._sent: set[Path] = set()
+        self._stopped: UnavailableError | None = None
+        self.problems: list[str] = []
+        """What failed that belongs to no result of this run; each has been named."""
 
-    def send_waiting(self) -> list[str]:
-        """Send what the spool has, oldest first; return what was refused."""
+    def __enter__(self) -> "Delivery":
         if not self._dry_run:
-            for path in self._spool.waiting():
-                if not self._stopped and path not in self._refused:
-                    self._send(path)
-        return list(self._refused.values())
+            self._spool.tidy()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        waiting = [] if self._dry_run else self._waiting()
+        if waiting:
+            self._name_problem(self._left(waiting))
+
+    def send_waiting(self) -> None:
+        """Send what earlier runs have left, oldest first."""
+        self._send_all()
+        for refusal in self._refused.values():
+            self._name_problem(refusal)
 
     def deliver(self, result: ScanResult) -> Delivered:
         """Keep and send the reports of a result; return what became of them."""
         if self._dry_run or (result.error and not result.hosts):
             return Delivered()  # a report of nobody would say that the subnet was looked through
         kept, unkept = self.keep(result)
-        self.send_waiting()
-        waiting = set(self._spool.waiting())
+        self._send_all()
+        waiting = set(self._waiting()).intersection(kept)
         errors = [self._refused[path] for path in kept if path in self._refused]
-        for report, error in unkept:
-            try:
-                self._upload(report)
-            except ScanAgentError as refusal:
-                errors.append(f"could be neither kept nor sent: {error}; {refusal}")
+        errors += [each for report, error in unkept if (each := self._send_unkept(report, error))]
         return Delivered(
-            uploaded=not errors and not waiting.intersection(kept),
-            waiting=not waiting.isdisjoint(kept),
+            uploaded=not errors and not waiting,
+            waiting=bool(waiting),
             error="; ".join(dict.fromkeys(errors)) or None,
         )
 
     def keep(self, result: ScanResult) -> tuple[list[Path], list[tuple[Report, SpoolError]]]:
         """Put the reports of a result into the spool; return their files, and those that could not be kept."""
+        if self._dry_run:
+            return [], []
         kept: list[Path] = []
         unkept: list[tuple[Report, SpoolError]] = []
         for report in reports.make(result, self._server.room):
@@ -64,24 +78,30 @@ class Delivery:
                 unkept.append((report, error))
         return kept, unkept
 
-    def left(self) -> str | None:
-        """Return what waits for the next run, and why, if anything does."""
-        waiting = self._spool.waiting()
-        if not waiting or self._dry_run:
-            return None
-        subnets: dict[str, int] = {}
+    def _waiting(self) -> list[Path]:
+        return [path for path in self._spool.waiting() if path not in self._sent]
+
+    def _left(self, waiting: list[Path]) -> str:
+        """Say what waits for the next run, and why."""
+        subnets: Counter[str] = Counter()
         for path in waiting:
-            try:
+            with suppress(SpoolError):
                 report = self._spool.get(path)
-            except SpoolError:
-                continue
-            subnets[str(report.network)] = subnets.get(str(report.network), 0) + report.hosts
+                subnets[str(report.network)] += report.hosts
         named = ", ".join(list(subnets)[:10]) + (" and others" if len(subnets) > 10 else "")
         why = f": {self._stopped}" if self._stopped else ""
-        return (
-            f"{len(waiting)} reports with {sum(subnets.values())} hosts ({named}) wait in {self._spool.folder}"
-            f" for the next run{why}"
-        )
+        count = "1 report" if len(waiting) == 1 else f"{len(waiting)} reports"
+        return f"{count} with {subnets.total()} hosts ({named}) for the next run in {self._spool.folder}{why}"
+
+    def _name_problem(self, problem: str) -> None:
+        self.problems.append(problem)
+        log.error("%s", problem)
+
+    def _send_all(self) -> None:
+        if not self._dry_run:
+            for path in self._waiting():
+                if not self._stopped and path not in self._refused:
+                    self._send(path)
 
     def _send(self, path: Path) -> None:
         """Send the report in a file, and do with it what the answer asks for."""
@@ -95,7 +115,21 @@ class Delivery:
         except ServerError as error:
             self._refused[path] = f"{error}; the next run sends it again"
         else:
+            self._sent.add(path)  # also where it cannot be removed
             self._spool.remove(path)
+
+    def _send_unkept(self, report: Report, error: SpoolError) -> str | None:
+        """Send a report that the disk does not take; return what failed."""
+        try:
+            if self._stopped:
+                raise self._stopped
+            self._upload(report)
+        except UnavailableError as refusal:
+            self._stopped = refusal
+            return f"could be neither kept nor sent: {error}; {refusal}"
+        except ServerError as refusal:
+            return f"could be neither kept nor sent: {error}; {refusal}"
+        return None
 
     def _upload(self, report: Report) -> None:
         """Send a report, in halves if it is too large for the server or for a proxy before it."""

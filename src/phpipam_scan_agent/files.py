@@ -3,11 +3,34 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file of mode 0600 beside its place and rename it. Raise OSError; the old one then stays."""
+    with _beside(path, content) as beside:
+        os.replace(beside, path)
+    sync_folder(path.parent)
+
+
+def create(path: Path, content: bytes) -> None:
+    """Write a new file in the same way. Raise OSError, FileExistsError if there is one."""
+    with _beside(path, content) as beside:
+        os.link(beside, path)
+        os.unlink(beside)
+    sync_folder(path.parent)
+
+
+def clean(path: Path) -> None:
+    """Remove what killed runs have left half written beside a file; `path` may hold `*`."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+
+
+@contextlib.contextmanager
+def _beside(path: Path, content: bytes) -> Iterator[str]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
@@ -15,12 +38,11 @@ def replace(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        yield beside
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

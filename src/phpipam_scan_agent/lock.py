@@ -31,19 +31,21 @@ def held(path: Path) -> Iterator[None]:
         )
         yield
         return
-    with open(descriptor, "r+") as file:
+    with open(descriptor, "r+", errors="replace") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(f"another run is in progress{_holder(file.read())}; this one ends") from None
+        except OSError as error:  # a network file system without locks
+            log.warning("%s cannot be locked (%s); nothing keeps a second run away", path, error.strerror)
         _write(file.fileno(), json.dumps({"pid": os.getpid(), "since": time.time()}))
         yield
 
 
 def _write(descriptor: int, text: str) -> None:
     try:
-        os.truncate(descriptor, 0)
         os.pwrite(descriptor, text.encode(), 0)
+        os.truncate(descriptor, len(text))
     except OSError as error:  # a full disk: it only tells others less
         log.debug("the lock does not say who holds it: %s", error.strerror)
 

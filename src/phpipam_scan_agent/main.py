@@ -61,13 +61,13 @@ def run(options: Options, settings: Config) -> Summary:
     What fails before the first scan is raised; from then on a failure is an Outcome.
     """
     clock = _clock(settings)
-    with lock.held(folders.cache() / "lock"), closing(ScanServer(settings)) as server:
+    with (
+        lock.held(folders.cache() / "lock"),
+        closing(ScanServer(settings)) as server,
+        Delivery(_spool(settings), server, options.dry_run) as delivery,
+    ):
         # Send what earlier runs could not
-        spool = _spool(settings)
-        spool.tidy()
-        delivery = Delivery(spool, server, options.dry_run)
-        problems = delivery.send_waiting()
-        output.failed(*problems)
+        delivery.send_waiting()
 
         # Expire the cache
         cache = Cache(folders.cache() / "phpipam.json", settings, clock)
@@ -80,12 +80,7 @@ def run(options: Options, settings: Config) -> Summary:
 
         # Scan them, and deliver each report as soon as there is one
         outcomes += _scan(subnets, settings, clock, delivery, quiet=options.verbosity < 0)
-
-        # Say what waits for the next run
-        if left := delivery.left():
-            output.failed(left)
-            problems.append(left)
-    return Summary(tuple(outcomes), tuple(problems), cache.age)
+    return Summary(tuple(outcomes), tuple(delivery.problems), cache.age)
 
 
 def _assigned(
@@ -129,7 +124,8 @@ def _scan(
                     outcomes.append(outcome)
     except Interrupted:
         for result in scan.rest():
-            delivery.keep(result)
+            _, lost = delivery.keep(result)
+            output.failed(*(f"subnet {report.network}: {error}" for report, error in lost))
         raise
     return outcomes
 

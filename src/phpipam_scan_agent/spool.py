@@ -1,8 +1,8 @@
 """Reports on disk until the Scan Server has taken them: one file each, in the order of their making."""
 
-import contextlib
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 from pathlib import Path
@@ -30,6 +30,7 @@ class Spool:
         self._max_age = max_age
         self._max_size = max_size
         self._clock = clock
+        self._latest = 0
 
     @property
     def folder(self) -> Path:
@@ -45,14 +46,21 @@ class Spool:
             "hosts": report.hosts,
             "scan": report.scan,
         }
-        # Numbers, not times: a clock that jumps puts nothing out of order. The run's lock keeps them unique.
-        latest = max((int(path.stem) for path in self._all()), default=0)
-        path = self._folder / f"{latest + 1:012d}.json"
-        try:
-            files.replace(path, json.dumps(document).encode())
-        except OSError as error:
-            raise SpoolError(f"{self._folder} cannot keep it ({error.strerror})") from None
-        return path
+        # Numbers, not times: a clock that jumps puts nothing out of order.
+        content = json.dumps(document).encode()
+        self._latest = max((self._latest, *(int(path.stem) for path in self._all())))
+        while True:
+            self._latest += 1
+            path = self._folder / f"{self._latest:012d}.json"
+            try:
+                files.create(path, content)
+            except FileExistsError:  # of a run with another cache folder, whose lock is not ours
+                continue
+            except OSError as error:
+                raise SpoolError(f"{self._folder} cannot keep it ({error.strerror})") from None
+            if sum(_size(each) for each in self._all()) > self._max_size:
+                self.tidy()
+            return path
 
     def waiting(self) -> list[Path]:
         """Return the files of the reports that are to be sent, oldest first."""
@@ -61,18 +69,18 @@ class Spool:
     def facts(self) -> tuple[int, int]:
         """Return how many reports are to be sent, and how many bytes they have."""
         waiting = self.waiting()
-        return len(waiting), sum(self._facts(path)[0] for path in waiting)
+        return len(waiting), sum(map(_size, waiting))
 
     def get(self, path: Path) -> Report:
         """Return the report in a file. Raise SpoolError if there is none in it."""
         try:
             document = json.loads(path.read_bytes())
-            if document["format"] != FORMAT or not isinstance(json.loads(document["scan"]), dict):
+            if document["format"] != FORMAT or not isinstance(json.loads(document["scan"])["results"], list):
                 raise ValueError
             return Report(ip_network(document["subnet"]), document["scan"], int(document["hosts"]))
         except OSError as error:
             raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise SpoolError(f"{path} holds no report") from None
 
     def remove(self, path: Path) -> None:
@@ -96,9 +104,7 @@ class Spool:
 
     def tidy(self) -> None:
         """Drop the oldest reports beyond the bounds, and what a killed run has left half written."""
-        for leftover in self._folder.glob(".*.json.*"):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+        files.clean(self._folder / "*.json")
         reports = [(path, *self._facts(path)) for path in self._all()]
         size = sum(size for _, size, _, _ in reports)
         dropped: list[int] = []
@@ -121,12 +127,21 @@ class Spool:
     def _facts(self, path: Path) -> tuple[int, float, int]:
         """Return a file's size in bytes, when the report was made, and how many hosts are in it."""
         try:
-            size = path.stat().st_size
+            found = path.stat()
             document = json.loads(path.read_bytes())
-            return size, float(document["made"]), int(document["hosts"])
-        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return 0, self._clock(), 0  # it is set aside when its turn comes
+            return found.st_size, float(document["made"]), int(document["hosts"])
+        except OSError:
+            return 0, self._clock(), 0
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return found.st_size, found.st_mtime, 0  # no report; it is set aside when its turn comes
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _numbered(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if path.stem.isascii() and path.stem.isdigit())
+    return sorted(path for path in folder.glob("*.json") if re.fullmatch("[0-9]{12}", path.stem))

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3 import Retry
+from urllib3.exceptions import MaxRetryError, ProtocolError
 
 from .. import NAME, VERSION, interruption
 from ..errors import TransportError
@@ -59,20 +61,39 @@ class Client:
     def send(self, method: str, url: str, **arguments: Any) -> Answer:
         """Return the answer, whatever its status. Raise TransportError where no whole one came."""
         place = without_query(url)
+        try:
+            with interruption.allowed(), patience.within(patience.WHOLE):
+                return self._patiently(method, url, place, arguments)
+        except (requests.RequestException, OSError, ValueError, patience.TooSlow) as error:
+            raise TransportError(f"{self._peer} at {place}: {reason(error)}") from None
+
+    def _patiently(self, method: str, url: str, place: str, arguments: dict[str, Any]) -> Answer:
+        """Send once more where an answer is cut off or an empty 500, as often as urllib3 would the rest."""
+        retries: Retry = patience.Retries()
+        while True:
+            cut_off: Exception | None = None
+            try:
+                answer = self._once(method, url, place, arguments)
+                if answer.status != 500 or answer.body:
+                    return answer
+            except requests.exceptions.ChunkedEncodingError as error:  # requests' word for cut off
+                cut_off = error
+            try:
+                retries = retries.increment(method, url, error=ProtocolError())
+            except (MaxRetryError, ProtocolError):
+                if cut_off:
+                    raise cut_off from None
+                return answer
+            retries.sleep()
+
+    def _once(self, method: str, url: str, place: str, arguments: dict[str, Any]) -> Answer:
         usual: dict[str, Any] = {
             "timeout": (patience.CONNECT, patience.READ),
             "allow_redirects": False,
             "stream": True,
         }
-        try:
-            with (
-                interruption.allowed(),
-                patience.within(patience.WHOLE),
-                self._session.request(method, url, **usual, **arguments) as response,
-            ):
-                return self._answer(response, place)
-        except (requests.RequestException, OSError, ValueError, patience.TooSlow) as error:
-            raise TransportError(f"{self._peer} at {place}: {reason(error)}") from None
+        with self._session.request(method, url, **usual, **arguments) as response:
+            return self._answer(response, place)
 
     def close(self) -> None:
         """End the session's connections."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from urllib3 import Retry
 from urllib3.connectionpool import ConnectionPool
-from urllib3.exceptions import MaxRetryError
+from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
 
 TRIES = 4
@@ -33,7 +33,14 @@ class TooSlow(Exception):  # noqa: N818 (urllib3 takes whatever it knows as an e
 
 
 class Retries(Retry):
-    """Tries again what may pass: no connection, no answer, an overloaded server, a database just restarting."""
+    """Tries again what may pass: no connection, no answer, an overloaded server or proxy.
+
+    An empty 500 (a database that restarts) and an answer cut off in its body are only known when all of it was
+    read; `Client` counts them here as well.
+    """
+
+    RETRY_AFTER_STATUS_CODES = frozenset((429, 503))
+    """urllib3 has 413 among them, which is a last word."""
 
     def __init__(self, **options: Any) -> None:
         usual: dict[str, Any] = {
@@ -41,7 +48,7 @@ class Retries(Retry):
             "read": min(TRIES, 2),
             "other": 0,  # TLS that fails for a reason
             "allowed_methods": None,  # a report may be sent twice: the server updates what is there
-            "status_forcelist": (429, 500, 502, 503, 504),
+            "status_forcelist": (429, 502, 503, 504),
             "backoff_factor": 0.5,
             "backoff_jitter": 0.5,
             "raise_on_status": False,
@@ -58,20 +65,21 @@ class Retries(Retry):
         _stacktrace: TracebackType | None = None,
     ) -> "Retries":
         """Count a try; give up where the answer is a last word, as phpIPAM's 503 for a disabled app is."""
-        if response is not None and _pool is not None and _is_last_word(response):
-            raise MaxRetryError(_pool, url or "")
+        if response is not None and _pool is not None:
+            if response.status == 503 and "json" in response.headers.get("Content-Type", ""):
+                raise MaxRetryError(_pool, url or "")
+            counted = super().increment(method, url, response, error, _pool, _stacktrace)
+            response.close()  # or urllib3 would read the rest of it first, however long
+            return counted
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         """Return the seconds that the server wants us to wait, within bounds."""
-        seconds = super().get_retry_after(response)
+        try:
+            seconds = super().get_retry_after(response)
+        except InvalidHeader:
+            return None
         return None if seconds is None else min(seconds, LONGEST_PAUSE)
-
-
-def _is_last_word(response: BaseHTTPResponse) -> bool:
-    if response.status == 500:
-        return response.headers.get("Content-Length") != "0"
-    return response.status == 503 and "json" in response.headers.get("Content-Type", "")
 
 
 @contextmanager

@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes; 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB."""
 
+FAILURES_IN_A_ROW = 3
+"""Answers of a web server in phpIPAM's place after which it is away; a subnet that is too large for PHP's memory
+costs one."""
+
 CLOCK_TOLERANCE = 60.0
 """Seconds that the agent's clock may differ from phpIPAM's without a warning."""
 
@@ -52,7 +56,8 @@ class Questions:
         self._client = Client("phpIPAM", "api_url", _AppCode(config.client_token), MAX_ANSWER, identity)
         self._answers = answers
         self._clock = clock
-        self._away: TransportError | None = None
+        self._away: ScanAgentError | None = None
+        self._failures = 0
         self.clock_ahead: float | None = None
         """Seconds that the agent's clock is ahead of phpIPAM's; None before an answer."""
         self._warned = {"past": False, "clock": False}
@@ -96,7 +101,15 @@ class Questions:
             self._away = error  # the other questions need not wait as long as this one
             raise
         self._compare_clocks(answer.date)
-        return envelope.data(url, answer)
+        try:
+            data = envelope.data(url, answer)
+        except PhpIpamAwayError as error:
+            self._failures += 1
+            if self._failures >= FAILURES_IN_A_ROW:
+                self._away = error
+            raise
+        self._failures = 0
+        return data
 
     def _compare_clocks(self, theirs: float | None) -> None:
         if theirs is None:
