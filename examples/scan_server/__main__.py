@@ -1,0 +1,48 @@
+"""Run as `python -m scan_server [--config FILE]`."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from . import config, database
+from .app import make_app
+from .log import JsonLines
+
+DEFAULT_PATH = Path("/etc/phpipam/scan_server.yaml")
+
+
+def main() -> int:
+    """Serve until a signal ends it. Return 2 if the configuration is wrong."""
+    parser = argparse.ArgumentParser(prog="scan_server", description="Take scan agents' reports for phpIPAM.")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, default=DEFAULT_PATH, help="default: %(default)s"
+    )
+    try:
+        settings = config.load(parser.parse_args().config)
+        engine = database.connect(settings)
+    except config.ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    to_stderr = logging.StreamHandler()
+    to_stderr.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[to_stderr])
+    uvicorn.run(
+        make_app(settings, engine),
+        host=settings.host,
+        port=settings.http_port,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+        log_config=None,
+        access_log=False,  # ours is structured
+        server_header=False,
+        limit_concurrency=200,
+        timeout_graceful_shutdown=30,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
