@@ -1,0 +1,145 @@
+"""The configuration file: what it may say, and how a mistake is named."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import yaml
+
+from scan_server.config import Config, ConfigError, load
+from scan_server_lab import EXAMPLE, Row, start_command
+
+MYSQL = {"mysql_host": "127.0.0.1", "mysql_user": "scan_server", "mysql_password": "secret-9fK"}
+
+
+def read(folder: Path, settings: Row | str) -> Config:
+    file = folder / "scan_server.yaml"
+    document = {"nofusscomputing_phpipam_scan_server": settings}
+    file.write_text(settings if isinstance(settings, str) else yaml.safe_dump(document))
+    return load(file)
+
+
+def problems(folder: Path, settings: Row | str) -> list[str]:
+    with pytest.raises(ConfigError) as wrong:
+        read(folder, settings)
+    lines = str(wrong.value).splitlines()
+    assert all(line.startswith(f"{folder / 'scan_server.yaml'}: ") for line in lines)
+    assert "secret" not in str(wrong.value)
+    return [line.partition(": ")[2] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Row:
+    folder = tmp_path_factory.mktemp("tls")
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    return {"tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
+
+
+def test_file_of_the_ansible_collection_is_enough(tmp_path: Path) -> None:
+    config = read(tmp_path, MYSQL | {"auth_token": "secret-token"})
+    assert (config.mysql_port, config.mysql_database) == (3306, "phpipam")
+    assert (config.host, config.http_port, str(config.timezone)) == ("127.0.0.1", 5000, "UTC")
+
+
+def test_values_stay_as_typed(tmp_path: Path) -> None:
+    text = (
+        "nofusscomputing_phpipam_scan_server:\n  mysql_host: db\n  mysql_user: on\n  mysql_password: 0123\n"
+        "  mysql_port: 3307\n  auth_token: 1e3\n"
+        "nofusscomputing_phpipam_scan_agent: {}\n"
+    )
+    config = read(tmp_path, text)
+    assert (config.mysql_user, config.mysql_port) == ("on", 3307)
+    assert config.mysql_password.get_secret_value() == "0123"
+    assert config.auth_token.get_secret_value() == "1e3"
+
+
+def test_secrets_are_not_in_its_repr(tmp_path: Path) -> None:
+    assert "secret" not in repr(read(tmp_path, MYSQL | {"auth_token": "secret-token"}))
+
+
+@pytest.mark.parametrize("missing", MYSQL)
+def test_database_must_be_whole(tmp_path: Path, missing: str) -> None:
+    for nothing in (MYSQL.keys() - {missing}, MYSQL.keys()):
+        settings = {key: MYSQL[key] for key in nothing} | ({missing: ""} if missing in nothing else {})
+        assert problems(tmp_path, settings) == [f"{missing}: missing or empty"]
+
+
+def test_sqlite_takes_the_place_of_the_database(tmp_path: Path) -> None:
+    assert read(tmp_path, {"sqlite_file": "hosts.db"}).sqlite_file == tmp_path / "hosts.db"
+    assert problems(tmp_path, MYSQL | {"sqlite_file": "x"}) == [
+        "sqlite_file: leave it out where mysql_host is set"
+    ]
+
+
+def test_every_mistake_is_named(tmp_path: Path) -> None:
+    wrong = {
+        "http_port": "x",
+        "mysql_port": "65536",
+        "timezone": "Mars/Olympus",
+        "tls_cert": "none",
+        "htp": 1,
+    }
+    found = problems(tmp_path, MYSQL | wrong)
+    assert sorted(line.partition(":")[0] for line in found) == sorted(wrong)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "x: [",
+        "\x00",
+        "a: 1",
+        "nofusscomputing_phpipam_scan_server:",
+        "nofusscomputing_phpipam_scan_server: 5",
+    ],
+)
+def test_file_without_settings_is_refused(tmp_path: Path, text: str) -> None:
+    assert len(problems(tmp_path, text)) == 1
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: No such file"):
+        load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "scan.example.org"])
+def test_token_never_crosses_the_network_in_the_clear(tmp_path: Path, tls: Row, host: str) -> None:
+    settings = MYSQL | {"auth_token": "secret-token", "http_host": host}
+    (problem,) = problems(tmp_path, settings)
+    assert problem.startswith("auth_token: would cross the network in the clear")
+    assert read(tmp_path, settings | tls).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
+def test_token_may_be_sent_on_loopback(tmp_path: Path, host: str) -> None:
+    assert read(tmp_path, MYSQL | {"auth_token": "secret-token", "http_host": host}).host == host
+
+
+def test_with_tls_it_listens_to_everybody(tmp_path: Path, tls: Row) -> None:
+    assert read(tmp_path, MYSQL | {"auth_token": "secret-token"} | tls).host == "0.0.0.0"
+
+
+def test_certificate_and_key_belong_together(tmp_path: Path, tls: Row) -> None:
+    for key in tls:
+        assert problems(tmp_path, MYSQL | {key: tls[key]}) == [
+            "tls_cert and tls_key belong together; set both or none"
+        ]
+    trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(str(tmp_path / "other.pem"))
+    (problem,) = problems(tmp_path, MYSQL | tls | {"tls_key": "other.pem"})
+    assert problem.startswith("tls_cert, tls_key: cannot be used")
+
+
+@pytest.mark.parametrize("settings", [{}, {"sqlite_file": "/nowhere/phpipam.db"}])
+def test_wrong_configuration_ends_the_service_with_a_line(tmp_path: Path, settings: Any) -> None:
+    done = subprocess.run(
+        start_command(tmp_path, settings), cwd=EXAMPLE.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert next(iter(settings), "mysql_host") in done.stderr

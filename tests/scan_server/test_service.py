@@ -1,0 +1,234 @@
+"""The service as its clients and its administrator see it: answers, log, TLS, stop."""
+
+import ast
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import pytest
+import requests
+import trustme
+from starlette.types import Message
+
+from scan_server import app
+from scan_server.config import Config
+from scan_server.database import connect
+from scan_server_lab import EXAMPLE, TOKEN, Database, Lab, ScanServer, Sqlite, Start, host, report
+
+NET = "192.0.2.0/24"
+REPORT = report("alpha", NET, host("192.0.2.1"))
+LIMIT = 1024 * 1024
+
+
+@pytest.fixture
+def lab(sqlite_lab: Lab) -> Lab:
+    sqlite_lab.database.clear()
+    _seed(sqlite_lab.database)
+    return sqlite_lab
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Sqlite]:
+    """Give a file of the test's own."""
+    database = Sqlite(tmp_path / "own.db")
+    yield database
+    database.engine.dispose()
+
+
+def _seed(database: Database) -> None:
+    database.agent(1, "alpha")
+    database.subnet(10, NET)
+
+
+def _raw(server: ScanServer, *, length: int | None, token: str = TOKEN, send: bytes = b"") -> bytes:
+    """Send a request whose body ends too early, and return the first bytes of the answer."""
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    with _connect(server) as connection:
+        connection.sendall(_head(framing, token) + send)
+        return connection.recv(65536)
+
+
+def _connect(server: ScanServer) -> socket.socket:
+    parts = urlsplit(server.url)
+    return socket.create_connection((str(parts.hostname), parts.port or 0), 30)
+
+
+def _head(framing: str, token: str = TOKEN) -> bytes:
+    return f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{framing}\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Bearer {TOKEN[:-1]}"},
+        {"Authorization": "Bearer no-token-set"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+        {"Authorization": b"Bearer \xe9"},
+    ],
+)
+def test_wrong_or_missing_token_is_refused(lab: Lab, headers: Any) -> None:
+    answer = lab.server.post(REPORT, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.json()["error"].startswith("auth_token: ")
+    assert lab.database.addresses("id") == []
+
+
+def test_token_is_looked_at_before_the_body_has_come(lab: Lab) -> None:
+    assert _raw(lab.server, length=500_000, token="wrong").startswith(b"HTTP/1.1 401 ")
+
+
+def test_refusal_is_read_by_a_client_that_sends_all_first(lab: Lab) -> None:
+    assert lab.server.post(b"x" * LIMIT, headers={}).status_code == 401
+
+
+def test_without_a_token_the_default_is_wanted(start: Start, sqlite: Sqlite) -> None:
+    server = start(**sqlite.settings, auth_token="")
+    _seed(sqlite)
+    assert server.post(REPORT, headers={}).status_code == 401
+    assert server.post(REPORT, headers={"Authorization": "Bearer no-token-set"}).status_code == 200
+
+
+def test_what_is_no_json_is_refused(lab: Lab) -> None:
+    answer = lab.server.post(b"{")
+    assert (answer.status_code, answer.json()) == (400, {"error": "Invalid JSON payload"})
+
+
+def test_other_methods_and_paths_are_refused(lab: Lab) -> None:
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+        assert requests.request(method, lab.server.url, timeout=30).status_code == 405
+    assert requests.post(f"{lab.server.url}/report", timeout=30).status_code == 404
+
+
+def test_body_up_to_the_limit_is_taken(lab: Lab) -> None:
+    body = json.dumps(REPORT).encode()
+    assert lab.server.post(body.ljust(LIMIT)).status_code == 200
+    answer = lab.server.post(body.ljust(LIMIT + 1))
+    assert answer.status_code == 413
+    assert str(LIMIT) in answer.json()["error"]
+
+
+def test_too_large_a_body_is_refused_before_it_has_come(lab: Lab) -> None:
+    assert _raw(lab.server, length=LIMIT + 1).startswith(b"HTTP/1.1 413 ")
+    chunks = b"10000\r\n%s\r\n" % (b" " * 0x10000) * 17
+    assert _raw(lab.server, length=None, send=chunks).startswith(b"HTTP/1.1 413 ")
+
+
+def test_connection_that_ends_in_the_middle_is_no_failure_of_the_service(
+    start: Start, sqlite: Sqlite
+) -> None:
+    server = start(**sqlite.settings)
+    with _connect(server) as connection:
+        connection.sendall(_head("Content-Length: 9") + b"{")
+        requests.get(f"{server.url}/health", timeout=30)
+    server.stop()
+    assert sorted(line["status"] for line in server.requests) == [200, 400]
+    assert "Traceback" not in server.text
+
+
+def test_report_that_comes_too_slowly_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's silence is real here, only shorter."""
+    monkeypatch.setattr(app, "PATIENCE", 0.05)
+    config = Config.model_validate({"sqlite_file": tmp_path / "own.db"})
+    engine = connect(config)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"Bearer no-token-set")]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "client": ("127.0.0.1", 1)}
+    anyio.run(app.make_app(config, engine), scope, receive, send)
+    engine.dispose()
+    assert sent[0]["status"] == 408
+
+
+def test_health_needs_no_token_and_asks_the_database(lab: Lab) -> None:
+    answer = requests.get(f"{lab.server.url}/health", timeout=30)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_access_log_has_a_line_a_request_without_secrets(start: Start, sqlite: Sqlite) -> None:
+    server = start(**sqlite.settings)
+    _seed(sqlite)
+    server.post(REPORT)
+    server.post(REPORT, headers={"Authorization": "Bearer wrong-token"})
+    server.post(report("wrong-code", NET))
+    requests.get(f"{server.url}/health?token={TOKEN}", timeout=30)
+    server.stop()
+    common = {"client": "127.0.0.1", "method": "POST", "path": "/"}
+    stored, unauthorised, unknown, health = server.requests
+    assert stored.items() >= {**common, "status": 200, "subnet": NET, "updated": 0, "added": 1}.items()
+    assert stored["seconds"] >= 0
+    assert unauthorised.items() >= {**common, "status": 401}.items()
+    assert unknown.items() >= {**common, "status": 403, "subnet": NET}.items()
+    assert unknown["error"].startswith("code: ")
+    assert health.items() >= {"method": "GET", "path": "/health", "status": 200}.items()
+    for secret in (TOKEN, "wrong-token", "wrong-code", '"alpha"'):
+        assert secret not in server.text
+
+
+def test_tls_is_spoken_and_nothing_else(start: Start, sqlite: Sqlite, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    server = start(**sqlite.settings, http_host="127.0.0.1", tls_cert="cert.pem", tls_key="key.pem")
+    _seed(sqlite)
+    assert server.url.startswith("https://")
+    assert server.post(REPORT, verify=str(tmp_path / "ca.pem")).status_code == 200
+    for url, trusted in ((server.url, True), (server.url.replace("https", "http"), True)):
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{url}/health", timeout=30, verify=trusted)
+
+
+def test_stop_lets_a_report_in_progress_end(start: Start, sqlite: Sqlite) -> None:
+    server = start(**sqlite.settings)
+    _seed(sqlite)
+    body = json.dumps(REPORT).encode()
+    with _connect(server) as connection:
+        connection.sendall(_head(f"Content-Length: {len(body)}") + body[:10])
+        requests.get(f"{server.url}/health", timeout=30)  # the report before it has been accepted by now
+        server.process.terminate()
+        while not any(line["event"] == "Shutting down" for line in server.log):
+            time.sleep(0.01)
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{server.url}/health", timeout=30)
+        connection.sendall(body[10:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert server.stop() == -signal.SIGTERM
+    assert sqlite.addresses("hostname") == [None]
+    assert server.requests[-1]["status"] == 200
+
+
+def test_service_and_agent_do_not_know_each_other() -> None:
+    """The agent is installed where the service isn't, and the other way round."""
+    for folder, stranger in ((EXAMPLE, "phpipam_scan_agent"), (EXAMPLE.parents[1] / "src", "scan_server")):
+        for file in folder.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [str(node.module)]
+                assert stranger not in [name.partition(".")[0] for name in names], file
+
+
+def test_modules_stay_small() -> None:
+    for file in EXAMPLE.glob("*.py"):
+        assert len(file.read_text().splitlines()) <= 200, file
