@@ -167,7 +167,6 @@ class ScanServer:
         self.process = subprocess.Popen(
             start_command(folder, {"http_port": 0, **settings}),
             cwd=EXAMPLE.parent,
-            env=os.environ | {"PYTHONWARNINGS": "error"},
             stderr=subprocess.PIPE,
             text=True,
         )

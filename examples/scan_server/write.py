@@ -12,7 +12,7 @@ from .database import addresses, agents, subnets
 from .decode import Host, Report
 
 TRIES = 3
-COLLIDED = (1020, 1062, 1213)
+COLLIDED = (1062, 1213)
 """MariaDB's errors where somebody else, such as phpIPAM itself, wrote the same rows at the same time."""
 
 
