@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -224,6 +225,15 @@ def start_command(folder: Path, settings: Mapping[str, Any]) -> Sequence[str]:
     file = folder / "scan_server.yaml"
     file.write_text(yaml.safe_dump({"nofusscomputing_phpipam_scan_server": dict(settings)}))
     return (sys.executable, "-m", "scan_server", "--config", str(file))
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Return when it has come true. Fail if it does not."""
+    for _ in range(150):
+        if true():
+            return
+        time.sleep(0.2)
+    raise AssertionError("this never came true")
 
 
 def report(code: str, subnet: str, *results: Row, tz: str = "+0000") -> Row:

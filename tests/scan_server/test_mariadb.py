@@ -1,7 +1,6 @@
 """What only a real MariaDB can do to the service: go away, lock, collide, refuse."""
 
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from scan_server_lab import (
     host,
     hosts_of,
     report,
+    wait_until,
 )
 
 NET = "192.0.2.0/24"
@@ -89,6 +89,7 @@ def test_database_that_is_away_is_said_so_and_found_again(start: Start, own: Mar
         own.stop()
     own.start()
     assert own.addresses("ip_addr") == [decimal("192.0.2.1")]
+    server.stop()
     assert any("Can't connect to MySQL server" in line["event"] for line in server.log)
     assert "Traceback" not in server.text
 
@@ -96,6 +97,7 @@ def test_database_that_is_away_is_said_so_and_found_again(start: Start, own: Mar
 def test_wrong_password_is_in_the_log_but_not_the_password(start: Start, mariadb: MariaDb) -> None:
     server = start(**mariadb.settings | {"mysql_password": "wrong-password"})
     assert server.post(report("alpha", NET)).status_code == 503
+    server.stop()
     assert any("Access denied for user 'scan_server'@'localhost'" in line["event"] for line in server.log)
     assert "wrong-password" not in server.text
 
@@ -218,8 +220,7 @@ def _busy(database: Database, sql: str) -> Iterator[Connection]:
 def _wait_for_lock(database: Database) -> None:
     """Return when somebody waits for a lock."""
     waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-    while not database.one(waiting):
-        time.sleep(0.2)  # asked more often than ten times a second, InnoDB repeats its last answer
+    wait_until(lambda: database.one(waiting))  # asked ten times a second, InnoDB would repeat itself
 
 
 def _deadlocks(database: Database) -> int:

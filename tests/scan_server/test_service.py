@@ -4,7 +4,6 @@ import ast
 import json
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from starlette.types import Message
 from scan_server import app
 from scan_server.config import Config
 from scan_server.database import connect
-from scan_server_lab import EXAMPLE, TOKEN, Database, Lab, ScanServer, Sqlite, Start, host, report
+from scan_server_lab import EXAMPLE, TOKEN, Database, Lab, ScanServer, Sqlite, Start, host, report, wait_until
 
 NET = "192.0.2.0/24"
 REPORT = report("alpha", NET, host("192.0.2.1"))
@@ -207,8 +206,7 @@ def test_stop_lets_a_report_in_progress_end(start: Start, sqlite: Sqlite) -> Non
         connection.sendall(_head(f"Content-Length: {len(body)}") + body[:10])
         requests.get(f"{server.url}/health", timeout=30)  # the report before it has been accepted by now
         server.process.terminate()
-        while not any(line["event"] == "Shutting down" for line in server.log):
-            time.sleep(0.01)
+        wait_until(lambda: any(line["event"] == "Shutting down" for line in server.log))
         with pytest.raises(requests.ConnectionError):
             requests.get(f"{server.url}/health", timeout=30)
         connection.sendall(body[10:])
