@@ -34,7 +34,7 @@ NET = "192.0.2.0/24"
 
 
 @pytest.fixture(autouse=True)
-def site(mariadb: MariaDb) -> None:
+def rows_there(mariadb: MariaDb) -> None:
     mariadb.agent(1, "alpha")
     mariadb.subnet(10, NET)
 

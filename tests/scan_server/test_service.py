@@ -145,8 +145,8 @@ def test_report_that_comes_too_slowly_is_given_up(tmp_path: Path, monkeypatch: p
     sent: list[Message] = []
 
     async def receive() -> Message:
-        await anyio.sleep_forever()
-        raise AssertionError
+        await anyio.sleep(30)
+        raise AssertionError("it waits longer than it should")
 
     async def send(message: Message) -> None:
         sent.append(message)

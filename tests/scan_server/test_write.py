@@ -13,7 +13,7 @@ NET = "192.0.2.0/24"
 
 
 @pytest.fixture(autouse=True)
-def site(lab: Lab) -> None:
+def rows_there(lab: Lab) -> None:
     lab.database.agent(1, "alpha")
     lab.database.agent(2, "beta")
     lab.database.subnet(10, NET)
