@@ -45,6 +45,12 @@ def test_file_of_the_ansible_collection_is_enough(tmp_path: Path) -> None:
     assert (config.host, config.http_port, str(config.timezone)) == ("127.0.0.1", 5000, "UTC")
 
 
+def test_sample_file_is_right_and_the_readme_names_every_variable() -> None:
+    assert load(EXAMPLE / "scan_server.yaml").mysql_user == "scan_server"
+    readme = (EXAMPLE / "README.md").read_text()
+    assert [name for name in Config.model_fields if f"`{name}`" not in readme] == []
+
+
 def test_values_stay_as_typed(tmp_path: Path) -> None:
     text = (
         "nofusscomputing_phpipam_scan_server:\n  mysql_host: db\n  mysql_user: on\n  mysql_password: 0123\n"

@@ -171,6 +171,14 @@ def test_hour_that_the_database_skips_in_spring_is_no_error(start: Start, mariad
     assert mariadb.one("SELECT lastDiscovery FROM subnets") == "2026-03-29 03:00:00"
 
 
+def test_time_that_phpipam_means_as_never_is_overtaken(lab: Lab) -> None:
+    lab.database.address(101, 10, "192.0.2.1", lastSeen="0000-00-00 00:00:00")
+    lab.database.execute("UPDATE subnets SET lastDiscovery = '0000-00-00 00:00:00'")
+    lab.server.post(report("alpha", NET, host("192.0.2.1")))
+    assert lab.database.addresses("lastSeen") == ["2026-03-01 12:00:00"]
+    assert lab.database.one("SELECT lastDiscovery FROM subnets") == "2026-03-01 12:00:00"
+
+
 GRANTS = [
     (f"{verb} ({column})", table)
     for table, verb, columns in (
