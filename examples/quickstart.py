@@ -1,9 +1,20 @@
-"""Run the agent twice against stand-ins on loopback, and show what the Scan Server gets."""
+"""Run the agent twice against phpIPAM's stand-in and the Scan Server, on loopback, and show the hosts arrive.
 
-import json
+The Scan Server is the one of scan_server/, with a SQLite file in the place of phpIPAM's database.
+"""
+
+import re
+import sqlite3
 import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+
+import yaml
 
 from stand_ins.phpipam import address, subnet
 from stand_ins.site import Site
@@ -18,16 +29,76 @@ def main() -> None:
         ]
         site.phpipam.addresses = [address(101, 10, "127.0.20.1"), address(102, 10, "127.0.20.2")]
 
-        say(f"phpIPAM and the Scan Server stand in at {site.api.url}:{site.api.port} and :{site.server.port}")
-        say("First run: phpIPAM is asked, nmap scans, the Scan Server gets a report of each subnet")
-        run(site)
-        say(f"phpIPAM was asked {len(site.api.requests)} times. Second run: the cache answers instead")
-        run(site)
-        say(f"phpIPAM was asked {len(site.api.requests)} times in all. One of the reports uploaded:")
-        report = site.scan_server.reports[0]
-        report["code"] = "***"
-        report["scan"]["results"] = report["scan"]["results"][:4]
-        print(json.dumps(report, indent=1), "\n… and so on for the other addresses")
+        with scan_server(site):
+            say(f"phpIPAM stands in at {site.api.url}:{site.api.port}, the Scan Server is at {server(site)}")
+            say("First run: phpIPAM is asked, nmap scans, the Scan Server gets a report of each subnet")
+            run(site)
+            say(f"phpIPAM was asked {len(site.api.requests)} times. Second run: the cache answers instead")
+            run(site)
+            say(f"phpIPAM was asked {len(site.api.requests)} times in all. Now its database has:")
+            show(site)
+
+
+@contextmanager
+def scan_server(site: Site) -> Iterator[None]:
+    """Run the Scan Server over TLS, with what phpIPAM would have in its database, and lead the agent to it."""
+    site.certificates.write(site.folder / "server.pem")
+    settings = {
+        "sqlite_file": "phpipam.db",
+        "http_host": "127.0.0.1",
+        "http_port": 0,
+        "tls_cert": "server.pem",
+        "tls_key": "server.pem",
+        "auth_token": site.settings["auth_token"],
+    }
+    config, log = site.folder / "scan_server.yaml", site.folder / "scan_server.log"
+    config.write_text(yaml.safe_dump({"nofusscomputing_phpipam_scan_server": settings}))
+    command = [sys.executable, "-m", "scan_server", "--config", str(config)]
+    with log.open("w") as file, subprocess.Popen(command, cwd=Path(__file__).parent, stderr=file) as process:
+        try:
+            while not (listens := re.search(r"running on (\S+):(\d+)", log.read_text())):
+                if process.poll() is not None:
+                    sys.exit(log.read_text())
+                time.sleep(0.1)
+            site.settings |= {"http_server": listens[1], "http_port": int(listens[2])}
+            fill(site)
+            yield
+        finally:
+            process.terminate()
+
+
+def server(site: Site) -> str:
+    return f"{site.settings['http_server']}:{site.settings['http_port']}"
+
+
+def fill(site: Site) -> None:
+    """Put into the database what phpIPAM's stand-in says."""
+    agent, subnets = site.phpipam.agent, site.phpipam.subnets
+    with closing(sqlite3.connect(site.folder / "phpipam.db")) as database, database:
+        database.execute("INSERT INTO scanAgents (id, code) VALUES (?, ?)", (agent["id"], agent["code"]))
+        database.executemany(
+            "INSERT INTO subnets (id, subnet, mask, scanAgent) VALUES (?, ?, ?, ?)",
+            [(row["id"], str(int(ip_address(row["subnet"]))), row["mask"], agent["id"]) for row in subnets],
+        )
+        database.executemany(
+            "INSERT INTO ipaddresses (id, subnetId, ip_addr, hostname) VALUES (?, ?, ?, ?)",
+            [
+                (row["id"], row["subnetId"], str(int(ip_address(row["ip"]))), row["hostname"])
+                for row in site.phpipam.addresses
+            ],
+        )
+
+
+def show(site: Site) -> None:
+    """Print the addresses that the database has now."""
+    with closing(sqlite3.connect(site.folder / "phpipam.db")) as database:
+        rows = database.execute(
+            "SELECT ip_addr, lastSeen, COALESCE(hostname, ''), COALESCE(description, '') FROM ipaddresses"
+            " ORDER BY ip_addr"
+        ).fetchall()
+    for number, *fields in rows[:6]:
+        print(f"{ip_address(int(number))!s:14}", *(f"{field:20}" for field in fields))
+    print(f"… {len(rows)} addresses in all")
 
 
 def say(line: str) -> None:

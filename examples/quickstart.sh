@@ -5,5 +5,5 @@ cd "$(dirname "$0")/.."
 . examples/prepare.sh
 
 install nmap python3-venv
-virtual_environment .venv trustme
+virtual_environment .venv trustme -r examples/scan_server/requirements.txt
 exec .venv/bin/python examples/quickstart.py
