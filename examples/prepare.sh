@@ -20,7 +20,7 @@ install() {
 virtual_environment() {
     local folder=$1 made_for
     shift
-    made_for="$(python3 --version) $* $(cksum pyproject.toml)"
+    made_for="$(python3 --version) $* $(cksum pyproject.toml examples/scan_server/requirements.txt)"
     if [ "$(cat "$folder/made-for" 2>/dev/null)" != "$made_for" ]; then
         echo "Making $folder"
         rm -rf "$folder"

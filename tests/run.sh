@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/prepare.sh
 
-install nmap python3-venv shellcheck util-linux
-virtual_environment .venv-tests --group test
+install nmap python3-venv shellcheck util-linux mariadb-server
+virtual_environment .venv-tests --group test -r examples/scan_server/requirements.txt
 
 export PATH="$PWD/.venv-tests/bin:$PATH"
 ruff check .
