@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,6 +23,9 @@ from sqlalchemy.engine import URL
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "scan_server"
 TABLES = Path(__file__).parent / "scan_server" / "phpipam.sql"
+MARIADBD = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
+"""Debian keeps it where only root looks; None if it is not installed."""
+
 PASSWORD = "password-4Vd9xQ"  # of the database's user
 
 TOKEN = "token-7Qk2mJ"
@@ -121,8 +125,9 @@ class MariaDb(Database):
     def start(self, *options: str) -> None:
         """Return when it takes connections."""
         files = (f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}")
+        assert MARIADBD
         self._process = subprocess.Popen(
-            ("mariadbd", "--no-defaults", self._user, self._data, *files, "--skip-networking", *options),
+            (MARIADBD, "--no-defaults", self._user, self._data, *files, "--skip-networking", *options),
             env=os.environ | {"TZ": "Europe/Berlin"},
             stderr=subprocess.PIPE,
         )

@@ -1,6 +1,5 @@
 """A database of either kind, emptied for each test, and a Scan Server before it."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from scan_server_lab import TOKEN, Lab, MariaDb, ScanServer, Sqlite, Start
+from scan_server_lab import MARIADBD, TOKEN, Lab, MariaDb, ScanServer, Sqlite, Start
 
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
@@ -30,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
-    if not shutil.which("mariadbd"):
+    if not MARIADBD:
         pytest.skip("there is no mariadbd; install it: apt-get install mariadb-server")
     database = MariaDb(tmp_path_factory.mktemp("mariadb"))
     try:
