@@ -47,7 +47,7 @@ def server(site: Site, mariadb: MariaDb, start: Start, tmp_path: Path) -> ScanSe
 
 def test_hosts_arrive_in_the_database(site: Site, mariadb: MariaDb, server: ScanServer) -> None:
     done = site.run(TZ="Asia/Kolkata")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert done.returncode == 0, done.stderr
     rows = mariadb.addresses("subnetId", "ip_addr", "hostname", "description")
     assert [row for row in rows if row[1] == decimal("127.0.20.1")] == [
         (10, decimal("127.0.20.1"), "gw", "the gateway")
