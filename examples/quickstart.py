@@ -1,8 +1,9 @@
-"""Run the agent twice against phpIPAM's stand-in and the Scan Server, on loopback, and show the hosts arrive.
+"""Run the agent twice on loopback, against stand-ins and a real Scan Server, and show the hosts arrive.
 
 The Scan Server is the one of scan_server/, with a SQLite file in the place of phpIPAM's database.
 """
 
+import json
 import re
 import sqlite3
 import subprocess
@@ -29,14 +30,29 @@ def main() -> None:
         ]
         site.phpipam.addresses = [address(101, 10, "127.0.20.1"), address(102, 10, "127.0.20.2")]
 
+        say(
+            f"First run: phpIPAM's stand-in ({site.api.url}:{site.api.port}) is asked, nmap scans, reports go out"
+        )
+        run(site)
+        say("One of the reports, as the Scan Server's stand-in got it:")
+        show_report(site)
         with scan_server(site):
-            say(f"phpIPAM stands in at {site.api.url}:{site.api.port}, the Scan Server is at {server(site)}")
-            say("First run: phpIPAM is asked, nmap scans, the Scan Server gets a report of each subnet")
+            where = f"{site.settings['http_server']}:{site.settings['http_port']}"
+            say(
+                f"Second run: the cache answers instead of phpIPAM; the reports go to a real Scan Server ({where})"
+            )
+            asked = len(site.api.requests)
             run(site)
-            say(f"phpIPAM was asked {len(site.api.requests)} times. Second run: the cache answers instead")
-            run(site)
-            say(f"phpIPAM was asked {len(site.api.requests)} times in all. Now its database has:")
-            show(site)
+            say(f"phpIPAM was asked {len(site.api.requests) - asked} times. Its database has now:")
+            show_database(site)
+
+
+def show_report(site: Site) -> None:
+    report = site.scan_server.reports[0]
+    report["code"] = "***"
+    rows = report["scan"]["results"]
+    report["scan"]["results"] = rows[:2]
+    print(json.dumps(report, indent=1), f"… and {len(rows) - 2} more hosts")
 
 
 @contextmanager
@@ -67,10 +83,6 @@ def scan_server(site: Site) -> Iterator[None]:
             process.terminate()
 
 
-def server(site: Site) -> str:
-    return f"{site.settings['http_server']}:{site.settings['http_port']}"
-
-
 def fill(site: Site) -> None:
     """Put into the database what phpIPAM's stand-in says."""
     agent, subnets = site.phpipam.agent, site.phpipam.subnets
@@ -89,7 +101,7 @@ def fill(site: Site) -> None:
         )
 
 
-def show(site: Site) -> None:
+def show_database(site: Site) -> None:
     """Print the addresses that the database has now."""
     with closing(sqlite3.connect(site.folder / "phpipam.db")) as database:
         rows = database.execute(

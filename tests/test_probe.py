@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from phpipam_scan_agent import probe, ranges
 from phpipam_scan_agent.models import Address, Outcome, Subnet
 
-NEITHER = "phpIPAM wants neither its hosts discovered nor their status checked"
+NEITHER = "neither discover nor ping is set in phpIPAM"
 
 
 def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:

@@ -73,7 +73,7 @@ def too_large(network: IPNetwork) -> bool:
 
 def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:
     if not subnet.discover and not subnet.ping:
-        return "phpIPAM wants neither its hosts discovered nor their status checked"
+        return "neither discover nor ping is set in phpIPAM"
     if subnet.network.prefixlen == 0:
         return "the mask 0 is everything there is"
     if subnet.network.version == 6 and not ipv6:
