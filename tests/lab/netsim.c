@@ -10,7 +10,7 @@
  *   --seed N         another network (1)
  *   --alive P        per cent of the addresses that are live (5)
  *   --quiet P        per cent of the live hosts that drop ICMP; they still answer ARP and TCP (0)
- *   --open P         per cent of the live hosts that answer a SYN with SYN/ACK instead of RST (0)
+ *   --serving P      per cent of the live hosts that answer a SYN with SYN/ACK instead of RST (0)
  *   --rtt MS         from probe to answer, milliseconds (0.3)
  *   --loss P         per cent of the probes that get no answer, each on its own (0)
  *   --gateway A      a router on the segment, always live, whose own ARP answers are never lost
@@ -52,11 +52,11 @@
 #define HOST_TTL 60            /* a host three routers away */
 #define FIREWALL_TTL 63        /* a firewall right behind the gateway */
 
-enum draw { ALIVE, QUIET, OPEN, LOST };
+enum draw { ALIVE, QUIET, SERVING, LOST };
 
 static struct {
     uint64_t seed, rtt;
-    double alive, quiet, open, loss;
+    double alive, quiet, serving, loss;
     uint32_t gateway;
     bool resets;
 } net = {.seed = 1, .rtt = 300000, .alive = 5};
@@ -137,7 +137,7 @@ static void on_arp(const uint8_t *frame, size_t size) {
     memcpy(reply->arp_tpa, query->arp_spa, 4);
     send_later(a, ETH_HLEN + sizeof *reply);
 }
-static void answer_tcp(struct ip *ip, struct tcphdr *tcp, bool open) {
+static void answer_tcp(struct ip *ip, struct tcphdr *tcp, bool serving) {
     struct tcphdr probe = *tcp;
     memset(tcp, 0, sizeof *tcp);
     tcp->source = probe.dest;
@@ -147,10 +147,10 @@ static void answer_tcp(struct ip *ip, struct tcphdr *tcp, bool open) {
         tcp->rst = 1;
         tcp->seq = probe.ack_seq;
     } else {
-        tcp->syn = open;
-        tcp->rst = !open;
+        tcp->syn = serving;
+        tcp->rst = !serving;
         tcp->ack = 1;
-        tcp->window = open ? htons(1024) : 0;
+        tcp->window = serving ? htons(1024) : 0;
         tcp->ack_seq = htonl(ntohl(probe.seq) + 1);
     }
     uint32_t pseudo = IPPROTO_TCP + sizeof *tcp;
@@ -192,7 +192,7 @@ static void on_ip(const uint8_t *frame, size_t size) {
     if (tcp) {
         total = header + sizeof(struct tcphdr);
         ip->ip_len = htons(total);
-        answer_tcp(ip, (void *)body, live && drawn(net.open, OPEN, target, 0));
+        answer_tcp(ip, (void *)body, live && drawn(net.serving, SERVING, target, 0));
     } else {
         body[0] = echo ? ICMP_ECHOREPLY : ICMP_TIMESTAMPREPLY;
         body[2] = body[3] = 0;
@@ -302,7 +302,7 @@ static void list(char *network) {
 int main(int argc, char **argv) {
     static const struct option options[] = {
         {"tap", 1, 0, 'T'}, {"list", 1, 0, 'L'}, {"seed", 1, 0, 's'}, {"alive", 1, 0, 'a'},
-        {"quiet", 1, 0, 'q'}, {"open", 1, 0, 'o'}, {"rtt", 1, 0, 'r'}, {"loss", 1, 0, 'l'},
+        {"quiet", 1, 0, 'q'}, {"serving", 1, 0, 'S'}, {"rtt", 1, 0, 'r'}, {"loss", 1, 0, 'l'},
         {"gateway", 1, 0, 'g'}, {"resets", 0, 0, 'R'}, {0}};
     const char *tap = NULL;
     char *network = NULL;
@@ -313,7 +313,7 @@ int main(int argc, char **argv) {
         case 's': net.seed = strtoull(optarg, NULL, 10); break;
         case 'a': net.alive = atof(optarg); break;
         case 'q': net.quiet = atof(optarg); break;
-        case 'o': net.open = atof(optarg); break;
+        case 'S': net.serving = atof(optarg); break;
         case 'r': net.rtt = atof(optarg) * 1e6; break;
         case 'l': net.loss = atof(optarg); break;
         case 'g': net.gateway = address_of(optarg); break;

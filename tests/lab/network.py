@@ -1,8 +1,8 @@
 """Networks to scan that lead nowhere: Linux network namespaces with simulated or real hosts in them.
 
 Needs root, iproute2 and (for `Network`) gcc and /dev/net/tun. A process runs in a namespace only as long as
-that holds nothing but the loopback device, the simulator's TAP and veth pairs to other namespaces made here, so
-that no probe can reach a network of the machine.
+that holds nothing but the loopback device, the simulator's TAP and veth pairs to other namespaces made here,
+so that no probe can reach a network of the machine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import pytest
 SOURCE = Path(__file__).with_name("netsim.c")
 PREFIX = "scan-lab-"
 TAP = "sim0"
-# The kernel puts these, down, into every new namespace once their modules are loaded (net.core.fb_tunnels_only_for_init_net).
+# Once their modules are loaded, the kernel puts these, down, into every new namespace.
 FALLBACK_TUNNELS = {"ipip", "sit", "gre", "gretap", "erspan", "ip6tnl", "ip6gre", "ip6gretap", "vti", "vti6"}
 
 _numbers = itertools.count(1)
@@ -50,7 +50,7 @@ class LeadsOutError(RuntimeError):
 
 
 class Namespace:
-    """A network namespace with loopback up and nothing else; gone, with its processes, at the end of `with`."""
+    """A network namespace with only loopback; it and its processes are gone at the end of `with`."""
 
     def __init__(self) -> None:
         self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
@@ -177,7 +177,7 @@ class Network(Namespace):
     """A simulated IPv4 network in which `address` (like "10.77.255.254/16") belongs to the scanner.
 
     Without `gateway` the hosts are on the scanner's own segment; with one, everything else lies behind it.
-    `alive`, `quiet`, `open` and `loss` are per cent, `rtt` milliseconds; netsim.c says what they do.
+    `alive`, `quiet`, `serving` and `loss` are per cent, `rtt` milliseconds; netsim.c says what they do.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Network(Namespace):
         gateway: str | None = None,
         alive: float = 5,
         quiet: float = 0,
-        open: float = 0,
+        serving: float = 0,
         rtt: float = 0.3,
         loss: float = 0,
         resets: bool = False,
@@ -196,7 +196,7 @@ class Network(Namespace):
         super().__init__()
         self.address = ipaddress.IPv4Interface(address)
         self.gateway = gateway
-        numbers = {"seed": seed, "alive": alive, "quiet": quiet, "open": open, "rtt": rtt, "loss": loss}
+        numbers = {"seed": seed, "alive": alive, "quiet": quiet, "serving": serving, "rtt": rtt, "loss": loss}
         self._arguments = [f"--{name}={value}" for name, value in numbers.items()]
         if gateway:
             self._arguments.append(f"--gateway={gateway}")
@@ -218,8 +218,8 @@ class Network(Namespace):
         return found
 
     def counters(self) -> Counters:
-        """Return what was sent since the last call, and make the network forget it: losses repeat from here."""
-        self._simulator.send_signal(signal.SIGUSR1)
+        """Return what was sent since the last call, and start anew, so that the same losses come again."""
+        self.simulator.send_signal(signal.SIGUSR1)
         return self._read_counters()
 
     @staticmethod
@@ -230,7 +230,7 @@ class Network(Namespace):
     def _set_up(self) -> None:
         super()._set_up()
         self.ip("tuntap", "add", TAP, "mode", "tap")
-        # The kernel's own IPv6 chatter would be counted. A long queue, since a real card would not drop bursts either.
+        # The kernel's own IPv6 chatter would be counted; a short queue would drop bursts.
         exec_in = ["ip", "netns", "exec", self.name]
         subprocess.run([*exec_in, "sysctl", "-qw", f"net.ipv6.conf.{TAP}.disable_ipv6=1"], check=True)
         self.ip("link", "set", TAP, "txqueuelen", "10000", "up")
@@ -238,18 +238,18 @@ class Network(Namespace):
         if self.gateway:
             self.ip("route", "add", "default", "via", self.gateway)
         argv = [str(_build()), *self._arguments, "--tap", TAP]
-        self._simulator = self.popen(argv, stdout=subprocess.PIPE)
+        self.simulator = self.popen(argv, stdout=subprocess.PIPE)
         if self._line() != "ready\n":
             raise RuntimeError("the simulator did not start")
 
     def _tear_down(self) -> None:
         super()._tear_down()
-        if hasattr(self, "_simulator"):
-            self._simulator.communicate()
+        if hasattr(self, "simulator"):
+            self.simulator.communicate()
 
     def _line(self) -> str:
-        assert self._simulator.stdout is not None
-        return self._simulator.stdout.readline()
+        assert self.simulator.stdout is not None
+        return self.simulator.stdout.readline()
 
     def _read_counters(self) -> Counters:
         return Counters(**json.loads(self._line()))
