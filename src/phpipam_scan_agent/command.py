@@ -13,10 +13,23 @@ SCRIPTS = "targets-ipv6-multicast-echo,targets-ipv6-multicast-invalid-dst"
 address of a made-up network, and mld takes 10 s to find no more."""
 
 
-def neighbours(interface: str) -> tuple[str, ...]:
-    """Return nmap's arguments to find who is on an interface's link."""
-    arguments = f"newtargets,interface={interface}"
-    return ("-6", "-sn", "-n", "-oX", "-", "--privileged", "--script", SCRIPTS, "--script-args", arguments)
+NEIGHBOURS = (
+    "-6",
+    "-sn",
+    "-n",
+    "-oX",
+    "-",
+    "--privileged",
+    "--script",
+    SCRIPTS,
+    "--script-args",
+    "newtargets",
+)
+"""nmap's arguments to find who is on the machine's links.
+
+Told an interface, the scripts would ask from its link-local address alone, and only such would answer; this way
+each host answers with an address of the network that it was asked from.
+"""
 
 
 def discovery(

@@ -52,22 +52,23 @@ class Delivery:
 
     def deliver(self, result: ScanResult) -> Delivered:
         """Keep and send the reports of a result; return what became of them."""
-        if self._dry_run or (result.error and not result.hosts):
-            return Delivered()  # a report of nobody would say that the subnet was looked through
+        if self._dry_run:
+            return Delivered()
         kept, unkept = self.keep(result)
         self._send_all()
         waiting = set(self._waiting()).intersection(kept)
         errors = [self._refused[path] for path in kept if path in self._refused]
         errors += [each for report, error in unkept if (each := self._send_unkept(report, error))]
         return Delivered(
-            uploaded=not errors and not waiting,
+            uploaded=bool(kept or unkept) and not errors and not waiting,
             waiting=bool(waiting),
             error="; ".join(dict.fromkeys(errors)) or None,
         )
 
     def keep(self, result: ScanResult) -> tuple[list[Path], list[tuple[Report, SpoolError]]]:
         """Put the reports of a result into the spool; return their files, and those that could not be kept."""
-        if self._dry_run:
+        # A report of nobody says that the subnet was looked through, so it takes a scan without an error.
+        if self._dry_run or (result.error and not result.hosts):
             return [], []
         kept: list[Path] = []
         unkept: list[tuple[Report, SpoolError]] = []
@@ -90,8 +91,10 @@ class Delivery:
                 subnets[str(report.network)] += report.hosts
         named = ", ".join(list(subnets)[:10]) + (" and others" if len(subnets) > 10 else "")
         why = f": {self._stopped}" if self._stopped else ""
-        count = "1 report" if len(waiting) == 1 else f"{len(waiting)} reports"
-        return f"{count} with {subnets.total()} hosts ({named}) for the next run in {self._spool.folder}{why}"
+        return (
+            f"reports kept for the next run: {len(waiting)}, with {subnets.total()} hosts of {named}, in"
+            f" {self._spool.folder}{why}"
+        )
 
     def _name_problem(self, problem: str) -> None:
         self.problems.append(problem)

@@ -35,6 +35,12 @@ def read(parser: Any, xml: str) -> tuple[Host, ...]:
     return tuple(sorted(up, key=lambda host: int(host.ip)))
 
 
+def total(xml: str) -> int:
+    """Return how many addresses nmap says it has looked at, up or down."""
+    found = re.search(r'<hosts up="\d+" down="\d+" total="(\d+)"/>', xml)
+    return int(found[1]) if found else 0
+
+
 def read_part(parser: Any, xml: str) -> tuple[Host, ...]:
     """Given what an nmap had written when it was ended, return the hosts it had found by then."""
     end = xml.rfind("</host>")

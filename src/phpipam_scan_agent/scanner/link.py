@@ -26,35 +26,31 @@ def with_candidates(
 ) -> list[Subnet]:
     """Return the subnets, those too large to be probed whole with the addresses that are worth a probe.
 
-    Whoever answers a multicast on the link does so from its link-local address; nobody says which other
-    addresses it has. Those that share its interface identifier are tried, and what the kernel's neighbour
+    Whoever answers a multicast on the link does so from one of its addresses; nobody says which others it has.
+    Those that share the interface identifier of a link-local one are tried, and what the kernel's neighbour
     table has.
     """
-    found: dict[str, set[IPAddress]] = {}
+    neighbours: set[IPAddress] | None = None
     whole = []
     for subnet in subnets:
         if subnet.discover and probe.too_large(subnet.network):
             link = next((link for link in links if subnet.network == link.address.network), None)
             if link is None or not nmap.raw:
-                log.info(
-                    "subnet %s: too large for all of it; its known addresses are checked", subnet.network
-                )
+                log.info("subnet %s: too large for all of it; what is known is checked", subnet.network)
             else:
-                if link.name not in found:
-                    found[link.name] = _neighbours(nmap, link.name, processes)
-                candidates = _candidates(subnet.network, found[link.name] | {link.address.ip})
+                neighbours = neighbours or _neighbours(nmap, processes)
+                candidates = _candidates(subnet.network, neighbours | {link.address.ip})
                 subnet = replace(subnet, candidates=candidates)
         whole.append(subnet)
     return whole
 
 
-def _neighbours(nmap: Nmap, interface: str, processes: Processes) -> set[IPAddress]:
-    line = (nmap.path, *command.neighbours(interface))
-    ended = processes.run(line, "", PATIENCE)
+def _neighbours(nmap: Nmap, processes: Processes) -> set[IPAddress]:
     try:
+        ended = processes.run((nmap.path, *command.NEIGHBOURS), "", PATIENCE)
         answered = {host.ip for host in hosts.read(nmap.parser, ended.xml)}
     except ScanError as error:
-        log.warning("no neighbours on %s: %s", interface, error)
+        log.warning("no neighbours are known: %s", error)
         answered = set()
     return answered | machine.neighbours().keys()
 

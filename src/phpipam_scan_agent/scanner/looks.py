@@ -91,6 +91,9 @@ class Looks:
         except ScanError as error:
             return hosts.read_part(self._nmap.parser, ended.xml), str(error)
         _pass_on(job, ended.complaints)
+        left_out = ranges.size(wanted) - hosts.total(ended.xml)
+        if left_out > 0:  # nmap calls that a success, as where an interface has just gone down
+            return found, f"nmap left out {left_out} addresses{_why(ended.complaints)}"
         return found, None
 
 
@@ -98,6 +101,10 @@ def _check(ended: Ended) -> None:
     if ended.status:
         why = quoted(" ".join(ended.complaints), 300) or "without a word"
         raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
+
+
+def _why(complaints: Sequence[str]) -> str:
+    return f": {quoted(complaints[0], 200)}" if complaints else ""
 
 
 def _pass_on(job: Job, complaints: Sequence[str]) -> None:
