@@ -115,7 +115,7 @@ def _scan(
     tally = Tally()
     outcomes = []
     try:
-        with output.Bar(len(subnets), scan.addresses, quiet) as bar, scan:
+        with scan, output.Bar(len(subnets), scan.addresses, quiet) as bar:
             for result in scan:
                 outcome = tally.add(result, delivery.deliver(result))
                 bar.advance(result, outcome)

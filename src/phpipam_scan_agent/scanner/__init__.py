@@ -5,8 +5,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
-from types import TracebackType
 
 from .. import interruption, plan, ranges
 from ..config import Config
@@ -29,40 +29,28 @@ CONNECTING_SHARE = 0.8
 """Share of the rate that nmap gets then: ARP comes on top, 1.21 times as many packets as nmap's in a /24."""
 
 
-class Scan:
-    """The scan of some subnets, running from the start of the `with` block to its end at most.
+class Scan(ExitStack):
+    """The scan of some subnets, which runs until the end of the `with` block at most.
 
     Iterating yields what is found, in the order of the finding. A subnet comes in one result or, if it is
-    large, in several; a failure is in the result. `now` gives the agent's time with its zone. Starting it
+    large, in several; a failure is in the result. `now` gives the agent's time with its zone. Entering it
     raises UsageError if there is no nmap to scan with.
     """
 
     def __init__(self, subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime]) -> None:
-        self._processes = Processes()
+        super().__init__()
+        self._subnets = subnets
+        self._config = config
+        self._now = now
+        self._jobs: list[Job] = []
         self._done: deque[list[ScanResult] | BaseException] = deque()
         self._ready = threading.Semaphore(0)
         self._taken: deque[ScanResult] = deque()
-        self._jobs: list[Job] = []
-        if subnets:
-            self._plan(subnets, config, now)
 
     def __enter__(self) -> "Scan":
-        if self._jobs:
-            self._worker.__enter__()
-            # Twice as many threads as processes, so that the next nmap runs while names are looked up.
-            self._pool = ThreadPoolExecutor(2 * self._parallel)
-            for job in self._jobs:
-                self._pool.submit(self._work, job)
+        if self._subnets:
+            self._start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._jobs:
-            self._processes.end_all()
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._worker.__exit__(kind, error, trace)
-            self._pool.shutdown()
 
     def __iter__(self) -> Iterator[ScanResult]:
         for _ in self._jobs:
@@ -86,26 +74,42 @@ class Scan:
         found = [result for results in self._done if isinstance(results, list) for result in results]
         return [*self._taken, *found]
 
-    def _plan(self, subnets: Sequence[Subnet], config: Config, now: Callable[[], datetime]) -> None:
-        nmap, links = find_nmap(), own_links()
-        rate: float = config.max_rate
-        if not nmap.raw:
-            rate = min(rate, CONNECTING_RATE) * CONNECTING_SHARE
-            log.warning(
-                "nmap may not open raw sockets here: it tries to connect instead, which is slower and finds"
-                " less; run the agent as root, or give it CAP_NET_RAW"
-            )
-        self._parallel = places(rate, config.parallel_scans)
-        self._jobs = plan.make(with_candidates(subnets, nmap, links, self._processes), self._parallel)
-        shares = Rate(rate, self._parallel, [job.size for job in self._jobs])
-        looks = Looks(nmap, self._processes, config.scan_timeout, [link.address.network for link in links])
+    def _start(self) -> None:
+        nmap, links, processes = find_nmap(), own_links(), Processes()
+        rate = _rate(self._config.max_rate, nmap.raw)
+        parallel = places(rate, self._config.parallel_scans)
+        subnets = with_candidates(self._subnets, nmap, links, processes)
+        self._jobs = plan.make(subnets, parallel)
+
+        segments = [link.address.network for link in links]
         own: dict[IPAddress, str] = {link.address.ip: link.mac for link in links}
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
-        self._worker = Worker(looks, shares, macs, now)
+        looks = Looks(nmap, processes, self._config.scan_timeout, segments)
+        shares = Rate(rate, parallel, [job.size for job in self._jobs])
 
-    def _work(self, job: Job) -> None:
+        # At the end, in reverse: the processes are ended, then the waiting jobs, then the names, then threads.
+        # Twice as many of these as processes, so that the next nmap runs while names are looked up.
+        pool = self.enter_context(ThreadPoolExecutor(2 * parallel))
+        worker = self.enter_context(Worker(looks, shares, macs, self._now))
+        self.callback(pool.shutdown, wait=False, cancel_futures=True)
+        self.callback(processes.end_all)
+        for job in self._jobs:
+            pool.submit(self._work, worker, job)
+
+    def _work(self, worker: Worker, job: Job) -> None:
         try:
-            self._done.append(self._worker.scan(job))
+            self._done.append(worker.scan(job))
         except BaseException as error:
             self._done.append(error)
         self._ready.release()
+
+
+def _rate(most: float, raw: bool) -> float:
+    """Return the packets per second that nmap gets."""
+    if raw:
+        return most
+    log.warning(
+        "nmap may not open raw sockets here: it tries to connect instead, which is slower and finds less;"
+        " run the agent as root, or give it CAP_NET_RAW"
+    )
+    return min(most, CONNECTING_RATE) * CONNECTING_SHARE
