@@ -1,0 +1,208 @@
+"""What is installed beside the program: man page, completions and the schema of the configuration."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+import configs
+from phpipam_scan_agent import NAME, arguments, config
+from phpipam_scan_agent.config import ROOT_KEY, Config
+from phpipam_scan_agent.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+SHARE = ROOT / "share"
+EXAMPLE = ROOT / "examples" / "scan_agent.yaml"
+MAN_PAGE = SHARE / "man" / "man1" / f"{NAME}.1"
+BASH = SHARE / "bash-completion" / "completions" / NAME
+ZSH = SHARE / "zsh" / "site-functions"
+FISH = SHARE / "fish" / "vendor_completions.d" / f"{NAME}.fish"
+OPTIONS = [flag for action in arguments.parser()._actions for flag in action.option_strings]
+UTF8 = {**os.environ, "LC_ALL": "C.UTF-8"}
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def output(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, env=UTF8, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def test_share_is_what_the_script_writes(tmp_path: Path) -> None:
+    output(sys.executable, ROOT / "tools" / "generate_share.py", tmp_path)
+    assert tree(SHARE) == tree(tmp_path), "run python tools/generate_share.py"
+
+
+# The man page
+
+
+def shown_man_page() -> str:
+    """The page as a wide terminal shows it, without what makes letters bold."""
+    done = subprocess.run(
+        ["man", "--warnings", "--local-file", MAN_PAGE],
+        capture_output=True,
+        text=True,
+        env={**UTF8, "MANWIDTH": "200", "MANPAGER": "cat"},
+        check=True,
+    )
+    assert done.stderr == ""
+    return re.sub(".\b", "", done.stdout)
+
+
+def test_the_man_page_has_no_fault_that_groff_knows() -> None:
+    assert output("groff", "-ww", "-rCHECKSTYLE=3", "-Kutf8", "-man", "-Tutf8", "-z", MAN_PAGE) == ""
+
+
+def test_apropos_finds_the_man_page() -> None:
+    assert f'"{NAME} - ' in output("lexgrog", MAN_PAGE)
+
+
+def test_the_man_page_has_every_option_key_default_and_exit_code() -> None:
+    page = shown_man_page()
+    options = [flag for flag in OPTIONS if flag not in ("-h", "--help")]
+    assert [flag for flag in options if not re.search(rf"^ +.*{flag}\b", page, re.MULTILINE)] == []
+    for key, field in Config.model_fields.items():
+        entry = re.search(rf"^ +{key}(\n| ).*$", page, re.MULTILINE)
+        assert entry, key
+        assert (field.description or "").split(";")[0] in page
+    assert "Default: 1800." in page
+    assert re.findall(r"^ +(0|1|2|\d+\+n) ", page, re.MULTILINE) == ["0", "1", "2", "128+n"]
+
+
+def test_the_man_page_has_every_variable_that_the_agent_reads() -> None:
+    read = re.compile(r"""(?:environ\.get|environ\[|getenv|_given)\W*["']([A-Z_]+)["']""")
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    variables = {name for source in sources for name in read.findall(source)}
+    assert "ANSIBLE_LOG_PATH" in variables
+    assert variables - set(re.findall(r"[A-Z_]+", shown_man_page())) == set()
+
+
+# Completions
+
+
+def bash_offers(*words: str) -> list[str]:
+    """What bash offers after these words, of which the last is being typed."""
+    script = """
+        . "$1" && complete -p phpipam-scan-agent >/dev/null || exit
+        COMP_WORDS=("${@:2}") COMP_CWORD=$(($# - 2))
+        _shtab_phpipam_scan_agent
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    return output("bash", "--norc", "-c", script, "bash", BASH, NAME, *words).split()
+
+
+def fish_offers(*words: str) -> list[str]:
+    line = " ".join((NAME, *words))
+    shown = output("fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]", FISH, line)
+    return [row.partition("\t")[0] for row in shown.splitlines()]
+
+
+@pytest.mark.parametrize("offers", [bash_offers, fish_offers])
+def test_a_shell_offers_options_choices_and_files(offers: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").touch()
+    long = [flag for flag in OPTIONS if flag.startswith("--")]
+
+    assert sorted(offers("--")) == sorted(long)
+    assert sorted(offers("--format", "")) == ["json", "table"]
+    assert offers("--config", f"{tmp_path}/a") == [f"{tmp_path}/a.yaml"]
+    assert offers("--log-file", f"{tmp_path}/a") == [f"{tmp_path}/a.yaml"]
+
+
+def test_bash_and_zsh_find_no_fault_in_their_completions() -> None:
+    assert output("bash", "-n", BASH) == ""
+    assert output("zsh", "-n", ZSH / f"_{NAME}") == ""
+    assert output("fish", "--no-execute", FISH) == ""
+
+
+def test_zsh_finds_the_completion_in_its_folder(tmp_path: Path) -> None:
+    script = 'fpath=("$1" $fpath); autoload -Uz compinit; compinit -u -d "$2"; print -r -- $_comps[$3]'
+    assert output("zsh", "-fc", script, "zsh", ZSH, tmp_path / "dump", NAME) == f"_{NAME}\n"
+
+
+# The schema
+
+
+@pytest.fixture(scope="module")
+def schema() -> Draft202012Validator:
+    document = json.loads((SHARE / NAME / "scan_agent.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(document)
+    return Draft202012Validator(document)
+
+
+def complaints(schema: Draft202012Validator, document: Any) -> list[str]:
+    return sorted(f"{error.json_path}: {error.message}" for error in schema.iter_errors(document))
+
+
+def test_the_example_lacks_only_what_must_be_filled_in(schema: Draft202012Validator) -> None:
+    example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    assert [said.partition(":")[0] for said in complaints(schema, example)] == [
+        f"$.{ROOT_KEY}.{key}" for key in sorted(configs.MANDATORY)
+    ]
+
+    example[ROOT_KEY] |= configs.MANDATORY
+    assert complaints(schema, example) == []
+
+
+def test_the_example_names_the_schema_to_editors() -> None:
+    named = re.search(r"^# yaml-language-server: \$schema=(\S+)$", EXAMPLE.read_text(), re.MULTILINE)
+    assert named
+    assert (EXAMPLE.parent / named[1]).resolve() == SHARE / NAME / "scan_agent.schema.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"api_ulr": "https://phpipam.example"}, "'api_ulr' was unexpected"),
+        ({"http_port": 0}, "0 is less than the minimum of 1"),
+        ({"http_port": "https"}, "'https' is not of type 'integer', 'null'"),
+        ({"ipv6": 1}, "1 is not of type 'boolean', 'null'"),
+        ({"client_name": None}, "None is not of type 'string', 'number'"),
+        ({"client_token": ["a"]}, "['a'] is not of type 'string', 'number'"),
+    ],
+)
+def test_an_editor_shows_what_the_agent_refuses(
+    schema: Draft202012Validator, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    document = {ROOT_KEY: {**configs.MANDATORY, **changes}}
+    assert len(complaints(schema, document)) == 1
+    assert said in complaints(schema, document)[0]
+    if changes != {"ipv6": 1}:  # which is true to the agent
+        with pytest.raises(ConfigError):
+            config.load(configs.write(tmp_path, yaml.safe_dump(document)))
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"client_token": 815}, {"auth_token": None}, {"cache_expire_time": 0}]
+)
+def test_an_editor_accepts_what_the_agent_accepts(
+    schema: Draft202012Validator, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    document = {ROOT_KEY: {**configs.MANDATORY, **changes}, "nofusscomputing_phpipam_other": {"any": "thing"}}
+    assert complaints(schema, document) == []
+    config.load(configs.write(tmp_path, yaml.safe_dump(document)))
+
+
+def test_the_schema_knows_each_key_with_its_default_and_meaning(schema: Draft202012Validator) -> None:
+    known = schema.schema["properties"][ROOT_KEY]["properties"]  # type: ignore[index]
+    assert list(known) == list(Config.model_fields)
+    assert known["http_port"]["default"] == 5000
+    assert all(setting["description"] for setting in known.values())
+
+
+def test_an_editor_shows_settings_outside_the_root(schema: Draft202012Validator) -> None:
+    (said,) = complaints(schema, {ROOT_KEY: configs.MANDATORY, "http_port": 5000})
+    assert said.startswith("$: 'http_port' does not match")
