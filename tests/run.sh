@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/prepare.sh
 
-install nmap python3-venv shellcheck util-linux mariadb-server
+install nmap python3-venv shellcheck util-linux mariadb-server man-db groff-base zsh fish
 virtual_environment .venv-tests --group test -r examples/scan_server/requirements.txt
 
 export PATH="$PWD/.venv-tests/bin:$PATH"
