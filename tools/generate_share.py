@@ -72,6 +72,8 @@ def schema() -> dict[str, Any]:
     value, and a token may look like a number.
     """
     model = Config.model_json_schema()
+    mandatory = set(model["required"])
+    in_files = {key for key in mandatory if f"{key}_file" in model["properties"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"{NAME}'s configuration",
@@ -81,11 +83,12 @@ def schema() -> dict[str, Any]:
         "properties": {
             ROOT_KEY: {
                 "type": "object",
-                "required": model["required"],
+                "required": sorted(mandatory - in_files),
                 "properties": {
-                    key: _setting(key in model["required"], **value)
+                    key: _setting(key in mandatory - in_files, **value)
                     for key, value in model["properties"].items()
                 },
+                "allOf": [{"anyOf": [_with(key), _with(f"{key}_file")]} for key in sorted(in_files)],
                 "additionalProperties": False,
             }
         },
@@ -93,6 +96,11 @@ def schema() -> dict[str, Any]:
         "patternProperties": {"^nofusscomputing_": {}},
         "additionalProperties": False,
     }
+
+
+def _with(key: str) -> dict[str, Any]:
+    """Return the schema of settings in which a key has a value."""
+    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
 
 
 def _setting(mandatory: bool, **model: Any) -> dict[str, Any]:
@@ -117,7 +125,9 @@ def _configuration() -> str:
         default = setting.get("default")
         shown = default if isinstance(default, str) else json.dumps(default)
         ending = (
-            "Mandatory."
+            f"Mandatory, unless {_roff(key)}_file is set."
+            if key in model["required"] and f"{key}_file" in model["properties"]
+            else "Mandatory."
             if key in model["required"]
             else "No default."
             if default is None

@@ -57,6 +57,7 @@ complete -c phpipam-scan-agent -f
 
 complete -c phpipam-scan-agent -n _shtab_phpipam_scan_agent_using -s h -l help -d 'show this help message and exit'
 complete -c phpipam-scan-agent -n _shtab_phpipam_scan_agent_using -l config -xka "(__fish_complete_path (commandline -ct))" -d 'default: /etc/phpipam/scan_agent.yaml'
+complete -c phpipam-scan-agent -n _shtab_phpipam_scan_agent_using -l check -d 'verify everything, scan nothing'
 complete -c phpipam-scan-agent -n _shtab_phpipam_scan_agent_using -l dry-run -d 'scan and show, but upload nothing'
 complete -c phpipam-scan-agent -n _shtab_phpipam_scan_agent_using -l subnet -x -d 'only this subnet and those within it; may be repeated'
 complete -c phpipam-scan-agent -n _shtab_phpipam_scan_agent_using -l refresh -d 'drop what is cached of phpIPAM'"'"'s answers first'
