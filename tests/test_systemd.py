@@ -72,7 +72,7 @@ def run_unit(scanner: Namespace, **site: object) -> dict[str, Any]:
 
 
 def test_the_unit_finds_hosts_and_their_mac_addresses() -> None:
-    """Its user has no right but to raw sockets: without it, or with one restriction too many, no MAC is found."""
+    """By raw sockets, its user's only right: without it, or with one restriction too many, the agent complains."""
     network.require()
     here, there = ["192.0.2.1/24", "2001:db8::1/64"], ["192.0.2.10/24", "2001:db8::10/64"]
     with Namespace() as scanner, Hosts(scanner, there, here) as hosts:

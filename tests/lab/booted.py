@@ -83,7 +83,7 @@ def configure(folder: Path, config: Path) -> None:
     (settings,) = document.values()
     for key in ("client_token", "scanagent_code", "auth_token"):
         (folder / key).write_text(f"{settings.pop(key)}\n")
-        settings[f"{key}_file"] = f"/run/credentials/{UNIT.name}/{key}"
+        settings[f"{key}_file"] = key
     (folder / "scan_agent.yaml").write_text(yaml.safe_dump(document))
     for path in folder.iterdir():
         path.chmod(0o600)
