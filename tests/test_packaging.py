@@ -93,7 +93,7 @@ def test_the_wheel_holds_the_package_and_what_belongs_below_share(wheel: Path) -
 def test_the_sdist_holds_all_that_its_tests_need(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         tops = {"/".join(Path(name).parts[1:2]) for name in archive.getnames()}
-    assert tops >= {"LICENSE", "README.md", "pyproject.toml", "src", "share", "tests", "tools", "examples"}
+    assert tops >= {"LICENSE", "README.md", "pyproject.toml", "src", "tests", "examples"}
     assert not any(top.startswith(".venv") for top in tops)
 
 
@@ -126,9 +126,11 @@ def test_pipx_installs_the_source_tree_and_its_man_page(source: Path, tmp_path: 
 def test_the_version_is_in_one_place() -> None:
     found = [
         str(path.relative_to(ROOT))
-        for folder in ("src", "share", "tools", "examples", "tests", "README.md", "pyproject.toml")
+        for folder in ("src", "examples", "tests", "README.md", "pyproject.toml")
         for path in [ROOT / folder, *(ROOT / folder).rglob("*")]
-        if path.suffix not in (".pyc", ".svg") and path.is_file() and NAME in (text := path.read_text("utf-8"))
+        if path.suffix not in (".pyc", ".svg")
+        and path.is_file()
+        and NAME in (text := path.read_text("utf-8"))
         if re.search(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])", text)
     ]
     assert found == ["pyproject.toml"]

@@ -18,7 +18,7 @@ from phpipam_scan_agent.config import ROOT_KEY, Config
 from phpipam_scan_agent.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
-SHARE = ROOT / "share"
+SHARE = ROOT / "src" / "share"
 EXAMPLE = ROOT / "examples" / "scan_agent.yaml"
 MAN_PAGE = SHARE / "man" / "man1" / f"{NAME}.1"
 BASH = SHARE / "bash-completion" / "completions" / NAME
@@ -43,8 +43,8 @@ def output(*command: str | Path) -> str:
 
 
 def test_share_is_what_the_script_writes(tmp_path: Path) -> None:
-    output(sys.executable, ROOT / "tools" / "generate_share.py", tmp_path)
-    assert tree(SHARE) == tree(tmp_path), "run python tools/generate_share.py"
+    output(sys.executable, ROOT / "src" / "generate" / "share.py", tmp_path)
+    assert tree(SHARE) == tree(tmp_path), "run python src/generate/share.py"
 
 
 # The man page

@@ -36,10 +36,18 @@ class Options:
     verbosity: int
     """-1 errors only, 0 warnings too, 1 each step, 2 everything."""
 
+    @property
+    def partial(self) -> bool:
+        """Whether the run is not what it is from cron: its figures would take the place of the real ones."""
+        return self.dry_run or bool(self.only)
+
 
 def parse(arguments: Sequence[str] | None) -> Options:
     """Given the arguments (None for sys.argv's), return Options. Exit with 2 on a wrong one."""
-    given = parser().parse_args(arguments)
+    grammar = parser()
+    given = grammar.parse_args(arguments)
+    if given.check and (given.dry_run or given.subnet or given.refresh):
+        grammar.error("--check scans nothing; leave out --dry-run, --subnet and --refresh")
     return Options(
         config=given.config,
         check=given.check,

@@ -51,7 +51,7 @@ def _nmap() -> Check:
     try:
         nmap = find_nmap()
     except ScanAgentError as error:
-        return Check("nmap", False, str(error), "apt-get install nmap")
+        return Check("nmap", False, str(error))
     which = f"{nmap.path}, version {nmap.dotted}"
     if nmap.raw:
         return Check("nmap", True, f"{which}, may open raw sockets")
@@ -65,7 +65,7 @@ def _folder(name: str, folder: Path) -> Check:
             file.write(b"x")
     except OSError as error:
         why = f"{folder} cannot be written: {error.strerror}"
-        return Check(name, False, why, f"give it to {_who()}, or make room")
+        return Check(name, False, why, f"look at its path and its rights for {_who()}")
     return Check(name, True, str(folder))
 
 
@@ -92,12 +92,13 @@ def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
 
 
 def _phpipam(config: Config, clock: Callable[[], float]) -> Iterator[Check]:
-    with closing(PhpIpam(config, _NothingRemembered(), clock)) as phpipam:
-        try:
-            name = phpipam.agent_name()
-        except ScanAgentError as error:
-            yield Check("phpIPAM", False, str(error))
-            return
+    try:
+        phpipam = PhpIpam(config, _NothingRemembered(), clock)
+        name = phpipam.agent_name()
+    except ScanAgentError as error:
+        yield Check("phpIPAM", False, str(error))
+        return
+    with closing(phpipam):
         yield Check("phpIPAM", True, f"{config.api_url} takes the token and knows this scan agent as {name}")
         yield _clocks(phpipam.clock_ahead)
         try:
@@ -125,18 +126,17 @@ def _subnets(subnets: list[Subnet], ipv6: bool) -> Check:
         f"{len(subnets)} assigned: {discover} to discover, {ping} to ping only,"
         f" {len(subnets) - discover - ping} neither; {six} of IPv6{'' if ipv6 or not six else ', which is off'}"
     )
-    advice = (
-        None if discover or ping else "choose this scan agent in the form of a subnet, and what it is to do"
-    )
+    usable = any((each.discover or each.ping) and (ipv6 or each.network.version == 4) for each in subnets)
+    advice = None if usable else "choose this scan agent in the form of a subnet, and what it is to do"
     return Check("subnets", True, detail, advice)
 
 
 def _server(config: Config) -> Check:
-    with closing(ScanServer(config)) as server:
-        try:
+    try:
+        with closing(ScanServer(config)) as server:
             return Check("Scan Server", True, server.try_token())
-        except ScanAgentError as error:
-            return Check("Scan Server", False, str(error))
+    except ScanAgentError as error:
+        return Check("Scan Server", False, str(error))
 
 
 class _NothingRemembered(dict[str, list[Row]]):

@@ -13,14 +13,20 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from . import yaml_text
 from .errors import ConfigError
-from .values import Code, Name, ReadableFile, ServerUrl, TimeZone, Token, Url
+from .values import Code, MetricsFile, Name, ReadableFile, ServerUrl, TimeZone, Token, Url
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
 ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
+
+
+SECRETS = ("client_token", "auth_token", "scanagent_code")
+"""What may stand in a file of its own."""
 
 
 class Config(BaseModel):
@@ -67,7 +73,7 @@ class Config(BaseModel):
     client_key: ReadableFile | None = Field(
         None, description="PEM file of its key, if client_cert does not hold that too"
     )
-    metrics_file: Path | None = Field(
+    metrics_file: MetricsFile | None = Field(
         None,
         description="file for the textfile collector of Prometheus' node_exporter; its name ends in .prom",
     )
@@ -85,6 +91,12 @@ class Config(BaseModel):
         if token is not None and not server.lower().startswith("https://"):
             raise ValueError(f"is set, but http_server is {server}: a token is sent over https only")
         return token
+
+    @model_validator(mode="after")
+    def _a_key_has_a_certificate(self) -> "Config":
+        if self.client_key and not self.client_cert:
+            raise PydanticCustomError("client_key", "is set, but client_cert is not")
+        return self
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -118,41 +130,60 @@ def _checked(path: Path, settings: dict[str, Any], problems: list[str]) -> Confi
     several = [key for key, value in settings.items() if isinstance(value, (dict, list))]
     problems += [f"{key}: holds several values; it takes one" for key in several]
     given = {key: value for key, value in settings.items() if value and key not in several}
-    given |= _secrets_of_files(path, given, problems)
+    given |= _files(path, given)
+    given |= _secrets_of_files(given, problems)
     try:
         config = Config.model_validate(given)
     except ValidationError as invalid:
         errors = invalid.errors(include_url=False)
-        problems += [_problem(error, given) for error in errors if error["loc"][0] not in several]
+        problems += [
+            _problem(error, given) for error in errors if not error["loc"] or error["loc"][0] not in several
+        ]
     if problems:
         raise ConfigError(path, problems)
     return config
 
 
-def _secrets_of_files(path: Path, given: dict[str, str], problems: list[str]) -> dict[str, str]:
-    """Return the secrets that stand in files of their own; a mistake is added to the problems.
+def _files(path: Path, given: dict[str, str]) -> dict[str, str]:
+    """Return the files named, whole: a relative one is a credential of systemd's or lies beside the configuration."""
+    credentials = Path(os.environ.get("CREDENTIALS_DIRECTORY") or path.parent)
+    return {
+        key: str((path.parent if key == "metrics_file" else credentials) / given[key])
+        for key in (
+            *(f"{secret}_file" for secret in SECRETS),
+            "ca_file",
+            "client_cert",
+            "client_key",
+            "metrics_file",
+        )
+        if key in given
+    }
 
-    A name without a folder is one of systemd's credentials, or lies beside the configuration.
-    """
-    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY") or path.parent)
+
+def _secrets_of_files(given: dict[str, str], problems: list[str]) -> dict[str, str]:
+    """Return the secrets that stand in files of their own; a mistake is added to the problems."""
     found = {}
-    for key in ("client_token", "auth_token", "scanagent_code"):
-        if name := given.get(f"{key}_file"):
+    for key in SECRETS:
+        if file := given.get(f"{key}_file"):
+            found[key] = "unread"  # so that it is not missing as well
             try:
-                found[key] = (folder / name).read_text("utf-8").removesuffix("\n").removesuffix("\r")
+                found[key] = Path(file).read_text("utf-8").removesuffix("\n").removesuffix("\r")
             except (OSError, UnicodeError) as error:
                 why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-                problems.append(f"{key}_file: {folder / name} cannot be read: {why}")
-                found[key] = "unread"
+                problems.append(f"{key}_file: {file} cannot be read: {why}")
+            if not found[key]:
+                problems.append(f"{key}_file: {file} is empty")
             if key in given:
                 problems.append(f"{key}_file: {key} is set as well; keep one")
-    return {key: value for key, value in found.items() if value}
+    return found
 
 
 def _problem(error: Any, given: dict[str, Any]) -> str:
-    key = str(error["loc"][0])
+    key = str(error["loc"][0]) if error["loc"] else error["type"]
     if error["type"] == "missing":
         return f"{key}: missing or empty; set it to {Config.model_fields[key].description}"
+    if not error["loc"]:
+        return f"{key}: {error['msg']}"
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
     shown = "" if _is_secret(key) else f", not {str(given[key])[:60]!r}"

@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from .errors import PhpIpamError
+from .masking import quoted
 from .models import Address, IPAddress, IPNetwork, Subnet
 
 Row = Mapping[str, object]
@@ -63,7 +64,7 @@ def subnet(row: Row) -> Subnet:
     id_ = number(row.get("id"))
     try:
         # As it is and not rounded: the server would not find a subnet with other numbers than phpIPAM's.
-        network = ip_network(label(row))
+        network = ip_network(_cidr(row))
     except ValueError as error:
         raise PhpIpamError(f"is no network ({error}); correct it in phpIPAM") from None
     if not id_:
@@ -90,7 +91,11 @@ def nested(found: Iterable[Row]) -> tuple[IPNetwork, ...]:
 
 def label(row: Row) -> str:
     """Given a subnet's row, return what to call it in a message, sense or not."""
-    return f"{row.get('subnet')!s:.60}/{row.get('mask')!s:.10}"
+    return quoted(_cidr(row), 80)
+
+
+def _cidr(row: Row) -> str:
+    return f"{row.get('subnet')}/{row.get('mask')}"
 
 
 def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
@@ -125,7 +130,7 @@ def flag(row: Row, field: str) -> bool:
 
 def _network(row: Row) -> IPNetwork | None:
     try:
-        return ip_network(label(row), strict=False)
+        return ip_network(_cidr(row), strict=False)
     except ValueError:
         return None
 

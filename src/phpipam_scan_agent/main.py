@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ScanAgentError, Interrupted) as error:
         output.failed(error)
         exit_code = error.exit_code
-    if settings and settings.metrics_file:
+    if settings and settings.metrics_file and not options.partial:
         ended = time.time()
         reports, size = _spool(settings).facts()
         metrics.write(settings.metrics_file, Run(summary, exit_code, ended, ended - began, reports, size))
@@ -125,21 +125,21 @@ def _scan(
     except Interrupted:
         for result in scan.rest():
             _, lost = delivery.keep(result)
-            output.failed(*(f"subnet {report.network}: {error}" for report, error in lost))
+            for report, error in lost:
+                output.failed(f"subnet {report.network}: {error}", subnet=str(report.network))
         raise
     return outcomes
 
 
 def _name_failure(outcome: Outcome) -> None:
     if outcome.error:
-        output.failed(f"subnet {outcome.subnet}: {outcome.error}")
+        output.failed(f"subnet {outcome.subnet}: {outcome.error}", subnet=outcome.subnet)
 
 
 def _check(options: Options, settings: Config) -> int:
     """Verify everything, show it, and return the exit code."""
-    checks = list(check.everything(options.config, settings, _clock(settings), _spool(settings)))
-    output.show_checks(checks, options.format)
-    return int(not all(each.passed for each in checks))
+    checks = check.everything(options.config, settings, _clock(settings), _spool(settings))
+    return int(not output.show_checks(checks, options.format))
 
 
 def _spool(settings: Config) -> Spool:

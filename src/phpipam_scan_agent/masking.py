@@ -8,6 +8,9 @@ from urllib.parse import quote, quote_plus
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+_TAGS = re.compile(r"(?s)<(style|script)\b.*?</\1>|</?[a-zA-Z!][^<>]*>")
+"""What is in an HTML page beside its words."""
+
 _secrets: list[str] = []
 """What is masked everywhere, longest first."""
 
@@ -35,4 +38,5 @@ def safe(text: str) -> str:
 def quoted(text: str, most: int) -> str:
     """Return what somebody said, in one line of at most so many characters."""
     # Masked first: half a secret, or one with its blanks joined, would not be found any more.
-    return " ".join(masked(text).split())[:most]
+    words = _TAGS.sub(" ", masked(text)).split()
+    return " ".join(words)[:most]

@@ -7,8 +7,8 @@ from . import probe, ranges
 from .models import IPAddress, IPNetwork, Subnet
 from .ranges import Ranges
 
-LARGEST = 1024
-"""Addresses of a network that one nmap process gets at most; so the hosts of a /16 come in 64 portions."""
+LARGEST = 2048
+"""Addresses of a network that one nmap process gets at most; so the hosts of a /16 come in 32 portions."""
 
 SMALLEST = 256
 """Addresses below which a process is not worth its start and a network is not cut."""
@@ -49,6 +49,16 @@ class Job:
         return sum(ranges.size(part.ranges) for part in self.slices)
 
     @property
+    def known(self) -> Iterator[range]:
+        """The addresses that phpIPAM knows of its subnets, in this job or not."""
+        return (
+            range(int(address.ip), int(address.ip) + 1)
+            for part in self.slices
+            for subnet, _ in part.wishes
+            for address in subnet.addresses
+        )
+
+    @property
     def label(self) -> str:
         """What to call it in a message."""
         first = str(self.slices[0].network)
@@ -74,8 +84,9 @@ def make(subnets: Iterable[Subnet], parallel: int) -> list[Job]:
 
 
 def _piece(total: int, parallel: int) -> int:
-    """Return how many addresses a process should get, so that all places have work and none too much."""
-    return min(LARGEST, max(SMALLEST, -(-total // parallel)))
+    """Return how many addresses a process should get, so that every round has work for all places."""
+    rounds = -(-total // (parallel * LARGEST)) or 1
+    return min(LARGEST, max(SMALLEST, -(-total // (parallel * rounds))))
 
 
 def _cut(wishes: tuple[tuple[Subnet, Ranges], ...], whole: Ranges, piece: int) -> Iterator[Slice]:

@@ -30,6 +30,7 @@ ADVICE = {
     400: "the report is not what it expects; check that it is a Scan Server",
     401: "check auth_token: it must be the one of the server's configuration",
     403: "check in phpIPAM that the subnet is this agent's, and scanagent_code",
+    200: "check http_server and http_port: no Scan Server answers there",
     404: "check http_server and http_port: no Scan Server answers there",
     405: "check http_server and http_port: no Scan Server answers there",
     413: "raise the body size that the server or the proxy in front of it accepts",
@@ -92,7 +93,7 @@ class ScanServer:
             )
         except TransportError as error:
             raise UnavailableError(str(error)) from None
-        if answer.status != 400:
+        if answer.status != 400 or "html" in answer.content_type:
             raise self._refusal(answer)
         return f"{self._url} takes the token"
 

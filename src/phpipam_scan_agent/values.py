@@ -89,6 +89,13 @@ def _readable(path: Path) -> Path:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 
 
+def _prom(path: Path) -> Path:
+    if path.suffix != ".prom":
+        raise ValueError(f"{path} does not end in .prom, which node_exporter wants")
+    return path
+
+
+MetricsFile = Annotated[Path, AfterValidator(_prom)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 Url = Annotated[str, AfterValidator(_url)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]

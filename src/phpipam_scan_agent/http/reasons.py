@@ -36,7 +36,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy does not pass it on ({_innermost(causes)}); check https_proxy and no_proxy"
     if isinstance(error, requests.exceptions.SSLError):
-        return f"TLS fails ({_innermost(causes)}); check that the port speaks https"
+        return (
+            f"TLS fails ({_innermost(causes)}); check that the port speaks https, or asks for a client_cert"
+        )
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return f"no connection within {patience.CONNECT:g} s; check address, port and firewalls"
     if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in causes):
@@ -51,7 +53,7 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> str:
     elif "expired" in why or "not yet valid" in why:
         advice = "renew it, or check this machine's clock"
     else:
-        advice = "add its CA with update-ca-certificates, or name the CA's file in SSL_CERT_FILE"
+        advice = "add its CA with update-ca-certificates, or name its file in ca_file"
     return f"its certificate is not trusted ({why}); {advice}"
 
 

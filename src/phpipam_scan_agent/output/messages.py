@@ -4,11 +4,15 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import TextIO
+
+from rich.console import Console
 
 from .. import NAME
 from ..errors import ConfigError, UsageError
@@ -30,11 +34,19 @@ class _Line(logging.Formatter):
         return f"{NAME}: {record.levelname.lower()}: {message}"
 
 
-class _Journal(_Line):
-    """A line with the priority that systemd takes off its front again."""
+class _Journal(logging.Formatter):
+    """Puts a priority before a line, which systemd takes off again."""
 
-    def line(self, record: logging.LogRecord, message: str) -> str:
-        return f"<{PRIORITIES.get(record.levelno, 5)}>{message}"
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{PRIORITIES.get(record.levelno, 5)}>{self._bare(record)}"
+
+    def _bare(self, record: logging.LogRecord) -> str:
+        line = self._inner.format(record)
+        return line.removeprefix(f"{NAME}: {record.levelname.lower()}: ")
 
 
 class _Dated(_Line):
@@ -58,20 +70,38 @@ def _about(record: logging.LogRecord) -> dict[str, object]:
 
 
 class _Screen(logging.StreamHandler[TextIO]):
-    """Writes to what is stderr at the moment, which a progress bar takes over to stay below the lines."""
+    """Writes to stderr, or above the progress bar while there is one."""
 
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
+    console: Console | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
+        if self.console:
+            # Whole lines, however narrow the terminal is; it wraps by itself.
+            self.console.print(self.format(record), markup=False, soft_wrap=True)
+        else:
+            super().emit(record)
+
+
+@contextmanager
+def above(console: Console) -> Iterator[None]:
+    """Write messages by way of a console, which keeps something below them, until the end of the block."""
+    _Screen.console = console
+    try:
+        yield
+    finally:
+        _Screen.console = None
 
 
 class _LogFile(WatchedFileHandler):
     """A log file that nobody else reads, may be rotated in the middle of a run, or no longer be writable."""
 
     _told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # rotated away, and no new one can be made
+            self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -97,9 +127,11 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
     # Libraries stay silent: urllib3 logs whole URLs, and one of ours holds the scan agent code.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
-    screen = _Screen()
-    text = _Journal() if _goes_to_the_journal() else _Line()
-    screen.setFormatter(_Json() if log_format == "json" else text)
+    if sys.stderr is None:  # closed by the caller
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until the end)
+    screen = _Screen(sys.stderr)
+    text = _Json() if log_format == "json" else _Line()
+    screen.setFormatter(_Journal(text) if _goes_to_the_journal() else text)
     screen.setLevel(level)
     log.handlers = [screen]
     if log_file:
@@ -111,11 +143,10 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
         log.addHandler(to_file)
 
 
-def failed(*errors: BaseException | str) -> None:
-    """Name each failure in a line; every mistake in the configuration has its own."""
-    for error in errors:
-        for line in error.problems if isinstance(error, ConfigError) else [error]:
-            log.error("%s", line)
+def failed(error: BaseException | str, **about: str) -> None:
+    """Name a failure in a line, and what it is about; every mistake in the configuration has its own."""
+    for line in error.problems if isinstance(error, ConfigError) else [error]:
+        log.error("%s", line, extra={"about": about})
 
 
 def _goes_to_the_journal() -> bool:

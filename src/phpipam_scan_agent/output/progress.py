@@ -1,21 +1,25 @@
 """A bar over the addresses, on a terminal, while the run goes on; the table takes its place."""
 
 import sys
-from types import TracebackType
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..models import Outcome, ScanResult
+from .messages import above
 
 
-class Bar:
-    """Shown until the end of the `with` block; nothing where stderr is no terminal."""
+class Bar(ExitStack):
+    """Shown until the end of the `with` block; nothing where stderr is no terminal that can."""
 
     def __init__(self, subnets: int, addresses: int, quiet: bool) -> None:
+        super().__init__()
         self._subnets = subnets
         self._done = 0
         self._hosts = 0
+        self._console = Console(stderr=True, emoji=False, highlight=False)
+        self._hidden = quiet or not sys.stderr.isatty() or self._console.is_dumb_terminal
         self._progress = Progress(
             TextColumn("{task.fields[subnets]} subnets"),
             BarColumn(),
@@ -23,20 +27,19 @@ class Bar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True, emoji=False),
+            console=self._console,
             transient=True,
-            disable=quiet or not sys.stderr.isatty(),
+            redirect_stderr=False,
+            redirect_stdout=False,
+            disable=self._hidden,
         )
         self._task = self._progress.add_task("", total=addresses, subnets=f"0/{subnets}", hosts=0)
 
     def __enter__(self) -> "Bar":
-        self._progress.__enter__()
+        if not self._hidden:
+            self.enter_context(self._progress)
+            self.enter_context(above(self._console))
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.__exit__(kind, error, trace)
 
     def advance(self, result: ScanResult, outcome: Outcome | None) -> None:
         """Count a result, and the subnet if it was its last."""

@@ -1,7 +1,6 @@
 """What wraps phpIPAM's answers → their data, or what phpIPAM said and what to check. Pure."""
 
 import json
-import re
 
 from ..errors import PhpIpamAwayError, PhpIpamError
 from ..http import Answer
@@ -58,10 +57,7 @@ def _not_json(url: str, answer: Answer) -> str:
         return "and nothing else; its database is down or PHP ran out of memory, see its log"
     if not answer.body:
         return "and nothing else; see the log of its web server and PHP"
-    text = re.sub(
-        r"(?s)<(style|script).*?</\1>|<[^>]*>", " ", answer.body[:10_000].decode("utf-8", "replace")
-    )
-    said = quoted(text, 120)
+    said = quoted(answer.body[:10_000].decode("utf-8", "replace"), 120)
     if answer.status in (502, 503, 504):
         return f"({said}); the web server or proxy in front has trouble"
     return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"

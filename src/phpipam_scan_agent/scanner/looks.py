@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from .. import command, hosts, ranges
+from ..command import Ask
 from ..errors import ScanError
 from ..masking import quoted
 from ..models import Host, IPNetwork
@@ -39,21 +40,33 @@ class Looks:
     def find(self, job: Job, wanted: Ranges, rate: float) -> Found:
         """Look for hosts; on the agent's own segment until nobody new answers.
 
-        nmap asks by ARP twice, so at 5 % loss one host in 400 is missed; a routed one gets eight probes. Two
+        nmap asks by ARP twice, so at 5 % loss one host in 400 is missed; a routed one gets six probes. Two
         looks with one request each cost the same, and tell whether packets get lost: where one look has found
         what the last missed, every job of the run looks a third time at least.
         """
-        if not self._nmap.raw or not all(self._on_segment(part.network) for part in job.slices):
-            return self._look(job, wanted, rate)
+        if not self._nmap.raw:
+            return self._look(job, wanted, rate, Ask.USUALLY)
+        if not all(self._on_segment(part.network) for part in job.slices):
+            return self._find_routed(job, wanted, rate)
         found: tuple[Host, ...] = ()
         for look in range(MOST_LOOKS):
             silent = ranges.without(wanted, ranges.of_hosts(found))
-            new, error = self._look(job, silent, rate, once=True)
+            new, error = self._look(job, silent, rate, Ask.ONCE)
             found += new
             self._loss = self._loss or bool(look and new)
             if error or (not new and look > self._loss):
                 return found, error
         return found, None
+
+    def _find_routed(self, job: Job, wanted: Ranges, rate: float) -> Found:
+        """Look for hosts, and once more, by other means, for those that phpIPAM knows and that stay silent."""
+        found, error = self._look(job, wanted, rate, Ask.USUALLY)
+        if error or job.version == 6:
+            return found, error
+        silent = ranges.without(wanted, ranges.of_hosts(found))
+        known = ranges.union(one for one in job.known if ranges.contains(silent, one.start))
+        more, error = self._look(job, known, rate, Ask.BY_TIMESTAMP)
+        return found + more, error
 
     def past_resets(self, job: Job, doubtful: Sequence[Host], rate: float) -> tuple[Host, ...]:
         """Return those of the hosts that answer in another way than by a TCP reset.
@@ -62,17 +75,17 @@ class Looks:
         """
         if not doubtful or not self._nmap.raw:
             return ()
-        found, _ = self._look(job, ranges.union(ranges.of_hosts(doubtful)), rate, past_resets=True)
+        found, _ = self._look(job, ranges.union(ranges.of_hosts(doubtful)), rate, Ask.PAST_RESETS)
         return found
 
     def _on_segment(self, network: IPNetwork) -> bool:
         return any(ranges.within(network, segment) for segment in self._segments)
 
-    def _look(self, job: Job, wanted: Ranges, rate: float, **how: bool) -> Found:
+    def _look(self, job: Job, wanted: Ranges, rate: float, ask: Ask) -> Found:
         if not wanted:
             return (), None
         limit = self._patience + ranges.size(wanted) * command.MOST_PROBES / rate
-        line = command.discovery(self._nmap.version, self._nmap.raw, job.version, rate, **how)
+        line = command.discovery(self._nmap.version, self._nmap.raw, job.version, rate, ask)
         log.debug("subnet %s: %s", job.label, " ".join(line))
         targets = "\n".join(ranges.lines(wanted, job.version))
         try:

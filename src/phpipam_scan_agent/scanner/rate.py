@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-LEAST = 250
+LEAST = 500
 """Packets per second that make a process worth its place: 12,700 addresses at 2,000 packets a second took
 13.5 s with 32 processes and 12.7 s with 4, at a third of the CPU time."""
 

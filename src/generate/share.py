@@ -1,9 +1,9 @@
-"""Write share/: the man page, the shells' completions and the configuration's JSON Schema.
+"""Write src/share/: the man page, the shells' completions and the configuration's JSON Schema.
 
 All of it is made from the parser and the configuration's model, and committed, so that installing needs no
-more than hatchling. tests/test_share.py fails when share/ is not what this script writes: then run it again.
+more than hatchling. tests/test_share.py fails when that is not what this script writes: then run it again.
 
-    python tools/generate_share.py [FOLDER]
+    python src/generate/share.py [FOLDER]
 """
 
 import json
@@ -51,7 +51,7 @@ def man_page() -> str:
     page.manual, page.date = "User Commands", ""
     page.add_section("configuration", ">", _configuration())
     page.add_section("exit status", ">", _exit_codes())
-    page.parse_include(ROOT / "tools" / "man_sections.roff")
+    page.parse_include(Path(__file__).with_name("man_sections.roff"))
     return re.sub(r"\n{2,}", "\n", str(page))
 
 
