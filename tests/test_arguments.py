@@ -22,11 +22,11 @@ def test_no_arguments_give_the_defaults() -> None:
 
 
 def test_every_flag_arrives() -> None:
-    given = "--config a.yaml --check --dry-run --subnet 192.0.2.0/24 --subnet 2001:db8::/64 --refresh"
+    given = "--config a.yaml --dry-run --subnet 192.0.2.0/24 --subnet 2001:db8::/64 --refresh"
     given += " --format json --log-file a.log --log-format json -vv"
     assert arguments.parse(given.split()) == Options(
         config=Path("a.yaml"),
-        check=True,
+        check=False,
         dry_run=True,
         only=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/64")),
         refresh=True,
@@ -105,3 +105,12 @@ def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             arguments.parse([flag, "x"])
         assert "unrecognized arguments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["--dry-run", "--refresh", "--subnet=192.0.2.0/24"])
+def test_a_check_takes_nothing_that_is_about_a_scan(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert arguments.parse(["--check"]).check
+    with pytest.raises(SystemExit) as refused:
+        arguments.parse(["--check", other])
+    assert refused.value.code == 2
+    assert "--check scans nothing" in capsys.readouterr().err
