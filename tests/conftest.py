@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from lab import network
 from stand_ins.site import Site
 
 # How long an example takes says something of the machine and not of the program.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def lab() -> None:
+    """Network namespaces can be built here; else the test is skipped."""
+    network.require()
 
 
 @pytest.fixture
