@@ -1,0 +1,102 @@
+"""How fast: max_rate is a ceiling, parallel_scans as well, and reports do not wait for each other."""
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.agent import run
+from lab.network import Network
+from stand_ins.phpipam import subnet
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+ROUTED: dict[str, Any] = {"address": "192.0.2.1/24", "gateway": "192.0.2.254", "rtt": 20}
+
+
+@pytest.mark.parametrize(
+    ("like", "prefix", "many", "settings"),
+    [
+        pytest.param({}, 26, 16, {"max_rate": 1000, "parallel_scans": 4}, id="segment, small subnets"),
+        pytest.param({"loss": 5}, 24, 24, {"max_rate": 10000, "parallel_scans": 4}, id="segment, loss, fast"),
+        pytest.param(ROUTED, 28, 6, {"max_rate": 300, "parallel_scans": 4}, id="routed, few addresses"),
+        pytest.param(ROUTED, 23, 6, {"max_rate": 10000}, id="routed, fast"),
+        pytest.param(ROUTED | {"resets": True}, 26, 2, {"max_rate": 500}, id="routed, firewall"),
+    ],
+)
+def test_the_rate_is_a_ceiling(
+    like: dict[str, Any], prefix: int, many: int, settings: dict[str, Any]
+) -> None:
+    subnets = [subnet(1 + number, f"10.77.{2 * number}.0/{prefix}") for number in range(many)]
+    with Network(**like) as network:
+        run(network, subnets, **settings)
+        seen = network.counters()
+
+    ceiling = 1.1 * settings["max_rate"]
+    assert seen.packets > ceiling  # else it could not have been broken
+    assert seen.peak <= ceiling
+
+
+class Recorder:
+    """Stands before nmap on PATH and writes down when each begins and ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "log"
+        script = folder / "nmap"
+        script.write_text(
+            f'#!/bin/sh\necho "$(date +%s.%N) 1" >>{self._log}\n'
+            f'{shutil.which("nmap")} "$@"\nstatus=$?\n'
+            f'echo "$(date +%s.%N) -1" >>{self._log}\nexit $status\n'
+        )
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        self.environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+    @property
+    def events(self) -> list[tuple[float, int]]:
+        """Return when, in seconds since the epoch, and how many more there were from then on."""
+        lines = (line.split() for line in self._log.read_text().splitlines())
+        return [(float(when), int(more)) for when, more in lines]
+
+    @property
+    def most(self) -> int:
+        """Return how many ran at a time, at most."""
+        running = [0]
+        for _, more in self.events:
+            running.append(running[-1] + more)
+        return max(running)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path)
+
+
+@pytest.mark.parametrize("most", [1, 4])
+def test_there_are_never_more_nmap_processes_than_parallel_scans(recorder: Recorder, most: int) -> None:
+    subnets = [subnet(1 + number, f"10.77.{number}.0/24") for number in range(16)]
+    with Network() as network:
+        live = network.live("10.77.0.0/20")
+        done = run(network, subnets, environment=recorder.environment, parallel_scans=most)
+
+    assert recorder.most == most
+    assert done.found() == live - {ip for ip in live if ip.endswith((".0", ".255"))}
+
+
+def test_a_large_subnet_is_reported_piece_by_piece_while_others_are_scanned(recorder: Recorder) -> None:
+    blocks = {1: "10.77.0.0/20", 2: "10.77.128.0/20"}
+    with Network() as network:
+        live = {number: network.live(block) for number, block in blocks.items()}
+        done = run(
+            network,
+            [subnet(*block) for block in blocks.items()],
+            environment=recorder.environment,
+            parallel_scans=2,
+        )
+
+    assert all([report["subnet"] for report in done.reports].count(block) > 1 for block in blocks.values())
+    assert done.arrivals[0] < max(when for when, more in recorder.events if more > 0)
+    assert {number: done.found(number) for number in blocks} == live
+    assert len(done.rows()) == len(done.found())  # each host once
