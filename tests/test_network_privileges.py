@@ -1,0 +1,104 @@
+"""MAC addresses, and what the agent may do: as root, with CAP_NET_RAW alone, with nothing."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from lab.agent import NOBODY, NOBODY_WITH_RAW, run
+from lab.network import Hosts, Namespace, Network
+from stand_ins.phpipam import subnet
+from stand_ins.site import COMMAND
+
+BLOCK, ROUTED_BLOCK = "192.0.2.0/28", "198.51.100.0/29"
+
+
+@pytest.fixture(scope="module")
+def place(lab: None) -> Iterator[tuple[Namespace, Hosts]]:
+    """The agent's namespace, and hosts on its segment, behind one of which there is another network."""
+    with (
+        Namespace() as scanner,
+        Hosts(scanner, ["192.0.2.5/28", "192.0.2.6/28"], ["192.0.2.1/28"]) as hosts,
+    ):
+        scanner.ip("route", "add", ROUTED_BLOCK, "via", "192.0.2.5")
+        hosts.ip("address", "add", "198.51.100.1/32", "dev", "lo")
+        yield scanner, hosts
+
+
+@pytest.fixture
+def nobody() -> None:
+    """The user `nobody` can run the agent."""
+    tried = subprocess.run([*NOBODY, COMMAND, "--version"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"the user nobody cannot run {COMMAND}: {tried.stderr.strip()}")
+
+
+def own_mac(namespace: Namespace, device: str) -> str:
+    return str(json.loads(namespace.ip("-j", "link", "show", device))[0]["address"]).upper()
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("prefix", [(), NOBODY_WITH_RAW, NOBODY], ids=["root", "CAP_NET_RAW", "nothing"])
+def test_hosts_of_the_segment_are_reported_with_their_mac(
+    place: tuple[Namespace, Hosts], prefix: tuple[str, ...]
+) -> None:
+    scanner, hosts = place
+    done = run(scanner, [subnet(1, BLOCK), subnet(2, ROUTED_BLOCK)], prefix=prefix)
+
+    assert done.found(1) == {"192.0.2.1", "192.0.2.5", "192.0.2.6"}
+    assert done.found(2) == {"198.51.100.1"}
+    assert done.each("mac") == {
+        "192.0.2.1": own_mac(scanner, hosts.device),
+        "192.0.2.5": hosts.mac,
+        "192.0.2.6": hosts.mac,
+    }
+    assert done.status == 0
+
+
+@pytest.mark.usefixtures("nobody")
+def test_each_host_of_a_large_segment_has_its_own_mac(lab: None) -> None:
+    block = "10.77.8.0/23"
+    with Network(alive=30) as network:
+        macs = {ip: network.mac(ip) for ip in network.live(block)}
+        for prefix in (), NOBODY_WITH_RAW:
+            done = run(network, [subnet(1, block)], prefix=prefix)
+            assert done.each("mac") == macs
+            assert (done.status, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("nobody")
+def test_without_raw_sockets_the_kernel_knows_the_macs_and_it_is_said_once_what_is_missing(lab: None) -> None:
+    blocks = {1: "10.77.8.0/25", 2: "10.77.9.0/25"}
+    with Network(alive=10) as network:
+        live = set().union(*(network.live(block) for block in blocks.values()))
+        done = run(network, [subnet(*block) for block in blocks.items()], prefix=NOBODY)
+
+        assert done.each("mac") == {ip: network.mac(ip) for ip in live}
+    assert done.found() == live
+    assert done.status == 0
+    assert len(done.warnings) == 1
+    assert "CAP_NET_RAW" in done.stderr
+
+
+@pytest.mark.usefixtures("nobody")
+def test_without_raw_sockets_routed_hosts_are_found(lab: None) -> None:
+    block = "10.77.8.0/24"
+    with Network("192.0.2.1/24", gateway="192.0.2.254", rtt=20, quiet=50, loss=1) as network:
+        live = network.live(block)
+        done = run(network, [subnet(1, block)], prefix=NOBODY)
+
+    assert done.found() == live
+    assert done.each("mac") == {}
+
+
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("prefix", [(), NOBODY], ids=["root", "nothing"])
+def test_a_subnet_without_a_route_gives_a_warning_and_holds_up_no_other(
+    place: tuple[Namespace, Hosts], prefix: tuple[str, ...]
+) -> None:
+    scanner, _ = place
+    done = run(scanner, [subnet(1, "203.0.113.0/29"), subnet(2, BLOCK)], prefix=prefix)
+
+    assert any("203.0.113.0/29" in line and "route" in line for line in done.warnings)
+    assert done.found(2) == {"192.0.2.1", "192.0.2.5", "192.0.2.6"}
