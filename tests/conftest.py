@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from lab import network
+from phpipam_scan_agent.http import patience
 from stand_ins.site import Site
 
 # How long an example takes says something of the machine and not of the program.
@@ -25,6 +26,12 @@ def lab() -> None:
 def site(tmp_path: Path) -> Iterator[Site]:
     with Site(tmp_path) as site:
         yield site
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are not tried again, where it matters only that they fail."""
+    monkeypatch.setattr(patience, "TRIES", 0)
 
 
 @pytest.hookimpl(hookwrapper=True)
