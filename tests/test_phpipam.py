@@ -17,6 +17,8 @@ from stand_ins.https import Answer, Certificates, Server, as_json
 from stand_ins.phpipam import PhpIpam as StandIn
 from stand_ins.phpipam import address, refusal, subnet
 
+pytestmark = pytest.mark.usefixtures("hasty")
+
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
 
 
