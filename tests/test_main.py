@@ -280,6 +280,15 @@ def test_addresses_that_do_not_come_cost_the_ids_alone(site: Site) -> None:
     assert all("id" not in row for row in reports["127.0.20.0/30"])
 
 
+def test_a_subnet_whose_nested_ones_do_not_come_is_left_and_the_others_go_on(site: Site) -> None:
+    site.phpipam.instead["subnets/10/slaves/"] = refusal(500, "out of order")
+    done = site.run()
+
+    assert done.returncode == 1
+    assert "error: subnet 127.0.20.0/30: phpIPAM at https://" in done.stderr
+    assert [report["scan"]["subnet"] for report in site.scan_server.reports] == ["127.0.21.0/30"]
+
+
 def test_json_summary(site: Site) -> None:
     document = json.loads(site.run("--format", "json").stdout)
 
