@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import configs
 from phpipam_scan_agent import NAME, VERSION, config, masking, output
 from phpipam_scan_agent.errors import ConfigError, PhpIpamError, UsageError
-from phpipam_scan_agent.models import Outcome
+from phpipam_scan_agent.models import Outcome, Summary
 
 SECRET = "s3cret/väl ue+1"
 
@@ -24,7 +24,8 @@ OUTCOMES = [
     Outcome("192.0.2.0/24", 10, up=5, known=3, seconds=2.3456, uploaded=True),
     Outcome("198.51.100.0/24", 11, up=2, seconds=0.04, error="Scan Server at http://h refuses"),
     Outcome("2001:db8::/64", 12, skipped="the Scan Server drops IPv6"),
-    Outcome("printers/None", error="id 13 is no network; correct it in phpIPAM"),
+    Outcome("203.0.113.0/24", 13, up=1, waiting=True),
+    Outcome("printers/None", error="id 14 is no network; correct it in phpIPAM"),
 ]
 
 log = logging.getLogger("phpipam_scan_agent.some_module")
@@ -43,6 +44,10 @@ def restored() -> Iterator[None]:
     for handler in [handler for handler in every.handlers if isinstance(handler, logging.NullHandler)]:
         every.removeHandler(handler)
     masking.hide(())
+
+
+def summary(*outcomes: Outcome, problems: tuple[str, ...] = ()) -> Summary:
+    return Summary(outcomes, problems)
 
 
 def say_everything() -> None:
@@ -161,7 +166,7 @@ def test_without_secrets_nothing_is_masked(capsys: pytest.CaptureFixture[str]) -
 def test_secrets_are_masked_in_the_summary(output_format: str, capsys: pytest.CaptureFixture[str]) -> None:
     masking.hide((SECRET,))
     done = Outcome(f"{SECRET}/None", error=f"refuses: {SECRET}")
-    output.summarise([done], output_format, dry_run=False, quiet=False)
+    output.summarise(summary(done), output_format, dry_run=False, quiet=False)
     shown = capsys.readouterr().out
     assert "***/None" in shown
     assert "s3cret" not in shown
@@ -205,7 +210,9 @@ def test_what_is_safe_is_one_printable_line(said: str) -> None:
 def test_the_summary_spells_control_characters_out(
     output_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output.summarise([Outcome("a\x1b[2J/24", error="b\x9bJ")], output_format, dry_run=False, quiet=False)
+    output.summarise(
+        summary(Outcome("a\x1b[2J/24", error="b\x9bJ")), output_format, dry_run=False, quiet=False
+    )
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "\x9b" not in shown
@@ -216,7 +223,7 @@ def test_the_summary_spells_control_characters_out(
     "name", ["[/red]/24", "[bold]x/24", "[link=http://h]x[/]/24", "2001:db8:a:ab::/64", r"\[x]/24"]
 )
 def test_the_table_shows_markup_as_it_was_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise([Outcome(name, error="no network")], "table", dry_run=False, quiet=False)
+    output.summarise(summary(Outcome(name, error="no network")), "table", dry_run=False, quiet=False)
     assert name in capsys.readouterr().out
 
 
@@ -298,13 +305,13 @@ def test_bytes_that_are_no_text_do_not_stop_the_log(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise(OUTCOMES, None, dry_run=False, quiet=False)
+    output.summarise(summary(*OUTCOMES), None, dry_run=False, quiet=False)
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
 
 
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise(OUTCOMES, "json", dry_run=True, quiet=True)
+    output.summarise(summary(*OUTCOMES), "json", dry_run=True, quiet=True)
     shown = json.loads(capsys.readouterr().out)
     assert (shown["version"], shown["dry_run"]) == (VERSION, True)
     assert shown["subnets"][0] == {
@@ -315,15 +322,24 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "new": 2,
         "seconds": 2.346,
         "uploaded": True,
+        "waiting": False,
         "skipped": None,
         "error": None,
     }
     assert [done["error"] for done in shown["subnets"]] == [done.error for done in OUTCOMES]
     assert [done["skipped"] for done in shown["subnets"]] == [done.skipped for done in OUTCOMES]
+    assert [done["waiting"] for done in shown["subnets"]] == [done.waiting for done in OUTCOMES]
+    assert shown["problems"] == []
+
+
+def test_what_failed_beside_the_subnets_is_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    problem = "1 reports wait\x1b[2J"
+    output.summarise(summary(problems=(problem,)), "json", dry_run=False, quiet=False)
+    assert json.loads(capsys.readouterr().out)["problems"] == [r"1 reports wait\x1b[2J"]
 
 
 def test_json_of_nothing_is_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise([], "json", dry_run=False, quiet=False)
+    output.summarise(summary(), "json", dry_run=False, quiet=False)
     assert json.loads(capsys.readouterr().out)["subnets"] == []
 
 
@@ -339,6 +355,7 @@ TABLE = [
     ["192.0.2.0/24", "5", "3", "2", "2.3", "yes"],
     ["198.51.100.0/24", "2", "0", "2", "0.0", "failed"],
     ["2001:db8::/64", "", "", "", "", "skipped: the Scan Server drops IPv6"],
+    ["203.0.113.0/24", "1", "0", "1", "0.0", "waiting"],
 ]
 
 
@@ -346,7 +363,7 @@ def test_the_table_has_a_row_for_each_subnet(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    output.summarise(OUTCOMES[:3], "table", dry_run=False, quiet=True)
+    output.summarise(summary(*OUTCOMES[:4]), "table", dry_run=False, quiet=True)
     shown = capsys.readouterr().out
     assert cells(shown) == TABLE
     assert "\x1b" not in shown
@@ -354,7 +371,7 @@ def test_the_table_has_a_row_for_each_subnet(
 
 
 def test_the_table_says_that_nothing_was_uploaded_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise([Outcome("192.0.2.0/24", 10, up=1)], "table", dry_run=True, quiet=False)
+    output.summarise(summary(Outcome("192.0.2.0/24", 10, up=1)), "table", dry_run=True, quiet=False)
     shown = capsys.readouterr().out
     assert cells(shown)[1] == ["192.0.2.0/24", "1", "0", "1", "0.0", "no"]
     assert "dry run: nothing was uploaded" in shown
@@ -372,7 +389,7 @@ def on_a_terminal(output_format: str | None, quiet: bool, monkeypatch: pytest.Mo
         monkeypatch.context() as patched,
     ):
         patched.setattr(sys, "stdout", terminal)
-        output.summarise(OUTCOMES[:3], output_format, dry_run=False, quiet=quiet)
+        output.summarise(summary(*OUTCOMES[:4]), output_format, dry_run=False, quiet=quiet)
         terminal.write("\nend\n")
         terminal.flush()
         shown = b""
@@ -390,4 +407,4 @@ def test_a_terminal_gets_nothing_when_quiet(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_terminal_gets_json_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len(json.loads(on_a_terminal("json", True, monkeypatch))["subnets"]) == 3
+    assert len(json.loads(on_a_terminal("json", True, monkeypatch))["subnets"]) == 4
