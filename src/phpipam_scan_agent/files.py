@@ -24,8 +24,8 @@ def create(path: Path, content: bytes) -> None:
 
 def clean(path: Path) -> None:
     """Remove what killed runs have left half written beside a file; `path` may hold `*`."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # glob raises where the folder cannot be searched
+        for leftover in path.parent.glob(f".{path.name}.*"):
             leftover.unlink()
 
 

@@ -144,4 +144,7 @@ def _size(path: Path) -> int:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*.json") if re.fullmatch("[0-9]{12}", path.stem))
+    try:
+        return sorted(path for path in folder.glob("*.json") if re.fullmatch("[0-9]{12}", path.stem))
+    except OSError:  # it cannot be searched, so nothing can be kept in it either, which `put` says
+        return []
