@@ -77,7 +77,7 @@ class Spool:
             document = json.loads(path.read_bytes())
             if document["format"] != FORMAT or not isinstance(json.loads(document["scan"])["results"], list):
                 raise ValueError
-            return Report(ip_network(document["subnet"]), document["scan"], int(document["hosts"]))
+            return Report(ip_network(str(document["subnet"])), document["scan"], int(document["hosts"]))
         except OSError as error:
             raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
