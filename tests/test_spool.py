@@ -253,6 +253,7 @@ DAMAGES = {
     "other JSON": b'{"name": "something else"}',
     "other format": json.dumps(WHOLE | {"format": 2}).encode(),
     "no network": json.dumps(WHOLE | {"subnet": "office"}).encode(),
+    "subnet as number": json.dumps(WHOLE | {"subnet": 5}).encode(),
     "subnet as list": json.dumps(WHOLE | {"subnet": ["192.0.10.0/24"]}).encode(),
     "hosts as text": json.dumps(WHOLE | {"hosts": "many"}).encode(),
     "hosts beyond numbers": json.dumps(WHOLE | {"hosts": 1e999}).encode(),
@@ -457,3 +458,20 @@ def test_a_folder_that_cannot_be_made_keeps_nothing(tmp_path: Path, clock: Clock
     with pytest.raises(SpoolError, match="file/spool cannot keep it \\("):
         spool.put(report())
     assert spool.waiting() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_folder_that_cannot_be_searched_keeps_nothing(folder: Path, clock: Clock) -> None:
+    spool = opened(folder, clock)
+    spool.put(report())
+    folder.parent.chmod(0)
+    try:
+        os.seteuid(65534)
+        spool.tidy()
+        assert spool.waiting() == []
+        with pytest.raises(SpoolError, match="cannot keep it \\(Permission denied\\)"):
+            spool.put(report())
+    finally:
+        os.seteuid(0)
+    folder.parent.chmod(0o700)
+    assert len(spool.waiting()) == 1
