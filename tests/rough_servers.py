@@ -1,12 +1,14 @@
 """Servers on loopback that behave as badly as a test needs, and a proxy that behaves."""
 
+import re
 import select
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 
 
@@ -62,6 +64,19 @@ def read_head(connection: socket.socket) -> bytes:
     return head
 
 
+def read_request(connection: socket.socket) -> bytes:
+    """The request with its body: to close before all of it has been read would reset the connection."""
+    request = read_head(connection)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    while length and len(body) < int(length[1]):
+        piece = connection.recv(65536)
+        if not piece:
+            break
+        body += piece
+    return head + b"\r\n\r\n" + body
+
+
 class Raw(_Loopback):
     """Reads a request and sends these bytes, then closes, resets the connection, or says nothing more."""
 
@@ -86,12 +101,64 @@ class Raw(_Loopback):
 
     def _answer(self, connection: socket.socket) -> None:
         read_head(connection)
-        for piece in self._pieces:
+        self._say(connection, self._pieces, self._end)
+
+    def _say(self, connection: socket.socket, pieces: Iterable[bytes], end: str) -> None:
+        for piece in pieces:
             connection.sendall(piece)
-        if self._end == "reset":
+        if end == "reset":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        elif self._end == "silence":
+        elif end == "silence":
             self._ended.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a server sends in answer to one request, and how it ends then."""
+
+    pieces: Callable[[], Iterable[bytes]]
+    end: str = "close"
+
+
+def says(*pieces: bytes, end: str = "close") -> Turn:
+    return Turn(lambda: pieces, end)
+
+
+class Turns(Raw):
+    """Answers the first request with the first of these, the next with the next, the last ever after."""
+
+    def __init__(self, *turns: Turn, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__((), tls=tls)
+        self._turns = turns
+        self.asked: list[bytes] = []
+        """The requests, as far as they came."""
+
+    def __enter__(self) -> "Turns":
+        super().__enter__()
+        return self
+
+    def _answer(self, connection: socket.socket) -> None:
+        turn = self._turns[min(len(self.asked), len(self._turns) - 1)]
+        self.asked.append(read_request(connection))
+        self._say(connection, turn.pieces(), turn.end)
+
+
+class ClosedInTls(_Loopback):
+    """Says something else than TLS in answer to the beginning of the handshake, if anything, and closes."""
+
+    def __init__(self, says: bytes = b"") -> None:
+        super().__init__()
+        self.connections = 0
+        self._says = says
+
+    def __enter__(self) -> "ClosedInTls":
+        super().__enter__()
+        return self
+
+    def serve(self, connection: socket.socket) -> None:
+        self.connections += 1
+        connection.recv(4096)
+        connection.sendall(self._says)
 
 
 class Proxy(_Loopback):
