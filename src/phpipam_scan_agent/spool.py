@@ -85,6 +85,7 @@ class Spool:
 
     def remove(self, path: Path) -> None:
         """Forget a report."""
+        self._latest = max(self._latest, int(path.stem))  # no other report of this run gets its number
         try:
             path.unlink()
             files.sync_folder(path.parent)
