@@ -137,7 +137,8 @@ def test_a_server_that_takes_nothing_ends_the_sending_and_not_the_run(bench: Ben
     assert bench.waiting == [1, 2, 3, 4]
     assert all(done.waiting and not done.uploaded and not done.error for done in deliveries)
     (problem,) = run.problems
-    assert "4 reports with 4 hosts (192.0.1.0/24, 192.0.2.0/24, 192.0.3.0/24, 192.0.4.0/24)" in problem
+    networks = "192.0.1.0/24, 192.0.2.0/24, 192.0.3.0/24, 192.0.4.0/24"
+    assert f"reports kept for the next run: 4, with 4 hosts of {networks}, in {bench.folder}: " in problem
     assert f"HTTP {status}: not now" in problem
 
     bench.answer = lambda scan: None
@@ -356,7 +357,7 @@ def test_reports_survive_a_server_that_is_away_and_go_out_with_the_next_run(two:
     done = run_agent(two, "--format", "json")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "2 reports with 4 hosts" in line
+    assert "reports kept for the next run: 2, with 4 hosts of 127.0.2" in line
     assert "HTTP 503" in line
     summary = json.loads(done.stdout)
     assert [(row["uploaded"], row["waiting"]) for row in summary["subnets"]] == [(False, True)] * 2
