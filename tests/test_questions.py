@@ -1,0 +1,295 @@
+"""phpIPAM in part, away, or with another clock: what a run still does, and what it says."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import impatient
+from stand_ins.https import Answer
+from stand_ins.phpipam import address, refusal, subnet
+from stand_ins.site import Site
+
+HTML = {"Content-Type": "text/html; charset=UTF-8"}
+BAD_GATEWAY = Answer(502, b"<h1>Bad Gateway</h1>", HTML)
+OUT_OF_MEMORY = Answer(500, b"", HTML)
+
+
+@pytest.fixture(autouse=True)
+def two_subnets(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30"), subnet(11, "127.0.21.0/30")]
+    site.phpipam.addresses = [address(101, 10, "127.0.20.1")]
+
+
+def run(site: Site, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        impatient.command(site, *arguments),
+        env=impatient.environment(site),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def results(site: Site) -> dict[str, list[dict[str, Any]]]:
+    return {each["scan"]["subnet"]: each["scan"]["results"] for each in site.scan_server.reports}
+
+
+def switch_off(site: Site) -> None:
+    """Nobody listens at phpIPAM's port any more."""
+    site.api.__exit__(None, None, None)
+
+
+# Away
+
+
+def test_without_phpipam_and_without_a_cache_the_run_fails(site: Site) -> None:
+    switch_off(site)
+    done = run(site)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"phpipam-scan-agent: error: phpIPAM at https://127.0.0.1:{site.api.port}/api/branch/"
+    )
+    assert line.endswith(": Connection refused; check that it runs, the URL and the network")
+    assert not site.server.requests
+
+
+def test_a_fresh_cache_needs_no_phpipam(site: Site) -> None:
+    run(site)
+    switch_off(site)
+    done = run(site)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(site.scan_server.reports) == 4
+
+
+def test_an_expired_cache_is_not_used_unless_wanted(site: Site) -> None:
+    run(site)
+    switch_off(site)
+    site.settings["epoch_time_offset"] = 3600
+    done = run(site)
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr
+    assert len(site.scan_server.reports) == 2
+
+
+@pytest.mark.parametrize("away", [None, BAD_GATEWAY, OUT_OF_MEMORY], ids=["refused", "502", "empty 500"])
+def test_old_answers_are_used_while_phpipam_is_away_with_their_age(site: Site, away: Answer | None) -> None:
+    run(site)
+    if away:
+        site.phpipam.instead["*"] = away
+    else:
+        switch_off(site)
+    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 1801}
+    done = run(site)
+    assert done.returncode == 0
+    old = [line for line in done.stderr.splitlines() if "cache_stale_if_error" in line]
+    assert len(old) == 1
+    assert re.search("what it said 60 minutes ago is used, see cache_stale_if_error$", old[0])
+    assert [len(rows) for rows in results(site).values()] == [2, 2]
+    assert results(site)["127.0.20.0/30"][0]["id"] == 101
+
+
+def test_old_answers_have_their_end(site: Site) -> None:
+    run(site)
+    switch_off(site)
+    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 1700}
+    done = run(site)
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr
+
+
+def test_a_run_on_old_answers_does_not_make_them_younger(site: Site) -> None:
+    run(site)
+    switch_off(site)
+    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 3600}
+    assert run(site).returncode == 0
+    site.settings["epoch_time_offset"] = 5401
+    assert run(site).returncode == 1
+
+
+def test_old_answers_are_replaced_once_phpipam_is_back(site: Site) -> None:
+    run(site)
+    site.settings |= {"cache_stale_if_error": 86400, "epoch_time_offset": 3600}
+    site.phpipam.instead["*"] = BAD_GATEWAY
+    run(site)
+    site.phpipam.instead.clear()
+    site.phpipam.subnets = site.phpipam.subnets[:1]
+    site.scan_server.reports.clear()
+    done = run(site)
+    assert done.returncode == 0
+    assert "minutes ago" not in done.stderr
+    assert list(results(site)) == ["127.0.20.0/30"]
+
+
+@pytest.mark.parametrize("message", ["Unauthorized", "Application disabled"])
+def test_a_phpipam_that_says_no_is_not_away(site: Site, message: str) -> None:
+    run(site)
+    site.phpipam.instead["*"] = refusal(401 if message == "Unauthorized" else 503, message)
+    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 86400}
+    done = run(site)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(site.scan_server.reports) == 2
+
+
+def test_phpipam_away_is_not_asked_for_each_subnet(site: Site) -> None:
+    site.phpipam.subnets = [subnet(id_, f"127.0.{id_}.0/30") for id_ in range(20, 40)]
+    run(site)
+    site.phpipam.instead["*"] = BAD_GATEWAY
+    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 86400}
+    site.api.requests.clear()
+    done = run(site)
+    assert done.returncode == 0
+    assert len(site.api.requests) <= 3
+
+
+def test_phpipam_that_goes_away_in_the_middle_leaves_the_rest_unscanned_and_named(site: Site) -> None:
+    site.phpipam.instead["subnets/11/slaves/"] = BAD_GATEWAY
+    done = run(site)
+    assert done.returncode == 1
+    assert "error: subnet 127.0.21.0/30: phpIPAM at https://" in done.stderr
+    assert list(results(site)) == ["127.0.20.0/30"]
+
+
+# Away, and the spool
+
+
+def test_what_waits_is_sent_though_phpipam_is_away(site: Site) -> None:
+    site.scan_server.instead = Answer(503)
+    run(site)
+    site.forget()
+    site.scan_server.instead = None
+    switch_off(site)
+    done = run(site)
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr
+    assert sorted(results(site)) == ["127.0.20.0/30", "127.0.21.0/30"]
+    assert not list((site.folder / "state" / "spool").iterdir())
+
+
+def test_with_both_away_both_are_named(site: Site) -> None:
+    site.scan_server.instead = Answer(503, b"busy")
+    run(site)
+    site.forget()
+    switch_off(site)
+    done = run(site)
+    assert done.returncode == 1
+    (one,) = [
+        line
+        for line in done.stderr.splitlines()
+        if "reports kept for the next run: 2, with 4 hosts of 127.0.2" in line
+    ]
+    assert "HTTP 503: busy" in one
+    assert any("Connection refused" in line for line in done.stderr.splitlines())
+
+
+# In part
+
+
+def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: Site) -> None:
+    site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
+    done = run(site, "--format", "json")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "phpipam-scan-agent: error: subnet 127.0.20.0/30: scanned without the addresses that phpIPAM knows: phpIPAM"
+    )
+    assert "its database is down or PHP ran out of memory, see its log" in line
+    assert sorted(row["ip"] for row in results(site)["127.0.20.0/30"]) == ["127.0.20.1", "127.0.20.2"]
+    assert all("id" not in row for row in results(site)["127.0.20.0/30"])
+    rows = {row["subnet"]: row for row in json.loads(done.stdout)["subnets"]}
+    assert rows["127.0.20.0/30"]["uploaded"]
+    assert rows["127.0.20.0/30"]["error"]
+    assert rows["127.0.21.0/30"]["error"] is None
+
+
+def test_a_status_check_without_its_addresses_has_failed(site: Site) -> None:
+    site.phpipam.subnets[0] |= {"discoverSubnet": 0, "pingSubnet": 1}
+    site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
+    done = run(site)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("phpipam-scan-agent: error: subnet 127.0.20.0/30: ")
+    assert "PHP ran out of memory" in line
+    assert list(results(site)) == ["127.0.21.0/30"]
+
+
+def test_addresses_that_came_before_are_used_where_phpipam_has_no_memory_now(site: Site) -> None:
+    run(site)
+    site.scan_server.reports.clear()
+    site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
+    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 86400}
+    done = run(site)
+    assert done.returncode == 0
+    assert results(site)["127.0.20.0/30"][0]["id"] == 101
+
+
+# The clock
+
+
+@pytest.mark.parametrize(("offset", "words"), [(3600, "ahead of"), (-3600, "behind"), (90, "ahead of")])
+def test_a_clock_unlike_phpipams_is_said_once(site: Site, offset: int, words: str) -> None:
+    site.settings["epoch_time_offset"] = offset
+    done = run(site)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    said = re.fullmatch(
+        rf"phpipam-scan-agent: warning: this machine's clock is (\d+) s {words} phpIPAM's, .*; set the clocks, or"
+        " epoch_time_offset",
+        line,
+    )
+    assert said, line
+    assert abs(int(said[1]) - abs(offset)) < 30
+
+
+@pytest.mark.parametrize("offset", [0, 30, -30])
+def test_a_clock_a_little_unlike_phpipams_is_not_worth_a_word(site: Site, offset: int) -> None:
+    site.settings["epoch_time_offset"] = offset
+    done = run(site)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_clock_set_back_does_not_make_the_cache_immortal(site: Site) -> None:
+    site.settings["epoch_time_offset"] = 86400
+    run(site)
+    asked = len(site.api.requests)
+    site.settings |= {"epoch_time_offset": 0, "cache_stale_if_error": 10**9}
+    done = run(site)
+    assert done.returncode == 0
+    assert len(site.api.requests) == 2 * asked
+    assert "comes from the future; check the clock" in done.stderr
+
+
+def test_the_times_reported_are_those_of_the_zone_that_was_set(site: Site) -> None:
+    site.settings |= {"timezone": "Asia/Kathmandu", "epoch_time_offset": -86400}
+    site.environment["TZ"] = "America/St_Johns"
+    assert run(site).returncode == 0
+    assert {each["scan"]["tz"] for each in site.scan_server.reports} == {"+0545"}
+
+
+def test_the_zone_that_was_set_moves_the_times_and_not_only_their_name(site: Site, tmp_path: Path) -> None:
+    moments = {}
+    for zone in ("UTC", "Asia/Kathmandu"):
+        site.settings["timezone"] = zone
+        run(site)
+        scan = site.scan_server.reports[-1]["scan"]
+        moments[zone] = scan["results"][0]["lastSeen"]
+        site.scan_server.reports.clear()
+    minutes = {zone: int(moment[11:13]) * 60 + int(moment[14:16]) for zone, moment in moments.items()}
+    ahead = (minutes["Asia/Kathmandu"] - minutes["UTC"]) % 1440
+    assert 345 <= ahead <= 347
+
+
+@pytest.mark.parametrize("zone", ["Europe/Nowhere", "Europe", "../../etc/passwd", "+01:00", "/etc/localtime"])
+def test_a_zone_that_there_is_not_is_named_before_anything_is_contacted(site: Site, zone: str) -> None:
+    site.settings["timezone"] = zone
+    done = run(site)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert ": timezone: is no time zone" in line
+    assert site.api.connections == site.server.connections == 0
