@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 from prometheus_client.parser import text_string_to_metric_families
 
 from . import VERSION
+from .masking import safe
 from .models import Run
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
     )
     for outcome in run.summary.outcomes:
         if not outcome.skipped:
-            which = (outcome.subnet, str(outcome.id or ""))
+            which = (safe(outcome.subnet), str(outcome.id or ""))  # phpIPAM may have said anything
             hosts.labels(*which).set(outcome.up)
             seconds.labels(*which).set(outcome.seconds)
             uploaded.labels(*which).set(outcome.uploaded)
