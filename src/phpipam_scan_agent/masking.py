@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from urllib.parse import quote, quote_plus
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _TAGS = re.compile(r"(?s)<(style|script)\b.*?</\1>|</?[a-zA-Z!][^<>]*>")
 """What is in an HTML page beside its words."""
