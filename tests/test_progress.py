@@ -1,0 +1,249 @@
+"""The run on a terminal, as a terminal shows it: a bar while it goes on, then the table alone."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyte
+import pytest
+
+from stand_ins.phpipam import subnet
+from stand_ins.site import Site
+
+BAR = "0/2 subnets"
+"""What the bar begins with before the first result."""
+
+HEADINGS = ["subnet", "hosts up", "known", "new", "seconds", "uploaded"]
+
+
+@pytest.fixture(autouse=True)
+def two_subnets(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/25"), subnet(11, "127.0.21.0/25")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a run left on a terminal."""
+
+    status: int
+    sent: str
+    """Everything that was written to it, with what moves its cursor."""
+
+    lines: tuple[str, ...]
+    """What can be read in the end."""
+
+    cursor_hidden: bool
+    stdout: str
+    """What went elsewhere, where stdout was no terminal."""
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The table's."""
+        rows = [[cell.strip() for cell in re.split("[│┃]", line)[1:-1]] for line in self.lines]
+        return [row for row in rows if row]
+
+
+def on_a_terminal(site: Site, *options: str, columns: int = 80, table: bool = True, **more: str) -> Shown:
+    """Run the agent on a terminal so tall that nothing leaves it; `table` is whether stdout goes there as well."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 200, columns, 0, 0))
+    environment = site.environment | {"TERM": "xterm-256color"} | more
+    with open(ours, "rb", buffering=0) as screen, (site.folder / "stdout").open("w+") as stdout:
+        agent = subprocess.Popen(
+            site.command(*options),
+            env=environment,
+            stdin=theirs,
+            stdout=theirs if table else stdout,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        sent = b""
+        try:
+            while piece := screen.read(65536):
+                sent += piece
+        except OSError:  # Linux's way to say that nobody writes to it any more
+            pass
+        agent.wait()
+        stdout.seek(0)
+        elsewhere = stdout.read()
+    terminal = pyte.Screen(columns, 200)
+    pyte.ByteStream(terminal).feed(sent)
+    lines = "\n".join(line.rstrip() for line in terminal.display).rstrip("\n").split("\n")
+    return Shown(agent.returncode, sent.decode(), tuple(lines), terminal.cursor.hidden, elsewhere)
+
+
+def test_the_bar_is_gone_before_the_table(site: Site) -> None:
+    shown = on_a_terminal(site)
+
+    assert shown.status == 0
+    assert shown.sent.index(BAR) < shown.sent.rindex("2/2 subnets") < shown.sent.index("┏")
+    assert re.search(r"100 %.*252 hosts up", shown.sent)
+    assert not any("2/2 subnets" in line for line in shown.lines)
+    assert shown.lines[0].startswith("┏")
+    assert shown.rows[0] == HEADINGS
+    assert [[row[0], *row[1:4], row[5]] for row in shown.rows[1:]] == [
+        ["127.0.20.0/25", "126", "0", "126", "yes"],
+        ["127.0.21.0/25", "126", "0", "126", "yes"],
+    ]
+    assert not shown.cursor_hidden
+
+
+def test_a_run_that_fails_leaves_the_cursor_and_no_bar(site: Site) -> None:
+    nmap = site.folder / "bin" / "nmap"
+    nmap.parent.mkdir()
+    nmap.write_text(
+        "#!/bin/sh\ncase $* in *-V*) echo 'Nmap version 7.93 ( https://nmap.org )';; *) exit 3;; esac\n"
+    )
+    nmap.chmod(0o755)
+    shown = on_a_terminal(site, PATH=f"{nmap.parent}:{os.environ['PATH']}")
+
+    assert shown.status == 1
+    assert BAR in shown.sent
+    assert not any(line.startswith(("0/2", "1/2", "2/2")) for line in shown.lines)
+    assert not shown.cursor_hidden
+    assert [row[5] for row in shown.rows[1:]] == ["failed", "failed"]
+
+
+def test_quiet_shows_nothing(site: Site) -> None:
+    shown = on_a_terminal(site, "-q")
+
+    assert (shown.status, shown.sent) == (0, "")
+
+
+def test_quiet_shows_the_table_that_was_asked_for_and_no_bar(site: Site) -> None:
+    shown = on_a_terminal(site, "-q", "--format", "table")
+
+    assert "subnets " not in shown.sent
+    assert shown.rows[0] == HEADINGS
+
+
+def test_a_dry_run_says_that_nothing_was_uploaded(site: Site) -> None:
+    shown = on_a_terminal(site, "--dry-run")
+
+    assert [row[5] for row in shown.rows[1:]] == ["no", "no"]
+    assert "dry run: nothing was uploaded" in shown.lines[-1]
+    assert site.scan_server.reports == []
+
+
+def test_without_a_terminal_there_is_no_bar(site: Site) -> None:
+    done = site.run("--format", "table", FORCE_COLOR="1", TERM="xterm-256color")
+
+    assert done.stderr == ""
+    assert "2/2 subnets" not in done.stdout
+    assert "┏" in done.stdout
+
+
+def test_json_goes_into_a_file_while_the_bar_is_on_the_terminal(site: Site) -> None:
+    shown = on_a_terminal(site, "--format", "json", table=False)
+
+    assert BAR in shown.sent
+    assert shown.lines == ("",)
+    assert [row["up"] for row in json.loads(shown.stdout)["subnets"]] == [126, 126]
+
+
+def test_stdout_elsewhere_stays_silent(site: Site) -> None:
+    shown = on_a_terminal(site, table=False)
+
+    assert (shown.status, shown.stdout, shown.lines) == (0, "", ("",))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        250,
+        pytest.param(
+            60, marks=pytest.mark.xfail(strict=True, reason="the bar's library breaks lines between words")
+        ),
+    ],
+)
+def test_messages_stay_whole_lines_above_the_bar(site: Site, columns: int) -> None:
+    shown = on_a_terminal(site, "-v", columns=columns)
+    plain = re.sub(r"\x1b\[\d*[A-K]|\r\n", "\n", re.sub(r"\x1b\[[0-9;]*m", "", shown.sent))
+    prefix = "phpipam-scan-agent: info: subnet 127.0.20.0/25: "
+
+    for line in ("126 hosts up after", "report uploaded ("):
+        (whole,) = [each for each in plain.splitlines() if each.startswith(prefix + line)]
+        assert re.search(r"( s|\d bytes\))$", whole)
+    above = next(number for number, line in enumerate(shown.lines) if line.startswith("┏"))
+    assert "report uploaded" in shown.lines[above - 1]
+    assert not any("2/2 subnets" in line for line in shown.lines)
+
+
+def test_machine_readable_messages_stay_so_above_the_bar(site: Site) -> None:
+    shown = on_a_terminal(site, "-v", "--log-format", "json", columns=400)
+    events = [json.loads(line) for line in shown.lines if line.startswith("{")]
+
+    assert sorted(event["subnet"] for event in events if "bytes" in event) == [
+        "127.0.20.0/25",
+        "127.0.21.0/25",
+    ]
+
+
+def test_colours_on_a_terminal(site: Site) -> None:
+    site.scan_server.token = "another"
+
+    assert "\x1b[33mwaiting" in on_a_terminal(site, columns=300).sent
+
+
+@pytest.mark.parametrize("options", [(), ("--check",)])
+def test_no_colours_where_they_are_not_wanted(site: Site, options: tuple[str, ...]) -> None:
+    site.scan_server.token = "another"
+    shown = on_a_terminal(site, *options, columns=300, NO_COLOR="1")
+
+    assert "waiting" in shown.sent
+    assert not re.search(r"\x1b\[(\d+;)*[349]\d", shown.sent)
+
+
+def test_a_check_marks_in_colour(site: Site) -> None:
+    assert "\x1b[32m✓" in on_a_terminal(site, "--check").sent
+
+
+def test_a_check_can_be_copied_from_a_narrow_terminal(site: Site) -> None:
+    shown = on_a_terminal(site, "--check", columns=40)
+
+    assert f"✓ configuration: {site.config_file} (mode 0600)\n" in re.sub(
+        r"\x1b\[[0-9;]*m|\r", "", shown.sent
+    )
+
+
+@pytest.mark.parametrize("columns", [40, 20])
+def test_the_bar_fits_a_narrow_terminal(site: Site, columns: int) -> None:
+    shown = on_a_terminal(site, columns=columns)
+
+    assert shown.status == 0
+    assert shown.sent.count("0/2 s") >= 1
+    assert not any(line.startswith(("0/2", "1/2", "2/2")) for line in shown.lines)
+    assert shown.lines[0].startswith("┏")
+
+
+@pytest.mark.xfail(strict=True, reason="the table is cut to nothing yet")
+def test_a_narrow_terminal_shows_what_counts(site: Site) -> None:
+    shown = on_a_terminal(site, columns=40)
+
+    for network in ("127.0.20.0/25", "127.0.21.0/25"):
+        (line,) = [line for line in shown.lines if network in line]
+        assert "126" in line
+        assert "yes" in line
+
+
+@pytest.mark.xfail(strict=True, reason="the bar leaves an empty line yet")
+def test_a_terminal_that_cannot_move_its_cursor(site: Site) -> None:
+    shown = on_a_terminal(site, TERM="dumb")
+
+    assert "\x1b" not in shown.sent
+    assert shown.lines[0].startswith("┏")
+
+
+def test_the_log_file_has_no_trace_of_the_terminal(site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    on_a_terminal(site, "-v", "--log-file", str(log))
+
+    assert "\x1b" not in log.read_text()
+    assert "subnets " not in log.read_text()
