@@ -59,7 +59,7 @@ def into_files(site: Site, folder: Path, end: bytes = b"\n") -> None:
 @pytest.mark.parametrize("end", [b"", b"\r\n"])
 def test_secrets_beside_the_configuration(site: Site, end: bytes) -> None:
     into_files(site, site.folder, end)
-    done = site.run()
+    done = site.run("-q")
 
     assert (done.returncode, done.stderr) == (0, "")
     (report,) = site.scan_server.reports
@@ -156,7 +156,7 @@ def test_every_mistake_of_the_files_is_named_at_once(site: Site) -> None:
     into_files(site, site.folder)
     (site.folder / "client_token").unlink()
     (site.folder / "scanagent_code").write_bytes(b"\xff")
-    done = site.run()
+    done = site.run("-q")
 
     assert done.returncode == 2
     assert [line.split(": ")[3] for line in done.stderr.splitlines()] == [
@@ -225,7 +225,7 @@ def test_a_server_that_demands_a_certificate_gets_it(
     site: Site, demanding: Server, pair: Pair, names: dict[str, str]
 ) -> None:
     site.settings |= {key: str(getattr(pair, name)) for key, name in names.items()}
-    done = site.run()
+    done = site.run("-q")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert len(site.scan_server.reports) == 1
@@ -271,7 +271,7 @@ def test_the_certificate_is_not_shown_to_phpipam(site: Site, pair: Pair, authori
     site.settings["client_cert"] = str(pair.both)
     with Server(site.phpipam.answer, tls) as api, Server(site.scan_server.answer, tls) as server:
         site.settings |= {"api_url": f"{api.url}:{api.port}", "http_port": server.port}
-        done = site.run()
+        done = site.run("-q")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert [bool(certificate) for certificate in shown] == [False, True]
@@ -354,7 +354,7 @@ def test_an_authority_that_this_agent_alone_trusts(site: Site) -> None:
     del site.environment["SSL_CERT_FILE"]
     without = site.run()
     site.settings["ca_file"] = str(site.ca_file)
-    done = site.run()
+    done = site.run("-q")
 
     assert without.returncode == 1
     assert "its certificate is not trusted" in without.stderr
@@ -368,7 +368,7 @@ def test_what_the_machine_trusts_is_trusted_as_well(site: Site) -> None:
     site.settings["ca_file"] = str(site.folder / "own.pem")
     with Server(site.scan_server.answer, own.tls()) as server:
         site.settings["http_port"] = server.port
-        done = site.run()
+        done = site.run("-q")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert len(server.requests) == 1

@@ -66,7 +66,7 @@ def test_each_line_is_an_object_with_what_it_is_about(site: Site) -> None:
 
 def test_the_log_file_speaks_the_same(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
-    done = site.run("--log-format", "json", "--log-file", str(log))
+    done = site.run("-q", "--log-format", "json", "--log-file", str(log))
     steps = as_objects(log.read_text())
 
     assert done.stderr == ""
@@ -124,7 +124,7 @@ def test_priorities_reach_the_journal(site: Site, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", ["{}:1", "", "{}:{}0"])
 def test_a_stderr_that_is_not_the_journals_has_none(site: Site, tmp_path: Path, stream: str) -> None:
-    (line,) = with_journal_stream(site, tmp_path, stream)
+    (line,) = with_journal_stream(site, tmp_path, stream, "-q")
 
     assert line.startswith("phpipam-scan-agent: error: subnet 127.0.21.0/: is no network")
 
@@ -139,7 +139,7 @@ def test_a_log_that_is_rotated_in_the_middle_of_a_run_is_gone_on_with_in_a_new_f
     in_the_middle(site, lambda: log.rename(old))
     before = os.umask(0)
     try:
-        done = site.run("--log-file", str(log))
+        done = site.run("-q", "--log-file", str(log))
     finally:
         os.umask(before)
 
