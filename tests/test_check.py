@@ -320,11 +320,7 @@ def test_a_token_that_the_server_does_not_take(site: Site) -> None:
     [
         (404, "check http_server and http_port: no Scan Server answers there"),
         (405, "check http_server and http_port: no Scan Server answers there"),
-        pytest.param(
-            200,
-            "check http_server and http_port: no Scan Server answers there",
-            marks=pytest.mark.xfail(strict=True, reason="an answer of 200 gets no advice yet"),
-        ),
+        (200, "check http_server and http_port: no Scan Server answers there"),
         pytest.param(
             400,
             "check http_server and http_port",

@@ -175,7 +175,6 @@ def test_a_log_that_is_copied_and_truncated_is_gone_on_with(site: Site, tmp_path
     assert log.read_text().count("report uploaded") == 2
 
 
-@pytest.mark.xfail(strict=True, reason="ends in a traceback yet")
 def test_a_log_that_cannot_be_opened_again_is_said_once_and_stops_nothing(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "logs" / "agent.log"
     log.parent.mkdir()
