@@ -307,7 +307,7 @@ def test_https_spoken_to_a_port_of_http_is_refused(trusted: Authority) -> None:
     with Server(lambda request: Reply(), tls=None) as server:
         said = failure(at(server.port, "https"))
     assert said.startswith("TLS fails (")
-    assert said.endswith("; check that the port speaks https")
+    assert said.endswith("; check that the port speaks https, or asks for a client_cert")
     assert server.requests == []
 
 

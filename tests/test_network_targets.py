@@ -79,7 +79,7 @@ def test_at_v_it_is_said_which_subnets_are_left_alone_and_why(full: Network) -> 
     done = run(full, rows, arguments=["-v"], watch=True)
 
     assert done.probed == {}
-    assert any("10.77.0.24/29" in line and "phpIPAM wants neither" in line for line in done.warnings)
+    assert any("10.77.0.24/29" in line and "neither discover nor ping" in line for line in done.warnings)
     assert any("2001:db8::/64" in line and "IPv6 is off" in line for line in done.warnings)
 
 

@@ -65,7 +65,7 @@ def test_the_code_is_added_to_the_report(server: ScanServer, stand_in: StandIn) 
         (
             Answer(404, b"<h1>\nNot\nFound</h1>"),
             UnavailableError,
-            "HTTP 404: <h1> Not Found</h1>; check http_",
+            "HTTP 404: Not Found; check http_",
         ),
         (Answer(405), UnavailableError, "HTTP 405; check http_server and http_port"),
         (Answer(413), TooLargeError, "HTTP 413; raise the body size"),

@@ -36,7 +36,7 @@ def test_systemd_finds_no_fault_in_the_units_and_finds_their_man_page(tmp_path: 
     (tmp_path / SERVICE.name).write_text(installed)
     shutil.copy(TIMER, tmp_path)
     done = analyze(
-        "verify", tmp_path / SERVICE.name, tmp_path / TIMER.name, MANPATH=str(ROOT / "share" / "man")
+        "verify", tmp_path / SERVICE.name, tmp_path / TIMER.name, MANPATH=str(ROOT / "src" / "share" / "man")
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -64,7 +64,7 @@ def run_unit(scanner: Namespace, **site: object) -> dict[str, Any]:
     done = scanner.run(
         [sys.executable, str(lab / "inside.py")],
         input=json.dumps({"prefix": [sys.executable, str(lab / "booted.py")], **site}),
-        env={**os.environ, "PYTHONPATH": str(ROOT / "examples")},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT / 'examples'}"},
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -1,6 +1,7 @@
 """How long a request may take, and how often it is tried."""
 
 import signal
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ class Retries(Retry):
         usual: dict[str, Any] = {
             "total": TRIES,
             "read": min(TRIES, 2),
-            "other": 0,  # TLS that fails for a reason
+            "other": TRIES,
             "allowed_methods": None,  # a report may be sent twice: the server updates what is there
             "status_forcelist": (429, 502, 503, 504),
             "backoff_factor": 0.5,
@@ -65,6 +66,8 @@ class Retries(Retry):
         _stacktrace: TracebackType | None = None,
     ) -> "Retries":
         """Count a try; give up where the answer is a last word, as phpIPAM's 503 for a disabled app is."""
+        if error is not None and _pool is not None and _is_about_tls(error):
+            raise MaxRetryError(_pool, url or "", error)
         if response is not None and _pool is not None:
             if response.status == 503 and "json" in response.headers.get("Content-Type", ""):
                 raise MaxRetryError(_pool, url or "")
@@ -80,6 +83,14 @@ class Retries(Retry):
         except InvalidHeader:
             return None
         return None if seconds is None else min(seconds, LONGEST_PAUSE)
+
+
+def _is_about_tls(error: Exception) -> bool:
+    """Return whether TLS failed for a reason that stays, and not because the connection ended."""
+    cause = error.args[0] if error.args else None
+    return isinstance(cause, ssl.SSLError) and not isinstance(
+        cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    )
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> str:
     elif "expired" in why or "not yet valid" in why:
         advice = "renew it, or check this machine's clock"
     else:
-        advice = "add its CA with update-ca-certificates, or name its file in ca_file"
+        advice = "add its CA with update-ca-certificates, or name its file in ca_file or SSL_CERT_FILE"
     return f"its certificate is not trusted ({why}); {advice}"
 
 
