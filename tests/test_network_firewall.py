@@ -29,7 +29,7 @@ def test_hosts_that_only_a_firewall_answers_for_are_not_reported(like: dict[str,
     assert by_default.count("Host is up") > 250  # the firewall does its worst
     assert done.found() == live
     assert done.status == 0
-    assert len(done.warnings) == 1
+    assert len(done.said) == 1
     assert f"subnet {block}: a firewall" in done.stderr
 
 
@@ -41,7 +41,7 @@ def test_behind_a_firewall_hosts_that_are_silent_to_icmp_do_not_let_others_be_in
 
     assert done.found() <= live
     assert len(done.found()) > len(live) / 2
-    assert len(done.warnings) == 1
+    assert len(done.said) == 1
 
 
 def test_each_subnet_behind_a_firewall_is_named_and_no_other() -> None:
@@ -51,7 +51,7 @@ def test_each_subnet_behind_a_firewall_is_named_and_no_other() -> None:
         live = {number: network.live(block) for number, block in behind.items()}
 
     assert {number: done.found(number) for number in behind} == live
-    assert len(done.warnings) == 2
+    assert len(done.said) == 2
     assert all(f"subnet {block}: a firewall" in done.stderr for block in behind.values())
 
 

@@ -40,10 +40,10 @@ def found_by_default(like: dict[str, Any], block: str) -> set[str]:
     ("like", "block"),
     [
         pytest.param(SEGMENT | {"rtt": 0.3}, "10.77.16.0/20", id="segment"),
-        pytest.param(SEGMENT | {"rtt": 20, "loss": 1}, "10.77.16.0/20", id="segment, 20 ms, 1 % loss"),
+        pytest.param(SEGMENT | {"rtt": 20, "loss": 1}, "10.77.16.0/21", id="segment, 20 ms, 1 % loss"),
         pytest.param(SEGMENT | {"alive": 99}, "10.77.252.0/22", id="segment, full, the agent in it"),
         pytest.param(ROUTED | {"rtt": 20, "loss": 1}, "10.77.16.0/20", id="routed, 20 ms, 1 % loss"),
-        pytest.param(ROUTED | {"rtt": 150, "loss": 5}, "10.77.16.0/21", id="routed, 150 ms, 5 % loss"),
+        pytest.param(ROUTED | {"rtt": 150, "loss": 5}, "10.77.16.0/22", id="routed, 150 ms, 5 % loss"),
     ],
 )
 def test_all_live_hosts_and_no_others_are_reported(like: dict[str, Any], block: str) -> None:

@@ -1,107 +1,119 @@
 """Which addresses are sent packets, every frame is looked at, and for which subnet a host is reported."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
 
-from lab.agent import run
+from lab.agent import Run, run
 from lab.network import Network
 from stand_ins.phpipam import address, subnet
 
+SUBNETS = [
+    subnet(1, "10.77.1.0/28"),
+    subnet(2, "10.77.2.0/28", isPool=1),
+    subnet(3, "10.77.3.0/31"),
+    subnet(4, "10.77.3.9/32"),
+    subnet(5, "10.77.5.0/28", discoverSubnet=0, pingSubnet=1),
+    subnet(6, "10.77.6.0/29", isFull=1),
+    subnet(7, "10.77.7.0/29", isFolder=1),
+    subnet(8, "10.77.8.0/29", discoverSubnet=0),
+    subnet(9, "0.0.0.0/0"),
+    subnet(10, "10.77.10.0/28"),
+    subnet(11, "10.77.10.8/30", masterSubnetId=10, scanAgent=9),
+    subnet(12, "10.77.12.0/28"),
+    subnet(13, "10.77.12.8/29", masterSubnetId=12),
+    subnet(14, "10.77.12.12/30", masterSubnetId=13),
+    subnet(15, "10.77.15.0/29", vrfId=1),
+    subnet(16, "10.77.15.0/29", vrfId=2),
+    subnet(17, "2001:db8::/64"),
+]
+ADDRESSES = [
+    address(1, 1, "10.77.1.5", excludePing=1),
+    address(2, 1, "10.77.1.6"),
+    address(3, 5, "10.77.5.5", excludePing=1),
+    address(4, 5, "10.77.5.6"),
+    address(5, 5, "10.77.5.15"),  # its broadcast address
+    address(6, 5, "10.77.99.9"),  # none of its addresses
+    address(7, 8, "10.77.8.1"),
+    address(8, 15, "10.77.15.5", excludePing=1),
+]
+
 
 @pytest.fixture(scope="module")
-def full(lab: None) -> Iterator[Network]:
-    """A segment on which every address answers."""
+def done(lab: None) -> Run:
+    """A run with -v, on a segment where every address answers."""
     with Network(alive=100) as network:
-        yield network
+        return run(network, SUBNETS, addresses=ADDRESSES, arguments=["-v"], watch=True)
 
 
-def ips(last: Iterable[int]) -> set[str]:
-    return {f"10.77.0.{number}" for number in last}
+def ips(net: int, last: Iterable[int]) -> set[str]:
+    return {f"10.77.{net}.{number}" for number in last}
 
 
-def test_discovery_probes_all_but_network_and_broadcast_address(full: Network) -> None:
-    done = run(full, [subnet(1, "10.77.0.0/28")], watch=True)
-
-    assert done.probed.keys() == done.found() == ips(range(1, 15))
-
-
-def test_in_a_pool_the_network_and_broadcast_addresses_are_hosts(full: Network) -> None:
-    done = run(full, [subnet(1, "10.77.0.0/28", isPool=1)], watch=True)
-
-    assert done.probed.keys() == done.found() == ips(range(16))
+def test_discovery_probes_all_but_the_ends_and_what_is_excluded(done: Run) -> None:
+    assert done.probed_in("10.77.1.0/24") == done.found(1) == ips(1, range(1, 15)) - ips(1, (5,))
+    assert [(row["id"], row["ip"]) for row in done.rows(1) if "id" in row] == [(2, "10.77.1.6")]
 
 
-def test_masks_31_and_32_have_no_network_and_broadcast_address(full: Network) -> None:
-    done = run(full, [subnet(1, "10.77.0.0/31"), subnet(2, "10.77.0.9/32")], watch=True)
-
-    assert done.probed.keys() == ips((0, 1, 9))
-    assert (done.found(1), done.found(2)) == (ips((0, 1)), ips((9,)))
+def test_in_a_pool_the_network_and_broadcast_addresses_are_hosts(done: Run) -> None:
+    assert done.probed_in("10.77.2.0/24") == done.found(2) == ips(2, range(16))
 
 
-def test_excluded_addresses_are_sent_nothing(full: Network) -> None:
-    known = [address(1, 1, "10.77.0.5", excludePing=1), address(2, 1, "10.77.0.6")]
-    done = run(full, [subnet(1, "10.77.0.0/28")], addresses=known, watch=True)
-
-    assert done.probed.keys() == done.found() == ips(range(1, 15)) - ips((5,))
+def test_masks_31_and_32_have_no_network_and_broadcast_address(done: Run) -> None:
+    assert (done.found(3), done.found(4)) == (ips(3, (0, 1)), ips(3, (9,)))
+    assert done.probed_in("10.77.3.0/24") == ips(3, (0, 1, 9))
 
 
-def test_a_status_check_probes_what_phpipam_knows(full: Network) -> None:
-    known = [
-        address(1, 1, "10.77.0.5", excludePing=1),
-        address(2, 1, "10.77.0.6"),
-        address(3, 1, "10.77.0.15"),  # the broadcast address
-        address(4, 1, "10.77.9.9"),  # of no place in this subnet
-    ]
-    done = run(full, [subnet(1, "10.77.0.0/28", discoverSubnet=0, pingSubnet=1)], addresses=known, watch=True)
-
-    assert done.probed.keys() == ips((6,))
-    assert [(row["id"], row["ip"]) for row in done.rows()] == [(2, "10.77.0.6")]
+def test_a_status_check_probes_what_phpipam_knows(done: Run) -> None:
+    assert done.probed_in("10.77.5.0/24") == ips(5, (6,))
+    assert [(row["id"], row["ip"]) for row in done.rows(5)] == [(4, "10.77.5.6")]
 
 
-def test_a_full_subnet_is_scanned_and_folders_and_idle_subnets_are_not(full: Network) -> None:
-    rows = [
-        subnet(1, "10.77.0.0/29", isFull=1),
-        subnet(2, "10.77.0.16/29", isFolder=1),
-        subnet(3, "10.77.0.24/29", discoverSubnet=0),
-        subnet(4, "0.0.0.0/0"),
-    ]
-    known = [address(1, 3, "10.77.0.25")]
-    done = run(full, rows, addresses=known, watch=True, arguments=["-v"])
+def test_a_full_subnet_is_scanned(done: Run) -> None:
+    assert done.probed_in("10.77.6.0/24") == done.found(6) == ips(6, range(1, 7))
 
-    assert done.probed.keys() == done.found() == ips(range(1, 7))
-    assert [report["subnet"] for report in done.reports] == ["10.77.0.0/29"]
+
+@pytest.mark.parametrize("block", ["10.77.7.0/24", "10.77.8.0/24", "10.77.99.0/24", "2001:db8::/32"])
+def test_folders_idle_subnets_and_ipv6_are_sent_nothing(done: Run, block: str) -> None:
+    assert done.probed_in(block) == set()
+
+
+@pytest.mark.parametrize("id_", [7, 8, 9, 11, 17])
+def test_of_subnets_left_alone_there_is_no_report(done: Run, id_: int) -> None:
+    left = SUBNETS[id_ - 1]
+    assert f"{left['subnet']}/{left['mask']}" not in {report["subnet"] for report in done.reports}
+
+
+@pytest.mark.parametrize(
+    ("block", "why"),
+    [
+        ("10.77.8.0/29", "neither"),
+        ("0.0.0.0/0", "the mask 0"),
+        ("2001:db8::/64", "IPv6 is off"),
+    ],
+)
+def test_at_v_it_is_said_which_subnets_are_left_alone_and_why(done: Run, block: str, why: str) -> None:
+    assert any(f"subnet {block}: left alone: " in line and why in line for line in done.said)
+
+
+def test_a_nested_subnet_of_another_agent_is_sent_nothing(done: Run) -> None:
+    assert done.probed_in("10.77.10.0/24") == done.found(10) == ips(10, range(1, 15)) - ips(10, range(8, 12))
+
+
+def test_an_address_is_probed_once_and_reported_for_the_most_specific_subnet(done: Run) -> None:
+    assert done.found(12) == ips(12, range(1, 8))
+    assert done.found(13) == ips(12, (9, 10, 11))
+    assert done.found(14) == ips(12, (13, 14))
+    assert {done.probed[ip] for ip in done.probed_in("10.77.12.0/24")} == {1}
+
+
+def test_an_address_that_one_vrf_excludes_is_reported_for_the_other_only(done: Run) -> None:
+    assert (done.found(15), done.found(16)) == (ips(15, (1, 2, 3, 4, 6)), ips(15, range(1, 7)))
+
+
+def test_nothing_went_wrong(done: Run) -> None:
     assert done.status == 0
-
-
-def test_at_v_it_is_said_which_subnets_are_left_alone_and_why(full: Network) -> None:
-    rows = [subnet(3, "10.77.0.24/29", discoverSubnet=0), subnet(4, "2001:db8::/64")]
-    done = run(full, rows, arguments=["-v"], watch=True)
-
-    assert done.probed == {}
-    assert any("10.77.0.24/29" in line and "neither discover nor ping" in line for line in done.warnings)
-    assert any("2001:db8::/64" in line and "IPv6 is off" in line for line in done.warnings)
-
-
-def test_a_nested_subnet_of_another_agent_is_sent_nothing(full: Network) -> None:
-    rows = [subnet(1, "10.77.0.0/28"), subnet(2, "10.77.0.8/30", masterSubnetId=1, scanAgent=9)]
-    done = run(full, rows, watch=True)
-
-    assert done.probed.keys() == done.found() == ips(range(1, 15)) - ips(range(8, 12))
-
-
-def test_an_address_is_reported_for_the_most_specific_subnet(full: Network) -> None:
-    rows = [
-        subnet(1, "10.77.0.0/28"),
-        subnet(2, "10.77.0.8/29", masterSubnetId=1),
-        subnet(3, "10.77.0.12/30", masterSubnetId=2),
-    ]
-    done = run(full, rows, watch=True)
-
-    assert done.found(1) == ips(range(1, 8))
-    assert done.found(2) == ips((9, 10, 11))
-    assert done.found(3) == ips((13, 14))
-    assert set(done.probed.values()) == {1}
+    assert not [line for line in done.said if ": warning: " in line or ": error: " in line]
 
 
 @pytest.mark.usefixtures("lab")
@@ -115,10 +127,3 @@ def test_the_same_network_in_two_vrfs_is_scanned_once_and_reported_for_both() ->
     assert both.found(1) == both.found(2) == alone.found(1) == live
     assert both.probed == alone.probed
     assert len(both.reports) == 2
-
-
-def test_an_address_that_one_vrf_excludes_is_reported_for_the_other_only(full: Network) -> None:
-    rows = [subnet(1, "10.77.0.0/29", vrfId=1), subnet(2, "10.77.0.0/29", vrfId=2)]
-    done = run(full, rows, addresses=[address(1, 1, "10.77.0.5", excludePing=1)])
-
-    assert (done.found(1), done.found(2)) == (ips((1, 2, 3, 4, 6)), ips(range(1, 7)))

@@ -44,8 +44,8 @@ class Run:
     """How many packets each address was sent, if that was watched."""
 
     @property
-    def warnings(self) -> list[str]:
-        """What the agent had to say."""
+    def said(self) -> list[str]:
+        """Return the lines that the agent wrote to stderr: its warnings and errors, steps with -v."""
         return self.stderr.splitlines()
 
     def rows(self, subnet: int | None = None) -> list[dict[str, Any]]:
