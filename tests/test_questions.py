@@ -84,7 +84,7 @@ def test_old_answers_are_used_while_phpipam_is_away_with_their_age(site: Site, a
         site.phpipam.instead["*"] = away
     else:
         switch_off(site)
-    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 1801}
+    site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 1900}
     done = run(site)
     assert done.returncode == 0
     old = [line for line in done.stderr.splitlines() if "cache_stale_if_error" in line]
