@@ -106,9 +106,11 @@ def _handler(server: Server, tls: ssl.SSLContext | None) -> type[BaseHTTPRequest
             super().setup()
 
         def finish(self) -> None:
-            super().finish()
-            server.open.discard(self.request)
-            self.request.close()
+            try:
+                super().finish()
+            finally:  # it raises where the client has gone away in the middle of an answer
+                server.open.discard(self.request)
+                self.request.close()
 
         def handle_one_request(self) -> None:
             try:
