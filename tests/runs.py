@@ -1,0 +1,105 @@
+"""A run of the agent while it goes on: what to wait for in it, and what it leaves behind."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import impatient
+from stand_ins.https import Answer, Request
+from stand_ins.site import Site
+
+LONGEST = 30.0
+"""Seconds that anything here is waited for; what takes longer has failed."""
+
+
+def start(
+    site: Site, *arguments: str, prefix: tuple[str, ...] = (), **limits: float
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*prefix, *impatient.command(site, *arguments, **limits)],
+        env=impatient.environment(site),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(agent: "subprocess.Popen[str]") -> tuple[int, list[str]]:
+    """Its exit code, and the lines that it said."""
+    _, said = agent.communicate(timeout=LONGEST)
+    return agent.returncode, said.splitlines()
+
+
+def wait_for(what: Callable[[], bool]) -> bool:
+    """Whether it comes about."""
+    until = time.monotonic() + LONGEST
+    while time.monotonic() < until:
+        if what():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def processes(site: Site) -> list[str]:
+    """The commands of the site's processes; other runs on the machine have other folders."""
+    ours = f"STATE_DIRECTORY={site.environment['STATE_DIRECTORY']}\0".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if ours in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def leftovers(site: Site) -> list[str]:
+    """Files that are half written, of whoever."""
+    folders = (site.folder / "state", site.folder / "cache")
+    return [str(path) for folder in folders for path in folder.rglob(".*") if path.is_file()]
+
+
+class Gate:
+    """Holds the requests of a peer until it is opened."""
+
+    def __init__(self, answer: Callable[[Request], Answer], holds: Callable[[Request], bool]) -> None:
+        self._answer = answer
+        self._holds = holds
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, request: Request) -> Answer:
+        if self._holds(request):
+            self.reached.set()
+            self.opened.wait(LONGEST)
+        return self._answer(request)
+
+
+def slow_nmap(site: Site, network: str, script: str) -> Path:
+    """Put an nmap into the site's PATH that does as the script says for one network, and is nmap for the rest.
+
+    The script finds the targets in $targets, and the arguments as its own. Returns a file that is there once the
+    script has been reached.
+    """
+    folder = site.folder / "bin"
+    folder.mkdir()
+    reached = site.folder / "reached"
+    real = subprocess.run(["which", "nmap"], capture_output=True, text=True, check=True).stdout.strip()
+    (folder / "nmap").write_text(
+        f"""#!/bin/sh
+case "$*" in *-iL*) ;; *) exec {real} "$@" ;; esac
+targets=$(cat)
+case "$targets" in
+*{network}*)
+    {script}
+    ;;
+*) echo "$targets" | {real} "$@" ;;
+esac
+""".replace("REACHED", str(reached)).replace("REAL", real)
+    )
+    (folder / "nmap").chmod(0o755)
+    site.environment["PATH"] = f"{folder}{os.pathsep}{site.environment['PATH']}"
+    return reached
