@@ -1,0 +1,211 @@
+"""Signals in the middle of a run: real processes, ended where it hurts most."""
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import runs
+from stand_ins.https import Answer
+from stand_ins.phpipam import subnet
+from stand_ins.site import Site
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+HALF = """
+    echo "$targets" | REAL "$@" | sed '/addr="127.0.21.100"/,$d'
+    touch REACHED
+    sleep 300
+"""
+"""An nmap that has told of 99 hosts and then of no more."""
+
+every_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+
+
+@pytest.fixture(autouse=True)
+def two_subnets(site: Site) -> None:
+    """Large enough for an nmap each."""
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/24"), subnet(11, "127.0.21.0/24")]
+
+
+def received(site: Site) -> dict[str, int]:
+    """How many hosts of each subnet the server was told of."""
+    scans = [each["scan"] for each in site.scan_server.reports]
+    assert len({scan["subnet"] for scan in scans}) == len(scans), "a report came twice"
+    return {scan["subnet"]: len(scan["results"]) for scan in scans}
+
+
+def spooled(site: Site) -> dict[str, int]:
+    """How many hosts of each subnet wait, in files that are whole."""
+    files = sorted((site.folder / "state" / "spool").glob("*.json"))
+    scans = [json.loads(json.loads(path.read_text())["scan"]) for path in files]
+    return {scan["subnet"]: len(scan["results"]) for scan in scans}
+
+
+def is_delivered(site: Site) -> bool:
+    """Whether the server has got something, and the agent knows it."""
+    return bool(site.scan_server.reports) and not list((site.folder / "state" / "spool").glob("*.json"))
+
+
+def check_what_is_left(site: Site) -> None:
+    """No process, nothing half written, and a cache that is whole."""
+    assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
+    assert runs.leftovers(site) == []
+    cache = site.folder / "cache" / "phpipam.json"
+    if cache.exists():
+        json.loads(cache.read_text())
+
+
+def check_the_next_run(site: Site) -> None:
+    site.scan_server.reports.clear()
+    site.scan_server.instead = None
+    site.environment["PATH"] = site.environment["PATH"].removeprefix(f"{site.folder}/bin:")
+    done = site.run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert spooled(site) == {}
+
+
+@every_signal
+def test_in_the_middle_of_a_scan_what_was_found_is_delivered(site: Site, number: signal.Signals) -> None:
+    reached = runs.slow_nmap(site, "127.0.21", "touch REACHED; sleep 300")
+    agent = runs.start(site)
+    assert runs.wait_for(lambda: reached.exists() and is_delivered(site))
+    agent.send_signal(number)
+
+    assert runs.end(agent) == (128 + number, [f"phpipam-scan-agent: error: ended by {number.name}"])
+    check_what_is_left(site)
+    assert received(site) | spooled(site) == {"127.0.20.0/24": 254}
+    check_the_next_run(site)
+
+
+@every_signal
+def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: Site, number: signal.Signals) -> None:
+    reached = runs.slow_nmap(site, "127.0.21", HALF)
+    site.phpipam.subnets = site.phpipam.subnets[1:]
+    agent = runs.start(site)
+    assert runs.wait_for(reached.exists)
+    agent.send_signal(number)
+
+    status, said = runs.end(agent)
+    assert status == 128 + number
+    assert said[-1] == f"phpipam-scan-agent: error: ended by {number.name}"
+    check_what_is_left(site)
+    assert site.scan_server.reports == []
+    assert spooled(site) == {"127.0.21.0/24": 99}
+    check_the_next_run(site)
+
+
+@every_signal
+def test_in_the_middle_of_an_upload_the_report_is_kept(site: Site, number: signal.Signals) -> None:
+    gate = runs.Gate(site.scan_server.answer, lambda request: True)
+    site.server._answer = gate
+    agent = runs.start(site)
+    assert gate.reached.wait(runs.LONGEST)
+    agent.send_signal(number)
+
+    status, said = runs.end(agent)
+    assert status == 128 + number
+    assert said[-1] == f"phpipam-scan-agent: error: ended by {number.name}"
+    check_what_is_left(site)
+    kept = spooled(site)
+    assert kept
+    assert set(kept.values()) == {254}
+    assert any(f"reports kept for the next run: {len(kept)}" in line for line in said)
+    gate.opened.set()
+    site.server._answer = site.scan_server.answer
+    check_the_next_run(site)
+
+
+@every_signal
+def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: Site, number: signal.Signals) -> None:
+    gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("/subnets/11/slaves/"))
+    site.api._answer = gate
+    agent = runs.start(site)
+    assert gate.reached.wait(runs.LONGEST)
+    agent.send_signal(number)
+
+    assert runs.end(agent) == (128 + number, [f"phpipam-scan-agent: error: ended by {number.name}"])
+    gate.opened.set()
+    check_what_is_left(site)
+    assert spooled(site) == received(site) == {}
+    check_the_next_run(site)
+
+
+def test_a_pause_between_two_tries_is_no_obstacle(site: Site) -> None:
+    site.scan_server.instead = Answer(503, b"", {"Retry-After": "25"})
+    agent = runs.start(site, TRIES=4)
+    assert runs.wait_for(lambda: bool(site.server.requests))
+    agent.terminate()
+
+    status, said = runs.end(agent)
+    assert (status, said[-1]) == (143, "phpipam-scan-agent: error: ended by SIGTERM")
+    assert len(site.server.requests) == 1
+    assert set(spooled(site).values()) == {254}
+    check_what_is_left(site)
+    check_the_next_run(site)
+
+
+def test_one_signal_after_another_changes_nothing(site: Site) -> None:
+    reached = runs.slow_nmap(site, "127.0.21", "touch REACHED; sleep 300")
+    agent = runs.start(site)
+    assert runs.wait_for(lambda: reached.exists() and is_delivered(site))
+    agent.send_signal(signal.SIGHUP)
+    while agent.poll() is None:
+        for number in SIGNALS:
+            agent.send_signal(number)
+
+    assert runs.end(agent) == (129, ["phpipam-scan-agent: error: ended by SIGHUP"])
+    check_what_is_left(site)
+    assert received(site) | spooled(site) == {"127.0.20.0/24": 254}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_nohup_keeps_sighup_away_and_nothing_else(site: Site, number: signal.Signals) -> None:
+    gate = runs.Gate(site.scan_server.answer, lambda request: True)
+    site.server._answer = gate
+    agent = runs.start(site, prefix=("nohup",))
+    assert gate.reached.wait(runs.LONGEST)
+    agent.send_signal(signal.SIGHUP)
+    gate.opened.set()
+    status, said = runs.end(agent)
+    assert (status, [line for line in said if "nohup" not in line]) == (0, [])
+    assert received(site) == {"127.0.20.0/24": 254, "127.0.21.0/24": 254}
+
+    gate = runs.Gate(site.scan_server.answer, lambda request: True)
+    site.server._answer = gate
+    agent = runs.start(site, prefix=("nohup",))
+    assert gate.reached.wait(runs.LONGEST)
+    agent.send_signal(number)
+    assert runs.end(agent)[0] == 128 + number
+    gate.opened.set()
+
+
+def test_a_dry_run_that_is_ended_keeps_nothing(site: Site) -> None:
+    reached = runs.slow_nmap(site, "127.0.21", HALF)
+    agent = runs.start(site, "--dry-run")
+    assert runs.wait_for(reached.exists)
+    agent.terminate()
+
+    assert runs.end(agent)[0] == 143
+    check_what_is_left(site)
+    assert spooled(site) == {}
+    assert site.server.requests == []
+
+
+def test_ctrl_c_while_the_program_loads_makes_no_traceback(site: Site) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(site.command(), env=site.environment, stderr=pipe, text=True) as agent:
+        assert runs.wait_for(lambda: handles(agent.pid, signal.SIGINT))  # Python does, from its start on
+        assert runs.wait_for(lambda: not handles(agent.pid, signal.SIGINT))
+        agent.send_signal(signal.SIGINT)
+        _, said = agent.communicate(timeout=runs.LONGEST)
+    assert (agent.returncode, said) == (-signal.SIGINT, "")  # 130, as the shell has it
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
