@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import configs
 from phpipam_scan_agent.cache import Cache
 from phpipam_scan_agent.decode import Row
+from thorough import thorough
 
 NOW = 1_790_000_000.0
 ROWS: list[Row] = [{"id": 10, "subnet": "192.0.2.0", "mask": "24"}, {"id": "11", "nameservers": None}]
@@ -300,7 +301,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@thorough
 @given(part=st.sampled_from(["format", "salt", "for", "answers", "answer", "none"]), value=_JSON)
 def test_any_json_in_the_file_is_no_crash(part: str, value: object, path: Path, clock: Clock) -> None:
     whole = path.with_name("whole.json")
@@ -310,8 +311,76 @@ def test_any_json_in_the_file_is_no_crash(part: str, value: object, path: Path, 
     if part == "answer":
         document["answers"]["subnets"] = value
     path.write_text(json.dumps(value if part == "none" else {**document, part: value}))
-    for rows in loaded(path, clock).values():
+    cache = loaded(path, clock, cache_stale_if_error=10**9)
+    old = [found[1] for key in ("subnets", "0", "") if (found := cache.past(key))]
+    for rows in (*cache.values(), *old):
         assert all(isinstance(row, dict) for row in rows)
+
+
+@thorough
+@given(content=st.binary(max_size=200))
+def test_any_bytes_in_the_file_are_no_crash(content: bytes, path: Path, clock: Clock) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    assert dict(loaded(path, clock)) == {}
+
+
+# Old answers, for want of better ones
+
+
+def test_an_old_answer_is_told_with_its_age_until_its_time_has_passed_as_well(
+    path: Path, clock: Clock
+) -> None:
+    wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
+    saved(path, clock, **wanted)
+    clock.now = NOW + 159
+    cache = loaded(path, clock, **wanted)
+    assert "subnets" not in cache
+    assert cache.past("subnets") == (159, ROWS)
+    assert cache.past("agent") is None
+    clock.now = NOW + 160
+    assert loaded(path, clock, **wanted).past("subnets") is None
+
+
+def test_old_answers_are_kept_beside_new_ones_and_keep_their_age(path: Path, clock: Clock) -> None:
+    wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
+    saved(path, clock, **wanted)
+    clock.now = NOW + 90
+    cache = loaded(path, clock, **wanted)
+    cache["agent"] = [{"id": 2}]
+    cache.save()
+    clock.now = NOW + 120
+    later = loaded(path, clock, **wanted)
+    assert dict(later) == {"agent": [{"id": 2}]}
+    assert later.past("subnets") == (120, ROWS)
+
+
+def test_a_new_answer_takes_the_place_of_the_old_one(path: Path, clock: Clock) -> None:
+    wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
+    saved(path, clock, **wanted)
+    clock.now = NOW + 90
+    cache = loaded(path, clock, **wanted)
+    cache["subnets"] = []
+    assert cache.past("subnets") == (0, [])
+
+
+def test_without_the_setting_no_old_answer_is_used(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=60)
+    clock.now = NOW + 60
+    assert loaded(path, clock, cache_expire_time=60).past("subnets") is None
+
+
+def test_old_answers_from_the_future_are_dropped_too(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_stale_if_error=10**9)
+    clock.now = NOW - 3600
+    assert loaded(path, clock, cache_stale_if_error=10**9).past("subnets") is None
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    (path.parent / f".{path.name}.k2j4h5g6").write_bytes(b"{")
+    assert "subnets" in loaded(path, clock)
+    assert os.listdir(path.parent) == [path.name]
 
 
 # Trouble with the disk
