@@ -11,6 +11,7 @@ from phpipam_scan_agent import decode
 from phpipam_scan_agent.decode import Row
 from phpipam_scan_agent.errors import PhpIpamError
 from phpipam_scan_agent.models import Address, Subnet
+from thorough import thorough
 
 SUBNET: dict[str, object] = {
     "id": 10,
@@ -282,6 +283,7 @@ def test_a_number_is_an_int_or_its_decimal_text(value: object, number: int) -> N
 # Whatever comes
 
 
+@thorough
 @given(data=JSON)
 def test_any_json_makes_values_or_a_refusal(data: object) -> None:
     try:
@@ -301,6 +303,7 @@ def test_any_json_makes_values_or_a_refusal(data: object) -> None:
         assert ip_network(str(made.network)) == made.network
 
 
+@thorough
 @given(value=JSON, field=st.sampled_from(sorted(SUBNET)))
 def test_any_value_in_a_right_row_makes_a_subnet_or_a_refusal(value: object, field: str) -> None:
     try:

@@ -8,14 +8,18 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.decode import Row
 from phpipam_scan_agent.errors import PhpIpamError, TransportError
-from phpipam_scan_agent.phpipam import PhpIpam
+from phpipam_scan_agent.http import Answer as Whole
+from phpipam_scan_agent.phpipam import PhpIpam, envelope
 from stand_ins.https import Answer, Certificates, Server, as_json
 from stand_ins.phpipam import PhpIpam as StandIn
 from stand_ins.phpipam import address, refusal, subnet
+from thorough import thorough
 
 pytestmark = pytest.mark.usefixtures("hasty")
 
@@ -310,3 +314,37 @@ def test_answers_remembered_hold_no_secret(server: Server, stand_in: StandIn) ->
 
     assert stand_in.agent["code"] not in json.dumps(answers)
     phpipam.close()
+
+
+_BODIES = (
+    st.binary(max_size=60)
+    | st.text(alphabet='<scriptyle/>"\\{}[]:,\x1b\n\u2028 ok', max_size=80).map(str.encode)
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "success": st.sampled_from([True, False, 0, 1, "true", None]),
+            "data": st.none() | st.lists(st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)),
+            "message": st.text(max_size=20) | st.none() | st.integers() | st.lists(st.text(max_size=3)),
+        },
+    ).map(lambda document: json.dumps(document).encode())
+)
+
+
+@thorough
+@given(
+    status=st.sampled_from([200, 201, 204, 400, 401, 404, 429, 500, 502, 503, 504]),
+    body=_BODIES,
+    protocol=st.sampled_from(["http", "https"]),
+)
+def test_any_answer_is_data_or_one_line(status: int, body: bytes, protocol: str) -> None:
+    refused = ""
+    try:
+        data = envelope.data(f"{protocol}://h/api/", Whole(status, "application/json", body))
+    except PhpIpamError as error:
+        refused = str(error)
+    if refused:
+        assert len(refused.splitlines()) == 1
+        assert f"HTTP {status}" in refused
+        return
+    said = json.loads(body)
+    assert (status == 200 and data == said.get("data")) or (data == [] and status in (200, 404))
