@@ -33,10 +33,14 @@ def allowed() -> Iterator[None]:
         _allowed = False
 
 
+def _pass_over(_: int, __: FrameType | None) -> None:
+    pass
+
+
 def _handle(number: int, _: FrameType | None) -> None:
     global _pending
     _pending = number
     for each in SIGNALS:  # one is enough: what follows it must not be interrupted again
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _pass_over)  # not SIG_IGN: Python complains of one that came just before
     if _allowed:
         raise Interrupted(number)
