@@ -49,7 +49,7 @@ class Spool:
         # Numbers, not times: a clock that jumps puts nothing out of order.
         content = json.dumps(document).encode()
         if len(content) > self._max_size:
-            raise SpoolError(f"{self._folder} may keep {self._max_size} bytes, see spool_max_size")
+            raise SpoolError(f"{self._folder} cannot keep it (it is larger than spool_max_size)")
         self._latest = max((self._latest, *(int(path.stem) for path in self._all())))
         while True:
             self._latest += 1
