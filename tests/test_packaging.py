@@ -128,7 +128,8 @@ def test_the_version_is_in_one_place() -> None:
         str(path.relative_to(ROOT))
         for folder in ("src", "examples", "tests", "README.md", "pyproject.toml")
         for path in [ROOT / folder, *(ROOT / folder).rglob("*")]
-        if path.suffix != ".svg" and "__pycache__" not in path.parts
+        if path.suffix != ".svg"
+        and "__pycache__" not in path.parts
         and path.is_file()
         and NAME in (text := path.read_text("utf-8"))
         if re.search(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])", text)
