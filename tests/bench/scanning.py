@@ -1,6 +1,6 @@
 """Measure scans of simulated networks: this agent beside nmap and fping, and the agent's memory.
 
-    .venv-tests/bin/python tests/bench/scanning.py            # 50 subnets in two networks: 8 minutes
+    .venv-tests/bin/python tests/bench/scanning.py            # 50 subnets in two networks: 10 minutes
     .venv-tests/bin/python tests/bench/scanning.py --memory   # a /20, a /18 and a /16: 1 minute
 
 Needs root, nmap, fping and gcc; packets go to network namespaces that lead nowhere. Prints Markdown.
