@@ -40,7 +40,11 @@ def _pass_over(_: int, __: FrameType | None) -> None:
 def _handle(number: int, _: FrameType | None) -> None:
     global _pending
     _pending = number
-    for each in SIGNALS:  # one is enough: what follows it must not be interrupted again
-        signal.signal(each, _pass_over)  # not SIG_IGN: Python complains of one that came just before
+    # One is enough: what follows it must not be interrupted again. SIG_IGN would have Python complain of a signal
+    # that came just before; and when it ends, it goes back to SIG_DFL, so they are blocked as well.
+    for each in SIGNALS:
+        if signal.getsignal(each) == _handle:
+            signal.signal(each, _pass_over)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     if _allowed:
         raise Interrupted(number)
