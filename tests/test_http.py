@@ -218,7 +218,7 @@ def test_a_certificate_of_an_unknown_ca_is_refused(authority: Authority) -> None
     said = refused_before_anything_was_sent(authority.right())
     assert said.startswith("its certificate is not trusted (unable to get local issuer certificate); ")
     assert "update-ca-certificates" in said
-    assert "SSL_CERT_FILE" in said
+    assert "ca_file" in said
 
 
 def test_a_certificate_of_another_ca_is_refused(trusted: Authority, tmp_path: Path) -> None:
