@@ -3,8 +3,8 @@
 import sys
 from typing import Any
 
+from phpipam_scan_agent.__main__ import main
 from phpipam_scan_agent.http import patience
-from phpipam_scan_agent.main import main
 from stand_ins.site import Site
 
 

@@ -23,16 +23,20 @@ def create(path: Path, content: bytes) -> None:
 
 
 def clean(path: Path) -> None:
-    """Remove what killed runs have left half written beside a file; `path` may hold `*`."""
+    """Remove what killed runs have left half written beside a file; `path` may hold `*`.
+
+    What a run that lives is writing stays: one with another cache folder has another lock.
+    """
     with contextlib.suppress(OSError):  # glob raises where the folder cannot be searched
         for leftover in path.parent.glob(f".{path.name}.*"):
-            leftover.unlink()
+            if not Path("/proc", leftover.name.split(".")[-2]).exists():
+                leftover.unlink()
 
 
 @contextlib.contextmanager
 def _beside(path: Path, content: bytes) -> Iterator[str]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")  # 0600
     try:
         with open(descriptor, "wb") as file:
             file.write(content)

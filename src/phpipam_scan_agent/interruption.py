@@ -41,10 +41,9 @@ def _handle(number: int, _: FrameType | None) -> None:
     global _pending
     _pending = number
     # One is enough: what follows it must not be interrupted again. SIG_IGN would have Python complain of a signal
-    # that came just before; and when it ends, it goes back to SIG_DFL, so they are blocked as well.
+    # that came just before.
     for each in SIGNALS:
         if signal.getsignal(each) == _handle:
             signal.signal(each, _pass_over)
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     if _allowed:
         raise Interrupted(number)
