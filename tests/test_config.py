@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -482,3 +483,11 @@ def test_whatever_the_file_holds_is_a_configuration_or_a_named_mistake(
     rest = content if isinstance(content, bytes) else f"{configs.text()}  {content}".encode()
     with contextlib.suppress(ConfigError):
         load(tmp_path, rest)
+
+
+@pytest.mark.parametrize("key", config.Config.model_fields)
+def test_every_setting_is_in_the_example_and_in_the_readme(key: str) -> None:
+    root = Path(__file__).parents[1]
+    example = (root / "examples" / "scan_agent.yaml").read_text(encoding="utf-8")
+    assert re.search(rf"^  (# )?{key}:", example, re.MULTILINE)
+    assert f"`{key}`" in (root / "README.md").read_text(encoding="utf-8")
