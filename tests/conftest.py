@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from certificates import Authority
+from clock import Clock
 from lab import network
 from phpipam_scan_agent.http import patience
 from stand_ins.site import Site
@@ -20,6 +22,22 @@ settings.load_profile("untimed")
 def lab() -> None:
     """Network namespaces can be built here; else the test is skipped."""
     network.require()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    return authority
 
 
 @pytest.fixture

@@ -12,27 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import configs
+from clock import NOW, Clock
 from phpipam_scan_agent.cache import Cache
 from phpipam_scan_agent.decode import Row
 from thorough import thorough
 
-NOW = 1_790_000_000.0
 ROWS: list[Row] = [{"id": 10, "subnet": "192.0.2.0", "mask": "24"}, {"id": "11", "nameservers": None}]
-
-
-class Clock:
-    """A clock that moves when a test moves it, in seconds since the epoch."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

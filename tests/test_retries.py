@@ -35,17 +35,6 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "WHOLE", 20.0)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    return authority
-
-
 def send(port: int, protocol: str = "http", **arguments: Any) -> Answer:
     client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), LIMIT)
     try:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clock import NOW, Clock
 from phpipam_scan_agent.errors import SpoolError
 from phpipam_scan_agent.spool import Spool
 from reports import report
@@ -20,24 +21,9 @@ from stand_ins.phpipam import address, subnet
 from stand_ins.site import Site
 from thorough import examples
 
-NOW = 1_790_000_000.0
 DAY = 86400.0
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount namespace")
-
-
-class Clock:
-    """A clock that moves when a test moves it, in seconds since the epoch."""
-
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -1,0 +1,14 @@
+"""A clock for tests."""
+
+NOW = 1_790_000_000.0
+"""When it starts."""
+
+
+class Clock:
+    """A clock that moves when a test moves it, in seconds since the epoch."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
