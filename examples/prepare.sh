@@ -16,15 +16,15 @@ install() {
 }
 
 # virtual_environment FOLDER PIP-ARGUMENT...: FOLDER with this project and what pip is told, made anew only if
-# what it depends on has changed.
+# what it depends on has changed. PYTHON names the interpreter, python3 by default.
 virtual_environment() {
-    local folder=$1 made_for
+    local folder=$1 python=${PYTHON:-python3} made_for
     shift
-    made_for="$(python3 --version) $* $(cksum pyproject.toml examples/scan_server/requirements.txt)"
+    made_for="$("$python" --version) $* $(cksum pyproject.toml examples/scan_server/requirements.txt)"
     if [ "$(cat "$folder/made-for" 2>/dev/null)" != "$made_for" ]; then
         echo "Making $folder"
         rm -rf "$folder"
-        python3 -m venv "$folder"
+        "$python" -m venv "$folder"
         "$folder/bin/pip" install -q --disable-pip-version-check --upgrade pip
         "$folder/bin/pip" install -q "$@" --editable .
         echo "$made_for" >"$folder/made-for"

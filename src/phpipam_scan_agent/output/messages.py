@@ -69,7 +69,7 @@ def _about(record: logging.LogRecord) -> dict[str, object]:
     return getattr(record, "about", {})
 
 
-class _Screen(logging.StreamHandler[TextIO]):
+class _Screen(logging.StreamHandler):  # type: ignore[type-arg]  # subscriptable from Python 3.11 on only
     """Writes to stderr, or above the progress bar while there is one."""
 
     console: Console | None = None
