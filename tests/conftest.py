@@ -10,7 +10,7 @@ from hypothesis import settings
 from certificates import Authority
 from clock import Clock
 from lab import network
-from phpipam_scan_agent.http import patience
+from phpipam_scan_agent.https import retry
 from stand_ins.site import Site
 
 # How long an example takes says something of the machine and not of the program.
@@ -49,7 +49,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests are not tried again, where it matters only that they fail."""
-    monkeypatch.setattr(patience, "TRIES", 0)
+    monkeypatch.setattr(retry, "TRIES", 0)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -17,7 +17,7 @@ unpack() {
 }
 
 install nmap python3-venv shellcheck util-linux mariadb-server gcc libc6-dev iproute2 procps ca-certificates \
-    libcap2-bin systemd man-db groff-base zsh fish logrotate
+    libcap2-bin systemd man-db groff-base logrotate
 virtual_environment .venv-tests --group test -r examples/scan_server/requirements.txt
 unpack nginx /usr/sbin/nginx
 unpack prometheus /usr/bin/promtool

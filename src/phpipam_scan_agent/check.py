@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from . import VERSION, folders
+from . import VERSION
 from .config import Config
-from .decode import Row
+from .delivery.server import ScanServer
+from .delivery.spool import Spool
 from .errors import ScanAgentError
-from .http import Identity
-from .http.certificate import shown_by
+from .https import Identity
+from .https.tls import shown_by
 from .models import Check, Subnet
 from .phpipam import PhpIpam
-from .scanner.machine import find_nmap
-from .server import ScanServer
-from .spool import Spool
+from .phpipam.decode import Row
+from .scan.nmap import find_nmap
+from .system import folders
 
 EXPIRES_SOON = 14
 """Days a certificate has left when that is a warning."""

@@ -9,18 +9,21 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from . import arguments, check, config, folders, interruption, lock, masking, metrics, output, probe
+from . import arguments, check, config, output
 from .arguments import Options
-from .cache import Cache
 from .config import Config
 from .delivery import Delivery
+from .delivery.server import ScanServer
+from .delivery.spool import Spool
+from .delivery.tally import Tally
 from .errors import Interrupted, LockedError, ScanAgentError
 from .models import Outcome, Run, Subnet, Summary
+from .output import metrics
 from .phpipam import PhpIpam
-from .scanner import Scan
-from .server import ScanServer
-from .spool import Spool
-from .tally import Tally
+from .phpipam.cache import Cache
+from .plan import targets
+from .scan import Scan
+from .system import folders, lock, redact, signals
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +31,7 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent once and return the exit code; every failure is a line on stderr."""
     options = arguments.parse(argv)
-    interruption.install()
+    signals.install()
     began = time.time()
     settings = None
     summary = Summary()
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.start_logging(options.verbosity, options.log_format, _log_file(options))
         # Check the configuration before anything is contacted
         settings = config.load(options.config)
-        masking.hide(settings.secrets)
+        redact.hide(settings.secrets)
         if options.check:
             return _check(options, settings)
         summary = run(options, settings)
@@ -91,12 +94,12 @@ def _assigned(
         assigned, outcomes = phpipam.subnets()
         if not assigned and not outcomes:
             log.warning("phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there")
-        chosen, left = probe.choose(assigned, options.only, settings.ipv6)
+        chosen, left = targets.choose(assigned, options.only, settings.ipv6)
         outcomes += left
         subnets = []
         for subnet in chosen:
             try:
-                subnets.append(probe.possible(phpipam.details(subnet)))
+                subnets.append(targets.possible(phpipam.details(subnet)))
             except ScanAgentError as error:
                 outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
     for outcome in outcomes:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from scan_server_lab import MariaDb, Row, ScanServer, host, report
 

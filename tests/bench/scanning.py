@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "examples")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[2] / "examples")]
 
 from lab import agent  # noqa: E402
 from lab.network import Network, require  # noqa: E402

@@ -1,7 +1,7 @@
 """All that a person or a log reads; nothing else prints."""
 
-from .closing import show_checks, summarise
-from .messages import failed, start_logging
+from .log import failed, start_logging
 from .progress import Bar
+from .summary import show_checks, summarise
 
 __all__ = ["Bar", "failed", "show_checks", "start_logging", "summarise"]

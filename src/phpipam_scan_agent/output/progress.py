@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..models import Outcome, ScanResult
-from .messages import above
+from .log import above
 
 
 class Bar(ExitStack):

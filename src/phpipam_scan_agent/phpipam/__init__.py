@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from .. import decode
 from ..config import Config
-from ..decode import Row
 from ..errors import PhpIpamError, ScanAgentError
 from ..models import Outcome, Subnet
-from .questions import Answers, Questions
+from . import decode
+from .api import Answers, Questions
+from .decode import Row
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 import json
 
 from ..errors import PhpIpamAwayError, PhpIpamError
-from ..http import Answer
-from ..masking import quoted
+from ..https import Answer
+from ..system.redact import quoted
 
 NOTHING_FOUND = {
     "No results (filter applied)",

@@ -1,0 +1,77 @@
+"""What requests raises → plain words; its own text holds the whole URL, query and all. Pure."""
+
+import re
+import ssl
+import zlib
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
+from typing import Any
+
+import requests
+from urllib3.exceptions import DecodeError, InvalidChunkLength, ProtocolError
+
+from . import retry
+
+WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
+    RemoteDisconnected: "it closed the connection without an answer",
+    (IncompleteRead, InvalidChunkLength): "the answer was cut off",
+    (DecodeError, zlib.error): "the answer cannot be decompressed",
+    HTTPException: "it answers something that is not HTTP",
+    ProtocolError: "the answer was cut off",
+}
+"""What the exceptions mean that have no words of their own; those that wrap others come last."""
+
+
+def reason(error: BaseException) -> str:
+    """Given what requests raised, return the cause and what to do."""
+    if isinstance(error, retry.TooSlow):
+        return f"no whole answer within {retry.WHOLE:g} s; check that it is not overloaded, and the network"
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _untrusted(cause)
+        if isinstance(cause, FileNotFoundError) or "no certificate or crl found" in str(cause):
+            return "the trusted certificates cannot be read; check SSL_CERT_FILE and REQUESTS_CA_BUNDLE"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy does not pass it on ({_innermost(causes)}); check https_proxy and no_proxy"
+    if isinstance(error, requests.exceptions.SSLError):
+        return (
+            f"TLS fails ({_innermost(causes)}); check that the port speaks https, or asks for a client_cert"
+        )
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return f"no connection within {retry.CONNECT:g} s; check address, port and firewalls"
+    if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in causes):
+        return f"no answer within {retry.READ:g} s; check that it is not overloaded"
+    return f"{_innermost(causes)}; check that it runs, the URL and the network"
+
+
+def _untrusted(error: ssl.SSLCertVerificationError) -> str:
+    why = error.verify_message.rstrip(".") or "not verified"
+    if "match" in why or "not valid for" in why:
+        advice = "use the name that the certificate was made for"
+    elif "expired" in why or "not yet valid" in why:
+        advice = "renew it, or check this machine's clock"
+    else:
+        advice = "add its CA with update-ca-certificates, or name its file in ca_file or SSL_CERT_FILE"
+    return f"its certificate is not trusted ({why}); {advice}"
+
+
+def _causes(error: BaseException) -> Any:
+    """Walk inwards through what requests and urllib3 wrapped around a failure."""
+    seen: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and cause not in seen:
+            seen.append(cause)
+            yield cause
+            waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
+
+
+def _innermost(causes: list[BaseException]) -> str:
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return re.sub(r"^\[.*?\] | \(_ssl.*\)$", "", cause.strerror)
+    for kinds, words in WORDS.items():
+        if any(isinstance(cause, kinds) for cause in causes):
+            return words
+    return f"the answer makes no sense ({type(causes[-1]).__name__})"

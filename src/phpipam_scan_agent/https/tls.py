@@ -1,0 +1,97 @@
+"""TLS, always verified, against what the machine trusts."""
+
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import truststore
+from requests.adapters import HTTPAdapter
+
+from ..errors import UsageError
+from . import retry
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom to trust beside those that the machine trusts, and what to show of ourselves."""
+
+    ca_file: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    """None where `client_cert` holds the key as well."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return a context for a new connection. Raise UsageError if a file is not what it should be."""
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            if self.ca_file:
+                context.load_verify_locations(self.ca_file)
+        except (OSError, ssl.SSLError):
+            raise UsageError(f"ca_file: {self.ca_file} holds no certificate in PEM form") from None
+        try:
+            if self.client_cert:
+                context.load_cert_chain(self.client_cert, self.client_key, password=_refuse_to_ask)
+        except (OSError, ssl.SSLError, ValueError):
+            raise UsageError(
+                f"client_cert: {self.client_cert} and client_key are no certificate with its key in PEM form,"
+                " without a passphrase"
+            ) from None
+        return context
+
+
+class TrustingTheMachine(HTTPAdapter):
+    """Verifies TLS against the machine's trusted certificates.
+
+    requests alone brings a bundle of its own and knows nothing of `update-ca-certificates`. SSL_CERT_FILE
+    is OpenSSL's and works here too; REQUESTS_CA_BUNDLE reaches the context through requests itself.
+    """
+
+    def __init__(self, identity: Identity, **options: Any) -> None:
+        self._identity = identity
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pool of direct connections."""
+        super().init_poolmanager(*args, ssl_context=self._identity.context(), **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Make the pool of connections through a proxy."""
+        contexts = {"ssl_context": self._identity.context(), "proxy_ssl_context": self._identity.context()}
+        return super().proxy_manager_for(proxy, **contexts, **kwargs)
+
+    def cert_verify(self, conn: Any, *_: Any) -> None:
+        """Add no trust: the inherited method would add requests' own bundle to what the machine trusts."""
+        conn.cert_reqs = "CERT_REQUIRED"
+
+
+def _refuse_to_ask() -> str:
+    raise ValueError  # OpenSSL would ask at the terminal, which cron has none of
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What an operator wants to know of a certificate that is trusted."""
+
+    issuer: str
+    days_left: int
+
+
+def shown_by(url: str, identity: Identity) -> Certificate:
+    """Return the certificate of an https URL's server, asked directly. Raise OSError if it is not trusted."""
+    parts = urlsplit(url)
+    address = (parts.hostname or "", parts.port or 443)
+    with (
+        socket.create_connection(address, retry.CONNECT) as connection,
+        identity.context().wrap_socket(connection, server_hostname=parts.hostname) as tls,
+    ):
+        shown = tls.getpeercert() or {}
+    parts_of_name: Any = shown.get("issuer", ())
+    names = {key: value for part in parts_of_name for key, value in part}
+    issuer = names.get("commonName") or names.get("organizationName") or "an issuer without a name"
+    expires = ssl.cert_time_to_seconds(str(shown.get("notAfter", "Jan  1 00:00:00 1970 GMT")))
+    return Certificate(str(issuer), int((expires - time.time()) // 86400))

@@ -1,0 +1,217 @@
+"""The frozen values of a run, each made by one stage and read by the next."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address that phpIPAM knows."""
+
+    id: int
+    ip: IPAddress
+
+    exclude_ping: bool = False
+    """phpIPAM wants it left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subnet:
+    """A subnet that phpIPAM assigns to this agent."""
+
+    id: int
+    """phpIPAM's id. It is the key: subnets of different VRFs may have the same network."""
+
+    network: IPNetwork
+
+    vrf: int = 0
+    """phpIPAM's id of its VRF; 0 for none."""
+
+    discover: bool = False
+    """Look for hosts in the whole subnet."""
+
+    ping: bool = False
+    """Check which of the addresses that phpIPAM knows are up."""
+
+    is_pool: bool = False
+    """The network and broadcast addresses are hosts' addresses as well."""
+
+    resolve_names: bool = False
+    """Look up the names of the hosts found."""
+
+    nameservers: tuple[IPAddress, ...] = ()
+    """Where to look names up, in this order; the system's nameservers if empty."""
+
+    nameserver_set: int = 0
+    """phpIPAM's id of its nameservers, which come with the subnet or are to be asked for; 0 for none."""
+
+    addresses: tuple[Address, ...] = ()
+    """What phpIPAM knows of it; some may lie outside the network."""
+
+    unknown: str | None = None
+    """Why its addresses are not there, if phpIPAM did not hand them out."""
+
+    candidates: tuple[IPAddress, ...] = ()
+    """Addresses worth a probe, if it is too large for all of them to be probed."""
+
+    nested: tuple[IPNetwork, ...] = ()
+    """Parts of it that are subnets of their own, this agent's or another's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host that answered."""
+
+    ip: IPAddress
+
+    reason: str = ""
+    """What nmap takes as the proof: `echo-reply`, `arp-response`, `reset`."""
+
+    ttl: int = 0
+    """The TTL of that answer; 0 where nmap does not say."""
+
+    mac: str | None = None
+    """MAC address in upper case with colons; only for a host on the agent's own segment."""
+
+    name: str | None = None
+    """The PTR name as DNS gave it: whoever owns the reverse zone wrote it, so it is not to be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanResult:
+    """What the scan of a subnet found, or of a part of a large one."""
+
+    subnet: Subnet
+    hosts: tuple[Host, ...]
+    seen: datetime
+    """When the scan ended, with its zone."""
+
+    seconds: float
+    """How long it took."""
+
+    probed: int = 0
+    """How many addresses were probed for it."""
+
+    parts: int = 1
+    """How many results there are of this subnet in the run."""
+
+    error: str | None = None
+    """Why something is missing, if it is; the hosts are those that had been found by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the Scan Server is told of a subnet."""
+
+    network: IPNetwork
+
+    scan: str
+    """The JSON of `scan`, without the scan agent code, which the server stage adds."""
+
+    hosts: int = 0
+    """How many there are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of the reports of a result."""
+
+    uploaded: bool = False
+    """Whether the Scan Server has taken all of them."""
+
+    waiting: bool = False
+    """Whether one waits for the next run."""
+
+    error: str | None = None
+    """What failed for good, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it went with one subnet: done, skipped with the reason, or failed with the error."""
+
+    subnet: str
+    """The network as phpIPAM has it, `192.0.2.0/24`."""
+
+    id: int | None = None
+    """phpIPAM's id of the subnet."""
+
+    up: int = 0
+    """Hosts that answered."""
+
+    known: int = 0
+    """Those of them that phpIPAM already has."""
+
+    seconds: float = 0.0
+    """How long the scan took."""
+
+    uploaded: bool = False
+    """Whether the Scan Server has taken every report of it."""
+
+    waiting: bool = False
+    """Whether a report of it waits for the next run."""
+
+    skipped: str | None = None
+    """Why the subnet was left alone."""
+
+    error: str | None = None
+    """What failed, and what to do."""
+
+    @property
+    def new(self) -> int:
+        """Hosts that answered and that phpIPAM does not have."""
+        return self.up - self.known
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How the run went."""
+
+    outcomes: tuple[Outcome, ...] = ()
+
+    problems: tuple[str, ...] = ()
+    """What failed beside the subnets of this run: reports of earlier ones, or what waits for the next."""
+
+    cache_age: float = 0.0
+    """Seconds since phpIPAM gave the oldest of the answers used."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything did."""
+        return bool(self.problems) or any(outcome.error for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as a whole, for those who watch many."""
+
+    summary: Summary
+    exit_code: int
+
+    ended: float
+    """Seconds since the epoch."""
+
+    seconds: float
+    """How long it took."""
+
+    spool_reports: int
+    """How many reports wait for the Scan Server."""
+
+    spool_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `--check` found out about one thing."""
+
+    name: str
+
+    passed: bool
+    detail: str
+
+    advice: str | None = None
+    """What to do about it; with `passed`, a warning."""

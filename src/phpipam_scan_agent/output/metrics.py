@@ -1,0 +1,73 @@
+"""The run's figures for Prometheus, in a file that node_exporter's textfile collector reads."""
+
+import logging
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client.parser import text_string_to_metric_families
+
+from .. import VERSION
+from ..models import Run
+from ..system.redact import safe
+
+log = logging.getLogger(__name__)
+
+PREFIX = "phpipam_scan_agent_"
+LAST_SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
+
+
+def write(path: Path, run: Run) -> None:
+    """Write the figures of a run beside the file and rename. A file that cannot be written is a warning."""
+    registry = CollectorRegistry()
+    success = run.exit_code == 0
+    _run_gauges(registry, run, run.ended if success else _last_success(path))
+    _subnet_gauges(registry, run)
+    try:
+        write_to_textfile(str(path), registry)
+        path.chmod(0o644)  # node_exporter is somebody else, and there is no secret in it
+    except OSError as error:
+        log.warning("metrics_file: %s cannot be written: %s", path, error.strerror)
+
+
+def _run_gauges(registry: CollectorRegistry, run: Run, last_success: float) -> None:
+    figures: dict[str, tuple[str, float]] = {
+        "last_run_timestamp_seconds": ("When the last run ended", run.ended),
+        "last_run_duration_seconds": ("How long it took", run.seconds),
+        "last_run_success": ("1 if nothing failed in it", run.exit_code == 0),
+        "last_run_exit_code": ("Its exit code", run.exit_code),
+        "last_success_timestamp_seconds": ("When the last run without a failure ended", last_success),
+        "spool_reports": ("Reports that wait for the Scan Server", run.spool_reports),
+        "spool_bytes": ("Bytes of these", run.spool_bytes),
+        "cache_age_seconds": ("Age of the oldest answer of phpIPAM's in use", run.summary.cache_age),
+    }
+    for name, (help_, value) in figures.items():
+        Gauge(PREFIX + name, help_, registry=registry).set(value)
+    Gauge(f"{PREFIX}info", "The agent's version", ["version"], registry=registry).labels(VERSION).set(1)
+
+
+def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
+    labels = ["subnet", "id"]
+    hosts = Gauge(f"{PREFIX}subnet_hosts_up", "Hosts that answered", labels, registry=registry)
+    seconds = Gauge(f"{PREFIX}subnet_scan_seconds", "How long the scan took", labels, registry=registry)
+    uploaded = Gauge(f"{PREFIX}subnet_uploaded", "1 if all was uploaded", labels, registry=registry)
+    waiting = Gauge(
+        f"{PREFIX}subnet_waiting", "1 if reports wait for the next run", labels, registry=registry
+    )
+    for outcome in run.summary.outcomes:
+        if not outcome.skipped:
+            which = (safe(outcome.subnet), str(outcome.id or ""))  # phpIPAM may have said anything
+            hosts.labels(*which).set(outcome.up)
+            seconds.labels(*which).set(outcome.seconds)
+            uploaded.labels(*which).set(outcome.uploaded)
+            waiting.labels(*which).set(outcome.waiting)
+
+
+def _last_success(path: Path) -> float:
+    """Return what the file of an earlier run says; 0 if there was none."""
+    try:
+        for family in text_string_to_metric_families(path.read_text("utf-8")):
+            if family.name == LAST_SUCCESS:
+                return family.samples[0].value
+    except (OSError, ValueError, IndexError, KeyError):
+        pass
+    return 0.0

@@ -1,0 +1,142 @@
+"""phpIPAM's JSON → values. Pure, and suspicious: sites have custom fields, old PHP and odd data.
+
+Numbers come as int or as string, both in one object: PHP before 8.1 gives strings, and from phpIPAM 1.7
+an admin can force them.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from ..errors import PhpIpamError
+from ..models import Address, IPAddress, IPNetwork, Subnet
+from ..system.redact import quoted
+
+Row = Mapping[str, object]
+"""One object of an answer, or the part of it that was kept."""
+
+SUBNET_FIELDS = frozenset(
+    (
+        "id",
+        "subnet",
+        "mask",
+        "vrfId",
+        "isFolder",
+        "isPool",  # not in 1.4
+        "discoverSubnet",
+        "pingSubnet",
+        "resolveDNS",
+        "nameserverId",
+        "nameservers",
+    )
+)
+NESTED_FIELDS = frozenset(("subnet", "mask", "isFolder"))
+AGENT_FIELDS = frozenset(("id", "name", "code"))
+ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing"))
+NAMESERVER_FIELDS = frozenset(("namesrv1",))
+
+
+def rows(data: object, fields: frozenset[str]) -> list[Row]:
+    """Given an answer's data, return its rows with only these fields. Raise PhpIpamError if it has none."""
+    listed: list[Any] = data if isinstance(data, list) else [data]
+    if not all(isinstance(row, dict) for row in listed):
+        raise PhpIpamError("phpIPAM answered something else than a list of objects")
+    return [{field: row[field] for field in row.keys() & fields} for row in listed]
+
+
+def agent(found: Iterable[Row], code: str) -> Row:
+    """Given the scan agents that phpIPAM found, return id and name of the one with our code to the letter.
+
+    phpIPAM's filter compares loosely: `123` finds `000123` as well. The code stays behind: it is a secret.
+    """
+    ours = [row for row in found if str(row.get("code")) == code and number(row.get("id"))]
+    if len(ours) != 1:
+        raise PhpIpamError(
+            "phpIPAM knows no scan agent with this scanagent_code; copy the Code of the agent from"
+            " Administration → Scan agents, and check that the agent is still there"
+        )
+    return {"id": number(ours[0]["id"]), "name": str(ours[0].get("name"))}
+
+
+def subnet(row: Row) -> Subnet:
+    """Given a subnet's row, return the Subnet, without its addresses. Raise PhpIpamError if it makes none."""
+    id_ = number(row.get("id"))
+    try:
+        # As it is and not rounded: the server would not find a subnet with other numbers than phpIPAM's.
+        network = ip_network(_cidr(row))
+    except ValueError as error:
+        raise PhpIpamError(f"is no network ({error}); correct it in phpIPAM") from None
+    if not id_:
+        raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is none; look at it in phpIPAM")
+    embedded = row.get("nameservers")
+    return Subnet(
+        id=id_,
+        network=network,
+        vrf=number(row.get("vrfId")),
+        discover=flag(row, "discoverSubnet"),
+        ping=flag(row, "pingSubnet"),
+        is_pool=flag(row, "isPool"),
+        resolve_names=flag(row, "resolveDNS"),
+        nameservers=nameservers([embedded]) if isinstance(embedded, dict) else (),
+        nameserver_set=number(row.get("nameserverId")),
+    )
+
+
+def nested(found: Iterable[Row]) -> tuple[IPNetwork, ...]:
+    """Given the rows of the subnets below one, return their networks."""
+    networks = (_network(row) for row in found if not flag(row, "isFolder"))
+    return tuple(network for network in networks if network is not None)
+
+
+def label(row: Row) -> str:
+    """Given a subnet's row, return what to call it in a message, sense or not."""
+    return quoted(_cidr(row), 80)
+
+
+def _cidr(row: Row) -> str:
+    return f"{row.get('subnet')}/{row.get('mask')}"
+
+
+def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
+    """Given a subnet's address rows, return those that make sense; no host could match another."""
+    return tuple(
+        Address(id=id_, ip=ip, exclude_ping=flag(row, "excludePing"))
+        for row in found
+        if (id_ := number(row.get("id"))) and (ip := _ip(row.get("ip"))) is not None
+    )
+
+
+def nameservers(found: Iterable[Row]) -> tuple[IPAddress, ...]:
+    """Given nameserver sets, return their addresses in order, each once.
+
+    `namesrv1` is `;`-separated text that people type: blanks, empty items and names occur, and what is no
+    address must not get near a resolver.
+    """
+    texts = (text for row in found for text in str(row.get("namesrv1") or "").split(";"))
+    return tuple(dict.fromkeys(ip for text in texts if (ip := _ip(text.strip())) is not None))
+
+
+def number(value: object) -> int:
+    """Given an int or its decimal text, return the int; 0, which is nobody's id, for anything else."""
+    text = str(value) if isinstance(value, (int, str)) else ""
+    return int(text) if re.fullmatch("[0-9]{1,19}", text) else 0
+
+
+def flag(row: Row, field: str) -> bool:
+    """Return whether the row has this field set to 1."""
+    return number(row.get(field)) == 1
+
+
+def _network(row: Row) -> IPNetwork | None:
+    try:
+        return ip_network(_cidr(row), strict=False)
+    except ValueError:
+        return None
+
+
+def _ip(value: object) -> IPAddress | None:
+    try:
+        return ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

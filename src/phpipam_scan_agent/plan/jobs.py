@@ -1,0 +1,107 @@
+"""Subnets → jobs, each for one nmap process: large subnets cut into pieces, small ones put together. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ..models import IPAddress, IPNetwork, Subnet
+from . import ranges, targets
+from .ranges import Ranges
+
+LARGEST = 2048
+"""Addresses of a network that one nmap process gets at most; so the hosts of a /16 come in 32 portions."""
+
+SMALLEST = 256
+"""Addresses below which a process is not worth its start and a network is not cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Addresses of one network."""
+
+    ranges: Ranges
+    wishes: tuple[tuple[Subnet, Ranges], ...]
+    """Who wants to know, and of which addresses: several if the same network is there in several VRFs."""
+
+    parts: int
+    """How many slices there are of this network."""
+
+    @property
+    def network(self) -> IPNetwork:
+        """The network that it is of."""
+        return self.wishes[0][0].network
+
+    @property
+    def first(self) -> IPAddress:
+        """The first of its addresses."""
+        return ranges.address(self.ranges[0].start, self.network.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one nmap process scans: addresses of one IP version."""
+
+    version: int
+    slices: tuple[Slice, ...]
+
+    @property
+    def size(self) -> int:
+        """How many addresses there are."""
+        return sum(ranges.size(part.ranges) for part in self.slices)
+
+    @property
+    def known(self) -> Iterator[range]:
+        """The addresses that phpIPAM knows of its subnets, in this job or not."""
+        return (
+            range(int(address.ip), int(address.ip) + 1)
+            for part in self.slices
+            for subnet, _ in part.wishes
+            for address in subnet.addresses
+        )
+
+    @property
+    def label(self) -> str:
+        """What to call it in a message."""
+        first = str(self.slices[0].network)
+        return first if len(self.slices) == 1 else f"{first} and {len(self.slices) - 1} more"
+
+
+def make(subnets: Iterable[Subnet], parallel: int) -> list[Job]:
+    """Given the subnets to scan, return the jobs for `parallel` processes at a time."""
+    wishes: dict[IPNetwork, list[tuple[Subnet, Ranges]]] = {}
+    for subnet in subnets:
+        wishes.setdefault(subnet.network, []).append((subnet, targets.wanted(subnet)))
+    jobs: list[Job] = []
+    for version in (4, 6):
+        networks = [
+            (tuple(ours), ranges.union(part for _, wish in ours for part in wish))
+            for network, ours in wishes.items()
+            if network.version == version
+        ]
+        piece = _piece(sum(ranges.size(whole) for _, whole in networks), parallel)
+        slices = [part for ours, whole in networks for part in _cut(ours, whole, piece)]
+        jobs += [Job(version, packed) for packed in _pack(slices, piece)]
+    return jobs
+
+
+def _piece(total: int, parallel: int) -> int:
+    """Return how many addresses a process should get, so that every round has work for all places."""
+    rounds = -(-total // (parallel * LARGEST)) or 1
+    return min(LARGEST, max(SMALLEST, -(-total // (parallel * rounds))))
+
+
+def _cut(wishes: tuple[tuple[Subnet, Ranges], ...], whole: Ranges, piece: int) -> Iterator[Slice]:
+    pieces = list(ranges.cut(whole, piece)) or [()]
+    return (Slice(part, wishes, len(pieces)) for part in pieces)
+
+
+def _pack(slices: Iterable[Slice], piece: int) -> Iterator[tuple[Slice, ...]]:
+    """Put slices together, in their order, into portions of about so many addresses."""
+    # By where its middle falls: filling each portion to the brim instead would make 50 portions of 50
+    # networks where 32 are wanted, and the 18 left over a second round.
+    packed: dict[int, list[Slice]] = {}
+    offset = 0
+    for part in slices:
+        size = ranges.size(part.ranges)
+        packed.setdefault((2 * offset + size) // (2 * piece), []).append(part)
+        offset += size
+    return (tuple(portion) for portion in packed.values())

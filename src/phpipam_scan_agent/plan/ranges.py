@@ -1,0 +1,92 @@
+"""Sets of addresses as sorted, disjoint ranges of their numbers: a /8 costs no more than a /32. Pure."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+
+from ..models import Host, IPAddress, IPNetwork
+
+Ranges = tuple[range, ...]
+
+
+def of_network(network: IPNetwork) -> range:
+    """Return every address of a network."""
+    return range(int(network.network_address), int(network.broadcast_address) + 1)
+
+
+def within(network: IPNetwork, outer: IPNetwork) -> bool:
+    """Return whether a network is a part of another, or the whole of it."""
+    return network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def of_hosts(hosts: Iterable[Host]) -> Iterator[range]:
+    """Yield the address of each host."""
+    return (range(int(host.ip), int(host.ip) + 1) for host in hosts)
+
+
+def union(parts: Iterable[range]) -> Ranges:
+    """Return all addresses that are in any of the parts, which may overlap."""
+    joined: list[range] = []
+    for part in sorted((part for part in parts if part), key=lambda part: part.start):
+        if joined and part.start <= joined[-1].stop:
+            joined[-1] = range(joined[-1].start, max(joined[-1].stop, part.stop))
+        else:
+            joined.append(part)
+    return tuple(joined)
+
+
+def without(ranges: Ranges, excluded: Iterable[range]) -> Ranges:
+    """Return the addresses of `ranges` that are in none of the excluded ones."""
+    holes = union(excluded)
+    kept: list[range] = []
+    at = 0
+    for part in ranges:
+        start = part.start
+        while at < len(holes) and holes[at].start < part.stop:
+            hole = holes[at]
+            kept.append(range(start, hole.start))
+            start = max(start, hole.stop)
+            if hole.stop > part.stop:
+                break  # it goes on in the next part
+            at += 1
+        kept.append(range(start, part.stop))
+    return tuple(part for part in kept if part)
+
+
+def size(ranges: Ranges) -> int:
+    """Return how many addresses there are; `len` stops at 2**63."""
+    return sum(part.stop - part.start for part in ranges)
+
+
+def contains(ranges: Ranges, number: int) -> bool:
+    """Return whether the address with this number is among them."""
+    at = bisect_right(ranges, number, key=lambda part: part.start) - 1
+    return at >= 0 and number < ranges[at].stop
+
+
+def cut(ranges: Ranges, most: int) -> Iterator[Ranges]:
+    """Yield the addresses in order, at most so many at a time."""
+    piece: list[range] = []
+    room = most
+    for part in ranges:
+        start = part.start
+        while part.stop - start > room:
+            yield union((*piece, range(start, start + room)))  # no room: that is empty
+            start, piece, room = start + room, [], most
+        if start < part.stop:
+            piece.append(range(start, part.stop))
+            room -= part.stop - start
+    if piece:
+        yield tuple(piece)
+
+
+def address(number: int, version: int) -> IPAddress:
+    """Return the address with this number."""
+    return IPv4Address(number) if version == 4 else IPv6Address(number)
+
+
+def lines(ranges: Ranges, version: int) -> Iterator[str]:
+    """Yield the addresses as networks, `192.0.2.4/30`, as few as there can be."""
+    for part in ranges:
+        first, last = address(part.start, version), address(part.stop - 1, version)
+        yield from map(str, summarize_address_range(first, last))

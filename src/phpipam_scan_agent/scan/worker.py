@@ -1,0 +1,118 @@
+"""A job → its results: look for hosts, doubt what only a firewall says, add MAC addresses and names."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from types import TracebackType
+
+from ..models import Host, IPAddress, ScanResult, Subnet
+from ..plan import ranges
+from ..plan.jobs import Job, Slice
+from ..plan.ranges import Ranges
+from . import network, plausibility
+from .discovery import Looks
+from .names import Names
+from .rate import Rate
+
+log = logging.getLogger(__name__)
+
+NO_ROUTE = "this machine has no route to it; check its address in phpIPAM and the machine's routes"
+
+
+class Worker:
+    """Scans jobs, many at a time in as many threads, until the end of the `with` block.
+
+    `macs` gives the MAC addresses that nmap does not see, and `now` the agent's time with its zone.
+    """
+
+    def __init__(
+        self,
+        looks: Looks,
+        rate: Rate,
+        macs: Callable[[], dict[IPAddress, str]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._looks = looks
+        self._rate = rate
+        self._macs = macs
+        self._now = now
+        self._names = Names()
+        self._suspected: set[str] = set()
+
+    def __enter__(self) -> "Worker":
+        self._names.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._names.__exit__(kind, error, trace)
+
+    def scan(self, job: Job) -> list[ScanResult]:
+        """Return the results of a job, one for each subnet of each slice."""
+        routed = [part for part in job.slices if not part.ranges or network.has_route(part.first)]
+        wanted = ranges.union(one for part in routed for one in part.ranges)
+        with self._rate.share(job.size) as rate:
+            started = time.monotonic()
+            log.info(
+                "subnet %s: scanning %d addresses at %.0f packets/s", job.label, ranges.size(wanted), rate
+            )
+            found, error = self._looks.find(job, wanted, rate)
+            found = self._proven(job, found, rate)
+        seen, seconds = self._now(), time.monotonic() - started
+        macs = self._macs()
+        known = tuple(replace(host, mac=host.mac or macs.get(host.ip)) for host in found)
+        return [
+            ScanResult(
+                subnet=subnet,
+                hosts=self._hosts_of(subnet, part, wish, known, seconds),
+                seen=seen,
+                seconds=seconds,
+                probed=ranges.size(part.ranges),
+                parts=part.parts,
+                error=error if part in routed else NO_ROUTE,
+            )
+            for part in job.slices
+            for subnet, wish in part.wishes
+        ]
+
+    def _proven(self, job: Job, found: Sequence[Host], rate: float) -> tuple[Host, ...]:
+        """Return the hosts without those that only a firewall answers for."""
+        doubtful: list[Host] = []
+        for part in job.slices:
+            here = [host for host in found if ranges.contains(part.ranges, int(host.ip))]
+            whole = any(subnet.discover for subnet, _ in part.wishes)
+            if doubted := plausibility.doubtful(ranges.size(part.ranges), here, whole):
+                self._warn_of_resets(str(part.network), len(doubted))
+                doubtful += doubted
+        # One look for the doubtful of all slices: each nmap takes seconds that nobody answers in.
+        proven = self._looks.past_resets(job, doubtful, rate)
+        unproven = {host.ip for host in doubtful}
+        return (*(host for host in found if host.ip not in unproven), *proven)
+
+    def _warn_of_resets(self, network: str, doubtful: int) -> None:
+        if network not in self._suspected:
+            self._suspected.add(network)
+            log.warning(
+                "subnet %s: a firewall seems to answer for addresses that nobody has: %d of them, or more, by"
+                " TCP resets alone; only hosts that answer in another way are reported",
+                network,
+                doubtful,
+            )
+
+    def _hosts_of(
+        self, subnet: Subnet, part: Slice, wish: Ranges, found: Sequence[Host], seconds: float
+    ) -> tuple[Host, ...]:
+        """Return what a subnet wants to know of the hosts of a slice, with their names if it wants these."""
+        numbers = ((host, int(host.ip)) for host in found)
+        mine = tuple(
+            host for host, ip in numbers if ranges.contains(part.ranges, ip) and ranges.contains(wish, ip)
+        )
+        about = {"subnet": str(subnet.network), "hosts": len(mine), "seconds": round(seconds, 3)}
+        log.info("subnet %s: %d hosts up after %.1f s", *about.values(), extra={"about": about})
+        if not subnet.resolve_names or not mine:
+            return mine
+        names = self._names.look_up((host.ip for host in mine), subnet.nameservers)
+        return tuple(replace(host, name=names.get(host.ip)) for host in mine)

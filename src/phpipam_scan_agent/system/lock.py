@@ -1,0 +1,59 @@
+"""One run at a time for one cache folder."""
+
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from ..errors import LockedError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock for the block. Raise LockedError at once if another run has it.
+
+    It is the kernel's (flock), which lets go of it when the run ends in whatever way; the file stays, says who
+    has it, and means nothing by itself.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        log.warning(
+            "%s cannot be opened (%s); nothing keeps a second run from starting", path, error.strerror
+        )
+        yield
+        return
+    with open(descriptor, "r+", errors="replace") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f"another run is in progress{_holder(file.read())}; this one ends") from None
+        except OSError as error:  # a network file system without locks
+            log.warning("%s cannot be locked (%s); nothing keeps a second run away", path, error.strerror)
+        _write(file.fileno(), json.dumps({"pid": os.getpid(), "since": time.time()}))
+        yield
+
+
+def _write(descriptor: int, text: str) -> None:
+    try:
+        os.pwrite(descriptor, text.encode(), 0)
+        os.truncate(descriptor, len(text))
+    except OSError as error:  # a full disk: it only tells others less
+        log.debug("the lock does not say who holds it: %s", error.strerror)
+
+
+def _holder(text: str) -> str:
+    try:
+        holder = json.loads(text)
+        since = datetime.fromtimestamp(holder["since"]).strftime("%Y-%m-%d %H:%M:%S")
+        return f" since {since}, pid {int(holder['pid'])}"
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
+        return ""

@@ -1,0 +1,493 @@
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import configs
+from phpipam_scan_agent import config
+from phpipam_scan_agent.config import ROOT_KEY, Config
+from phpipam_scan_agent.errors import ConfigError
+
+SECRET = "s3cret-value"
+SECRET_KEYS = ("auth_token", "client_token", "scanagent_code")
+
+
+def load(folder: Path, content: str | bytes) -> Config:
+    return config.load(configs.write(folder, content))
+
+
+def problems(folder: Path, content: str | bytes) -> list[str]:
+    """What is said of this content, each line without the file's name, which all must begin with."""
+    with pytest.raises(ConfigError) as refused:
+        load(folder, content)
+    assert refused.value.exit_code == 2
+    lines = str(refused.value).splitlines()
+    prefix = f"{folder / 'scan_agent.yaml'}: "
+    assert [line for line in lines if not line.startswith(prefix)] == []
+    return [line.removeprefix(prefix) for line in lines]
+
+
+def problem(folder: Path, content: str | bytes) -> str:
+    said = problems(folder, content)
+    assert len(said) == 1, said
+    return said[0]
+
+
+# What is right
+
+
+def test_the_mandatory_settings_suffice_and_the_others_have_defaults(tmp_path: Path) -> None:
+    loaded = load(tmp_path, configs.text())
+    assert loaded.api_url == "https://phpipam.example"
+    assert loaded.client_name == "agent1"
+    assert loaded.client_token.get_secret_value() == configs.APP_CODE
+    assert loaded.scanagent_code.get_secret_value() == configs.AGENT_CODE
+    assert loaded.http_port == 5000
+    assert loaded.http_server == "http://127.0.0.1"
+    assert loaded.auth_token is None
+    assert loaded.cache_expire_time == 1800
+    assert loaded.epoch_time_offset == 0
+
+
+def test_every_setting_arrives(tmp_path: Path) -> None:
+    content = configs.text(
+        http_port="443",
+        http_server="https://server.example",
+        auth_token=SECRET,
+        cache_expire_time="0",
+        epoch_time_offset="-3600",
+    )
+    loaded = load(tmp_path, content)
+    assert loaded.http_port == 443
+    assert loaded.http_server == "https://server.example"
+    assert loaded.auth_token is not None
+    assert loaded.auth_token.get_secret_value() == SECRET
+    assert loaded.cache_expire_time == 0
+    assert loaded.epoch_time_offset == -3600
+
+
+@pytest.mark.parametrize("empty", ["", "~", "null"])
+def test_an_optional_setting_left_empty_has_its_default(empty: str, tmp_path: Path) -> None:
+    content = configs.text(auth_token=empty, http_port=empty, http_server=empty, cache_expire_time=empty)
+    loaded = load(tmp_path, content)
+    assert (loaded.auth_token, loaded.http_port) == (None, 5000)
+    assert (loaded.http_server, loaded.cache_expire_time) == ("http://127.0.0.1", 1800)
+
+
+@pytest.mark.parametrize(
+    "typed", ["0123", "1e5", "0o17", "0x1F", "12_345", "007.50", "yes", "2026-11-24", "1:20"]
+)
+def test_what_yaml_takes_for_something_else_stays_as_typed(typed: str, tmp_path: Path) -> None:
+    content = configs.text(client_token=typed, client_name=typed, scanagent_code=typed)
+    loaded = load(tmp_path, content)
+    assert loaded.client_token.get_secret_value() == typed
+    assert loaded.client_name == typed
+    assert loaded.scanagent_code.get_secret_value() == typed
+
+
+@pytest.mark.parametrize("written", ["https://h", "https://h/", "https://h//"])
+def test_a_slash_at_the_end_of_api_url_makes_no_difference(written: str, tmp_path: Path) -> None:
+    assert load(tmp_path, configs.text(api_url=written)).api_url == "https://h"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://h/phpipam", "http://h:8080", "https://192.0.2.1", "https://[2001:db8::1]:443/ipam"]
+)
+def test_a_url_with_protocol_works(url: str, tmp_path: Path) -> None:
+    assert load(tmp_path, configs.text(api_url=url)).api_url == url
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_codings_of_yaml_work(coding: str, tmp_path: Path) -> None:
+    loaded = load(tmp_path, configs.text(client_name="büro").encode(coding))
+    assert loaded.client_name == "büro"
+
+
+def test_roots_of_the_collections_other_programs_may_share_the_file(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "nofusscomputing_phpipam_scan_server:\n  http_port: 1\n" + configs.text())
+    assert loaded.http_port == 5000
+
+
+def test_anchors_work(tmp_path: Path) -> None:
+    content = configs.text(client_token=f"&same {SECRET}", scanagent_code="*same")
+    assert load(tmp_path, content).scanagent_code.get_secret_value() == SECRET
+
+
+def test_tags_make_nothing_but_text(tmp_path: Path) -> None:
+    made = tmp_path / "made-by-a-tag"
+    content = configs.text(client_name=f"!!python/object/apply:os.mkdir [{made}]")
+    assert problem(tmp_path, content) == "client_name: holds several values; it takes one"
+    assert not made.exists()
+    assert load(tmp_path, configs.text(client_name="!!python/name:os.mkdir agent1")).client_name == "agent1"
+
+
+# The file
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.yaml"
+    with pytest.raises(ConfigError) as refused:
+        config.load(path)
+    assert str(refused.value) == f"{path}: cannot be read: No such file or directory"
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.load(tmp_path)
+    assert str(refused.value) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    path = configs.write(tmp_path, configs.text())
+    path.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)  # root could read it all the same
+        with pytest.raises(ConfigError) as refused:
+            config.load(path)
+    finally:
+        os.seteuid(user)
+    assert str(refused.value) == f"{path}: cannot be read: Permission denied"
+
+
+# YAML
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        (f"client_token: '{SECRET}", "line 8, column 17: found unexpected end of stream"),
+        (f"client_token: a: {SECRET}", "line 8, column 18: mapping values are not allowed here"),
+        (f"client_token: *{SECRET}", "line 8, column 17: found undefined alias"),
+        (f"client_token: !{SECRET}!x y", "line 8, column 17: found undefined tag handle"),
+        (f"client_token: @{SECRET}", "line 8, column 17: found character '@' that cannot start any token"),
+        (f"client_token: %{SECRET}", "line 8, column 17: found character '%' that cannot start any token"),
+        (f'client_token: "\\q{SECRET}"', "line 8, column 17: found unknown escape character 'q'"),
+        (f"client_token: {{{SECRET}", "line 9, column 1: expected ',' or '}', but got '<stream end>'"),
+        (f"client_token: [{SECRET}", "line 9, column 1: expected ',' or ']', but got '<stream end>'"),
+        (f"client_token:{SECRET}", "line "),
+        (f" client_token: {SECRET}", "line 8"),
+        (f"\tclient_token: {SECRET}", "line 8, column 3: found a tab that cannot start any token"),
+        (f"client_token: \t{SECRET}", "line 8, column 17: found a tab that cannot start any token"),
+    ],
+)
+def test_a_yaml_error_names_the_line_and_no_value(wrong: str, where: str, tmp_path: Path) -> None:
+    content = configs.text(client_token=None, http_port="5000", cache_expire_time="1", epoch_time_offset="2")
+    said = problem(tmp_path, f"{content}  {wrong}\n")
+    assert said.startswith(where)
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize("content", [b"\xc3\x28: x", b"\xff\xfe\x00", b"\xffapi_url: https://h"])
+def test_what_is_no_text_is_said_to_be_none(content: bytes, tmp_path: Path) -> None:
+    assert problem(tmp_path, content) == "is not YAML text in UTF-8; write it again with an editor"
+
+
+@pytest.mark.parametrize(("typed", "named"), [("\0", "0x00"), ("\x01", "0x01"), ("\x1b[2J", "0x1b")])
+def test_a_raw_control_character_is_named_with_its_line(typed: str, named: str, tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(client_token=f"{SECRET}{typed}{SECRET}"))
+    assert said == f"line 3: has the control character {named}; take it out"
+
+
+@pytest.mark.parametrize("content", ["[" * 5000, "{a: " * 5000, "- " * 5000, f"{ROOT_KEY}: " + "[" * 5000])
+def test_deep_yaml_is_refused(content: str, tmp_path: Path) -> None:
+    assert problem(tmp_path, content)
+
+
+def test_a_value_that_holds_itself_is_refused(tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(api_url="&a [*a]"))
+    assert "line 2" in said
+
+
+LAUGHING = """
+import resource, sys
+from pathlib import Path
+from phpipam_scan_agent import config
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+try:
+    config.load(Path(sys.argv[1]))
+except config.ConfigError as refused:
+    print(refused)
+"""
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory(tmp_path: Path) -> None:
+    """Ten of ten of ten …: a billion of values in a few hundred bytes, in a process with a GiB."""
+    lines = ["nofusscomputing_a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+    lines += [f"nofusscomputing_a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    path = configs.write(tmp_path, "\n".join(lines) + "\n" + configs.text(http_port="*a9"))
+    done = subprocess.run([sys.executable, "-c", LAUGHING, path], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{path}: http_port: holds several values; it takes one\n", "")
+
+
+def test_a_second_document_is_refused(tmp_path: Path) -> None:
+    assert "line 6, column 1" in problem(tmp_path, configs.text() + "---\na: b\n")
+
+
+def test_a_key_given_twice_is_named_where_it_comes_again(tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text() + f"  client_token: {SECRET}\n")
+    assert said == "line 6, column 3: client_token is there twice; keep one"
+    said = problem(tmp_path, configs.text() + configs.text())
+    assert said == f"line 6, column 1: {ROOT_KEY} is there twice; keep one"
+
+
+# The root key
+
+
+@pytest.mark.parametrize("content", ["", "# nothing yet\n", "just text", "- a\n", "api_url: https://h\n"])
+def test_without_the_root_key_it_is_asked_for(content: str, tmp_path: Path) -> None:
+    said = problem(tmp_path, content)
+    assert said == f"has no {ROOT_KEY}: at its top; every setting belongs below that key"
+
+
+@pytest.mark.parametrize("content", [f"{ROOT_KEY}: x", f"{ROOT_KEY}: [a]", f"{ROOT_KEY}:\n  - api_url: h"])
+def test_a_root_key_that_holds_no_settings_is_refused(content: str, tmp_path: Path) -> None:
+    assert problem(tmp_path, content) == f"{ROOT_KEY}: must hold settings, one `key: value` a line"
+
+
+def test_a_key_that_stands_beside_the_root_is_told_where_it_belongs(tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text() + "http_port: 5000\n")
+    assert said == f"http_port: belongs below {ROOT_KEY}; indent it"
+
+
+# The settings
+
+
+@pytest.mark.parametrize("empty", [None, "", "~", "null", '""', "''"])
+@pytest.mark.parametrize("key", configs.MANDATORY)
+def test_a_mandatory_setting_that_is_missing_or_empty(key: str, empty: str | None, tmp_path: Path) -> None:
+    assert problem(tmp_path, configs.text(**{key: empty})).startswith(f"{key}: missing or empty; set it to ")
+
+
+def test_a_missing_secret_is_told_where_phpipam_shows_it(tmp_path: Path) -> None:
+    said = problems(tmp_path, f"{ROOT_KEY}:")
+    assert said == [
+        "api_url: missing or empty; set it to phpIPAM's URL with protocol",
+        "client_token: missing or empty; set it to App code, in phpIPAM: Administration → API → edit",
+        "client_name: missing or empty; set it to App id, in phpIPAM: Administration → API → edit",
+        "scanagent_code: missing or empty; set it to Code, in phpIPAM: Administration → Scan agents → edit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("http_port", "0", "greater than or equal to 1, not '0'"),
+        ("http_port", "65536", "less than or equal to 65535, not '65536'"),
+        ("http_port", "-5000", "greater than or equal to 1, not '-5000'"),
+        ("http_port", "https", "valid integer, unable to parse string as an integer, not 'https'"),
+        ("http_port", "1e5", "valid integer, unable to parse string as an integer, not '1e5'"),
+        ("http_port", "9" * 5000, "exceeded maximum size, not '" + "9" * 60 + "'"),
+        ("cache_expire_time", "-1", "greater than or equal to 0, not '-1'"),
+        ("cache_expire_time", "30 minutes", "valid integer, unable to parse string as an integer"),
+        ("epoch_time_offset", "1.5", "valid integer, unable to parse string as an integer, not '1.5'"),
+        ("epoch_time_offset", "no", "valid integer, unable to parse string as an integer, not 'no'"),
+        ("epoch_time_offset", "999999999999", "less than or equal to 1000000000, not '999999999999'"),
+        ("epoch_time_offset", "-999999999999", "greater than or equal to -1000000000, not '-999999999999'"),
+        ("epoch_time_offset", "9" * 400, "less than or equal to 1000000000, not '" + "9" * 60 + "'"),
+        ("cache_expire_time", "9" * 400, "less than or equal to 1000000000, not '" + "9" * 60 + "'"),
+    ],
+)
+def test_a_wrong_type_or_range_is_named_with_the_value(
+    key: str, value: str, said: str, tmp_path: Path
+) -> None:
+    line = problem(tmp_path, configs.text(**{key: value}))
+    assert line.startswith(f"{key}: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("value", ["[5000]", "[]", "{a: b}", "{}", f"[{SECRET}]"])
+@pytest.mark.parametrize("key", Config.model_fields)
+def test_no_setting_takes_several_values(key: str, value: str, tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(**{key: value}))
+    assert said == f"{key}: holds several values; it takes one"
+
+
+@pytest.mark.parametrize("typed", ['"null"', "'~'", '"Null"'])
+def test_a_quoted_null_is_text(typed: str, tmp_path: Path) -> None:
+    loaded = load(tmp_path, configs.text(http_server="https://h", auth_token=typed))
+    assert loaded.auth_token is not None
+    assert loaded.auth_token.get_secret_value() == typed[1:-1]
+
+
+@pytest.mark.parametrize("value", [f"[{SECRET}]", f"{{a: {SECRET}}}", f'"a\\n{SECRET}"', f'" {SECRET}"'])
+@pytest.mark.parametrize("key", ["auth_token", "client_token"])
+def test_a_wrong_secret_is_named_without_its_value(key: str, value: str, tmp_path: Path) -> None:
+    content = configs.text(**{"http_server": "https://h", key: value})
+    said = problem(tmp_path, content)
+    assert said.startswith(f"{key}: ")
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    "written", [r"\n", r"\r", r"\t", r"\0", r"\e", r"\x7f", r"\x9b", r"\u2028", r"\u2029", r"\ud800"]
+)
+@pytest.mark.parametrize("key", [*SECRET_KEYS, "client_name"])
+def test_control_characters_are_refused(key: str, written: str, tmp_path: Path) -> None:
+    content = configs.text(**{"http_server": "https://h", key: f'"a{written}b"'})
+    said = problem(tmp_path, content)
+    assert said == f"{key}: has control characters or line breaks; write it on one line, in quotes"
+
+
+def test_a_token_over_two_lines_is_refused(tmp_path: Path) -> None:
+    content = configs.text(client_token=f"|\n    first\n    {SECRET}")
+    assert problem(tmp_path, content).startswith("client_token: has control characters or line breaks")
+
+
+@pytest.mark.parametrize("value", ['"tökén"', '" token"', '"token "', '"тoken"'])
+@pytest.mark.parametrize("key", ["auth_token", "client_token"])
+def test_a_token_that_no_header_can_carry_is_refused(key: str, value: str, tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(**{"http_server": "https://h", key: value}))
+    expected = "has characters that no HTTP header can carry; copy it again, without blanks around"
+    assert said == f"{key}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("phpipam.example", "has no protocol; write https:// in front"),
+        ("phpipam.example:443", "has no protocol; write https:// in front"),
+        ("//phpipam.example", "has no protocol; write https:// in front"),
+        ("ftp://phpipam.example", "has no protocol; write https:// in front"),
+        ("file:///etc/passwd", "has no protocol; write https:// in front"),
+        ("https://[::1", "is no URL; write it like https://ipam.example.org"),
+        ("https://", "names no host"),
+        ("https:///path", "names no host"),
+        ("https://a b", "has blanks or control characters in it"),
+        ('"https://a\\nb"', "has blanks or control characters in it"),
+        ("https://h:99999", "has a port that is no number from 0 to 65535"),
+        ("https://h:http", "has a port that is no number from 0 to 65535"),
+        ("https://h/?page=1", "goes on after the path; leave out everything from '?' or '#'"),
+        ("https://h/#top", "goes on after the path; leave out everything from '?' or '#'"),
+    ],
+)
+def test_a_wrong_url_is_told_what_to_write(url: str, said: str, tmp_path: Path) -> None:
+    assert problem(tmp_path, configs.text(api_url=url)) == f"api_url: {said}"
+    assert problem(tmp_path, configs.text(http_server=url)) == f"http_server: {said}"
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path) -> None:
+    for key in ("api_url", "http_server"):
+        said = problem(tmp_path, configs.text(**{key: f"https://admin:{SECRET}@h"}))
+        assert said == f"{key}: has a user name or password in it; leave them out, nothing here uses them"
+
+
+@pytest.mark.parametrize("key", ["api_url", "http_server"])
+def test_a_password_in_a_url_that_unicode_makes_two_of_is_not_shown(key: str, tmp_path: Path) -> None:
+    """℀ is normalised to a/c, which would move the host; Python refuses such a URL and quotes it whole."""
+    said = problem(tmp_path, configs.text(**{key: f"https://user:{SECRET}\u2100@h"}))
+    assert said == f"{key}: is no URL; write it like https://ipam.example.org"
+
+
+def test_the_server_has_its_port_in_its_own_setting(tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(http_server="http://127.0.0.1:5000"))
+    assert said == "http_server: has a port in it; leave it out and set http_port"
+
+
+def test_the_server_has_no_path(tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(http_server="http://127.0.0.1/endpoint"))
+    assert said == "http_server: has a path; the Scan Server listens at /, leave the path out"
+
+
+@pytest.mark.parametrize("server", [None, "http://127.0.0.1", "http://localhost", "HTTP://server.example"])
+def test_a_server_token_over_http_is_refused(server: str | None, tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(auth_token=SECRET, http_server=server))
+    shown = server or "http://127.0.0.1"
+    assert said == f"auth_token: is set, but http_server is {shown}: a token is sent over https only"
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("api_uri", "api_url"),
+        ("http_prot", "http_port"),
+        ("auth-token", "auth_token"),
+        ("client_tokn", "client_token"),
+        ("scan_agent_code", "scanagent_code"),
+        ("epoch_offset", "epoch_time_offset"),
+        ("cache_expire", "cache_expire_time"),
+    ],
+)
+def test_an_unknown_key_gets_the_nearest_known_one(typed: str, near: str, tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text() + f"  {typed}: {SECRET}\n")
+    assert said == f"{typed}: unknown key; did you mean {near}?"
+
+
+@pytest.mark.parametrize("empty", ["", " ~", ' ""', " []"])
+def test_an_unknown_key_is_named_without_a_value_too(empty: str, tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text() + f"  auth_tokn:{empty}\n")
+    assert said == "auth_tokn: unknown key; did you mean auth_token?"
+
+
+def test_yaml_merge_keys_are_unknown_keys(tmp_path: Path) -> None:
+    """The file is flat; a merge that silently did nothing would be worse than none."""
+    assert problem(tmp_path, configs.text() + "  <<: {http_port: 1}\n").startswith("<<: unknown key")
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    content = (
+        f"http_port: 1\n{ROOT_KEY}:\n  api_url: phpipam.example\n  http_port: 70000\n  auth_token: {SECRET}\n"
+        f"  client_name: [a]\n  client_token: {SECRET}ü\n  scan_code: {SECRET}\n  cache_expire_time: -1\n"
+    )
+    said = problems(tmp_path, content)
+    assert sorted(line.partition(":")[0] for line in said) == sorted(
+        [
+            "http_port",
+            "api_url",
+            "http_port",
+            "auth_token",
+            "client_name",
+            "client_token",
+            "scan_code",
+            "cache_expire_time",
+            "scanagent_code",
+        ]
+    )
+    assert SECRET not in "".join(said)
+
+
+# Secrets
+
+
+def test_secrets_are_all_that_must_not_be_seen(tmp_path: Path) -> None:
+    loaded = load(tmp_path, configs.text(http_server="https://h", auth_token=SECRET))
+    assert sorted(loaded.secrets) == sorted((SECRET, configs.APP_CODE, configs.AGENT_CODE))
+    for shown in (repr(loaded), str(loaded), loaded.model_dump_json()):
+        assert [secret for secret in loaded.secrets if secret in shown] == []
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_a_traceback_of_a_wrong_setting_shows_no_secret(key: str, tmp_path: Path) -> None:
+    content = configs.text(**{"http_server": "https://h", key: f"[{SECRET}]"})
+    try:
+        load(tmp_path, content)
+    except ConfigError:
+        shown = traceback.format_exc()
+    assert f"{key}: " in shown
+    assert SECRET not in shown
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200) | st.text(alphabet="ab: -\n\t{}[]&*!'\"#|>%@,?~\\", max_size=60))
+def test_whatever_the_file_holds_is_a_configuration_or_a_named_mistake(
+    content: bytes | str, tmp_path: Path
+) -> None:
+    rest = content if isinstance(content, bytes) else f"{configs.text()}  {content}".encode()
+    with contextlib.suppress(ConfigError):
+        load(tmp_path, rest)
+
+
+@pytest.mark.parametrize("key", config.Config.model_fields)
+def test_every_setting_is_in_the_example_and_in_the_readme(key: str) -> None:
+    root = Path(__file__).parents[2]
+    example = (root / "examples" / "scan_agent.yaml").read_text(encoding="utf-8")
+    assert re.search(rf"^  (# )?{key}:", example, re.MULTILINE)
+    assert f"`{key}`" in (root / "README.md").read_text(encoding="utf-8")

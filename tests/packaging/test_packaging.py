@@ -1,0 +1,134 @@
+"""What is built, and installed as people do it: pip from the wheel, pipx and uv from the source tree."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from phpipam_scan_agent import NAME, VERSION
+
+ROOT = Path(__file__).parents[2]
+TOOLS = Path(sys.executable).parent
+SHARED = [
+    f"man/man1/{NAME}.1",
+    f"{NAME}/scan_agent.schema.json",
+]
+
+
+def run(*command: str | Path, **environment: str | Path) -> str:
+    """Run a command to its end and return what it prints."""
+    done = subprocess.run(
+        command,
+        cwd="/",  # so that nothing is imported from the source tree by accident
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the source tree, for builds to write into."""
+    copy = tmp_path_factory.mktemp("source") / NAME
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__"))
+    return copy
+
+
+@pytest.fixture(scope="module")
+def built(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    run(TOOLS / "uv", "build", "--quiet", "--out-dir", folder, source)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    return built / f"phpipam_scan_agent-{VERSION}-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def sdist(built: Path) -> Path:
+    return built / f"phpipam_scan_agent-{VERSION}.tar.gz"
+
+
+def installed(prefix: Path) -> Iterator[str]:
+    """The files of ours below an installation's share/."""
+    for path in (prefix / "share").rglob("*"):
+        if path.is_file() and NAME in str(path):
+            yield str(path.relative_to(prefix / "share"))
+
+
+def test_twine_finds_no_fault_in_sdist_and_wheel(wheel: Path, sdist: Path) -> None:
+    assert run(TOOLS / "twine", "check", "--strict", sdist, wheel).count("PASSED") == 2
+
+
+def test_the_wheel_holds_the_package_and_what_belongs_below_share(wheel: Path) -> None:
+    data = f"phpipam_scan_agent-{VERSION}.data/data/share/"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert sorted(name.removeprefix(data) for name in names if name.startswith(data)) == SHARED
+    assert "phpipam_scan_agent/py.typed" in names
+    tops = {name.partition("/")[0] for name in names}
+    assert tops == {
+        "phpipam_scan_agent",
+        f"phpipam_scan_agent-{VERSION}.data",
+        f"phpipam_scan_agent-{VERSION}.dist-info",
+    }
+
+
+def test_the_sdist_holds_all_that_its_tests_need(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        tops = {"/".join(Path(name).parts[1:2]) for name in archive.getnames()}
+    assert tops >= {"LICENSE", "README.md", "pyproject.toml", "src", "tests", "examples"}
+    assert not any(top.startswith(".venv") for top in tops)
+
+
+def test_pip_installs_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    run(sys.executable, "-m", "venv", tmp_path)
+    run(tmp_path / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
+
+    assert run(tmp_path / "bin" / NAME, "--version") == f"{NAME} {VERSION}\n"
+    assert run(tmp_path / "bin" / "python", "-m", "phpipam_scan_agent", "--version") == f"{NAME} {VERSION}\n"
+    assert sorted(installed(tmp_path)) == SHARED
+    assert run("man", "--where", NAME, MANPATH=tmp_path / "share" / "man").strip().endswith(f"/man1/{NAME}.1")
+
+
+def test_uv_installs_the_source_tree(source: Path, tmp_path: Path) -> None:
+    folders = {"UV_TOOL_DIR": tmp_path / "tools", "UV_TOOL_BIN_DIR": tmp_path / "bin"}
+    run(TOOLS / "uv", "tool", "install", "--quiet", "--python", sys.executable, source, **folders)
+
+    assert run(tmp_path / "bin" / NAME, "--version") == f"{NAME} {VERSION}\n"
+    assert sorted(installed(tmp_path / "tools" / NAME)) == SHARED
+
+
+def test_pipx_installs_the_source_tree_and_its_man_page(source: Path, tmp_path: Path) -> None:
+    folders = {"PIPX_HOME": tmp_path, "PIPX_BIN_DIR": tmp_path / "bin", "PIPX_MAN_DIR": tmp_path / "man"}
+    run(TOOLS / "pipx", "install", "--quiet", "--python", sys.executable, source, **folders)
+
+    assert run(tmp_path / "bin" / NAME, "--version") == f"{NAME} {VERSION}\n"
+    assert (tmp_path / "man" / "man1" / f"{NAME}.1").is_file()
+
+
+def test_the_version_is_in_one_place() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in ("src", "examples", "tests", "README.md", "pyproject.toml")
+        for path in [ROOT / folder, *(ROOT / folder).rglob("*")]
+        if path.suffix != ".svg"
+        and "__pycache__" not in path.parts
+        and path.is_file()
+        and NAME in (text := path.read_text("utf-8"))
+        if re.search(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])", text)
+    ]
+    assert found == ["pyproject.toml"]

@@ -1,0 +1,435 @@
+import json
+import logging
+import os
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import configs
+from clock import NOW, Clock
+from phpipam_scan_agent.phpipam.cache import Cache
+from phpipam_scan_agent.phpipam.decode import Row
+from thorough import thorough
+
+ROWS: list[Row] = [{"id": 10, "subnet": "192.0.2.0", "mask": "24"}, {"id": "11", "nameservers": None}]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "phpipam.json"
+
+
+def loaded(path: Path, clock: Callable[[], float], **changes: object) -> Cache:
+    """What a new run finds."""
+    cache = Cache(path, configs.config(**changes), clock)
+    cache.load()
+    return cache
+
+
+def saved(path: Path, clock: Callable[[], float], **changes: object) -> Cache:
+    """A run that asked for one thing and kept it."""
+    cache = loaded(path, clock, **changes)
+    cache["subnets"] = ROWS
+    cache.save()
+    return cache
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# Age
+
+
+def test_the_next_run_finds_what_was_kept(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    assert dict(loaded(path, clock)) == {"subnets": ROWS}
+
+
+def test_without_a_file_there_is_nothing_and_nothing_to_say(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert dict(loaded(path, clock)) == {}
+    assert caplog.records == []
+
+
+def test_an_answer_is_used_until_its_time_has_passed(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=60)
+    clock.now = NOW + 59
+    assert "subnets" in loaded(path, clock, cache_expire_time=60)
+    clock.now = NOW + 60
+    assert "subnets" not in loaded(path, clock, cache_expire_time=60)
+
+
+def test_each_answer_has_its_own_age_and_keeps_it_across_runs(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=60)
+    clock.now = NOW + 40
+    later = loaded(path, clock, cache_expire_time=60)
+    later["agent"] = [{"id": 2}]
+    later.save()
+    clock.now = NOW + 61
+    assert dict(loaded(path, clock, cache_expire_time=60)) == {"agent": [{"id": 2}]}
+
+
+def test_a_read_does_not_make_an_answer_younger(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=60)
+    clock.now = NOW + 50
+    assert loaded(path, clock, cache_expire_time=60)["subnets"] == ROWS
+    clock.now = NOW + 61
+    assert dict(loaded(path, clock, cache_expire_time=60)) == {}
+
+
+def test_a_shorter_expire_time_holds_for_what_is_there_already(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=1800)
+    clock.now = NOW + 100
+    assert dict(loaded(path, clock, cache_expire_time=60)) == {}
+    assert "subnets" in loaded(path, clock, cache_expire_time=1800)
+
+
+def test_0_never_uses_it(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=1800)
+    assert dict(loaded(path, clock, cache_expire_time=0)) == {}
+
+
+def test_the_offset_of_the_clock_counts(path: Path, clock: Clock) -> None:
+    def shifted() -> float:
+        return clock.now + 3600
+
+    saved(path, shifted, cache_expire_time=60)
+    clock.now = NOW + 59
+    assert "subnets" in loaded(path, shifted, cache_expire_time=60)
+    clock.now = NOW + 61
+    assert "subnets" not in loaded(path, shifted, cache_expire_time=60)
+
+
+def test_an_offset_set_later_ages_what_is_there(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=1800)
+    assert dict(loaded(path, lambda: clock() + 3600, cache_expire_time=1800)) == {}
+
+
+def test_what_comes_from_the_future_is_dropped_with_a_warning(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(path, clock)
+    clock.now = NOW - 3600
+    assert dict(loaded(path, clock)) == {}
+    assert warnings(caplog) == [f"cache {path} comes from the future; check the clock; asking phpIPAM again"]
+
+
+def test_a_clock_that_was_set_back_a_little_is_believed(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    clock.now = NOW - 2
+    assert "subnets" in loaded(path, clock)
+
+
+# Whose it is
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"api_url": "https://other.example"},
+        {"client_name": "agent2"},
+        {"client_token": "another-app-code"},
+        {"scanagent_code": "another-agent-code"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_changed_credentials_invalidate_it(change: dict[str, str], path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    assert dict(loaded(path, clock, **change)) == {}
+    assert "subnets" in loaded(path, clock)
+
+
+def test_credentials_run_together_are_not_the_same(path: Path, clock: Clock) -> None:
+    saved(path, clock, client_name="ab", client_token="c")
+    assert dict(loaded(path, clock, client_name="a", client_token="bc")) == {}
+
+
+def test_other_settings_do_not_invalidate_it(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    assert "subnets" in loaded(path, clock, http_port=443, http_server="https://h", auth_token="t")
+
+
+def test_answers_for_other_credentials_are_replaced_not_mixed(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    other = loaded(path, clock, client_name="agent2")
+    other["agent"] = [{"id": 2}]
+    other.save()
+    assert dict(loaded(path, clock, client_name="agent2")) == {"agent": [{"id": 2}]}
+    assert dict(loaded(path, clock)) == {}
+
+
+# The file
+
+
+def test_the_file_is_for_its_owner_alone(path: Path, clock: Clock) -> None:
+    old = os.umask(0)
+    try:
+        saved(path, clock)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_no_secret_is_in_the_file(path: Path, clock: Clock) -> None:
+    saved(path, clock, http_server="https://h", auth_token=configs.SERVER_TOKEN)
+    content = path.read_text()
+    assert "192.0.2.0" in content
+    secrets = (configs.APP_CODE, configs.AGENT_CODE, configs.SERVER_TOKEN)
+    assert [secret for secret in secrets if secret in content] == []
+
+
+def test_two_files_of_the_same_credentials_do_not_show_it(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    first = json.loads(path.read_text())
+    path.unlink()
+    saved(path, clock)
+    assert json.loads(path.read_text())["for"] != first["for"]
+
+
+def test_only_one_file_is_left(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    saved(path, clock)
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_what_was_not_changed_is_not_written_again(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    written = path.stat().st_ino
+    loaded(path, clock).save()
+    assert path.stat().st_ino == written
+
+
+def test_a_reader_has_the_old_or_the_new_file_whole(path: Path, clock: Clock) -> None:
+    """The new one is renamed over the old one, whose reader keeps what he has opened."""
+    saved(path, clock)
+    with path.open() as reader:
+        later = loaded(path, clock)
+        later["agent"] = [{"id": 2}] * 10_000
+        later.save()
+        assert dict(json.load(reader)["answers"]).keys() == {"subnets"}
+    assert dict(loaded(path, clock)).keys() == {"subnets", "agent"}
+
+
+# Damage
+
+
+def damages() -> dict[str, bytes]:
+    answers = {"subnets": [NOW, [{"id": 1}]]}
+    whole = {"format": 1, "salt": "00", "for": "", "answers": answers}
+    return {
+        "empty": b"",
+        "binary": bytes(range(256)),
+        "no JSON": b"subnets: []",
+        "list": b"[]",
+        "null": b"null",
+        "number": b"1",
+        "deep": b"[" * 100_000,
+        "other JSON": b'{"name": "something else"}',
+        "salt of another type": json.dumps({**whole, "salt": 5}).encode(),
+        "salt without hex": json.dumps({**whole, "salt": "xyz"}).encode(),
+        "answers as list": json.dumps({**whole, "answers": [1]}).encode(),
+        "answer without time": json.dumps({**whole, "answers": {"subnets": [[]]}}).encode(),
+        "time as text": json.dumps({**whole, "answers": {"subnets": ["noon", []]}}).encode(),
+        "time beyond numbers": json.dumps({**whole, "answers": {"subnets": [10**400, []]}}).encode(),
+        "rows as text": json.dumps({**whole, "answers": {"subnets": [NOW, "rows"]}}).encode(),
+        "row as text": json.dumps({**whole, "answers": {"subnets": [NOW, ["row"]]}}).encode(),
+    }
+
+
+@pytest.mark.parametrize("damage", damages())
+def test_a_damaged_file_is_dropped_with_a_warning_and_replaced(
+    damage: str, path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(damages()[damage])
+    cache = saved(path, clock)
+    assert warnings(caplog) == [f"cache {path} is damaged; asking phpIPAM again"]
+    assert dict(cache) == dict(loaded(path, clock)) == {"subnets": ROWS}
+
+
+def test_a_file_cut_anywhere_is_never_a_crash_nor_half_an_answer(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        assert dict(loaded(path, clock)) == {}
+
+
+def test_a_file_of_another_format_is_not_read(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "format": document["format"] + 1}))
+    assert dict(loaded(path, clock)) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_somebody_elses_file_is_not_read(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    saved(path, clock)
+    os.chown(path, 65534, 65534)
+    assert dict(loaded(path, clock)) == {}
+    assert len(warnings(caplog)) == 1
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@thorough
+@given(part=st.sampled_from(["format", "salt", "for", "answers", "answer", "none"]), value=_JSON)
+def test_any_json_in_the_file_is_no_crash(part: str, value: object, path: Path, clock: Clock) -> None:
+    whole = path.with_name("whole.json")
+    if not whole.exists():
+        saved(whole, clock)
+    document = json.loads(whole.read_text())
+    if part == "answer":
+        document["answers"]["subnets"] = value
+    path.write_text(json.dumps(value if part == "none" else {**document, part: value}))
+    cache = loaded(path, clock, cache_stale_if_error=10**9)
+    old = [found[1] for key in ("subnets", "0", "") if (found := cache.past(key))]
+    for rows in (*cache.values(), *old):
+        assert all(isinstance(row, dict) for row in rows)
+
+
+@thorough
+@given(content=st.binary(max_size=200))
+def test_any_bytes_in_the_file_are_no_crash(content: bytes, path: Path, clock: Clock) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    assert dict(loaded(path, clock)) == {}
+
+
+# Old answers, for want of better ones
+
+
+def test_an_old_answer_is_told_with_its_age_until_its_time_has_passed_as_well(
+    path: Path, clock: Clock
+) -> None:
+    wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
+    saved(path, clock, **wanted)
+    clock.now = NOW + 159
+    cache = loaded(path, clock, **wanted)
+    assert "subnets" not in cache
+    assert cache.past("subnets") == (159, ROWS)
+    assert cache.past("agent") is None
+    clock.now = NOW + 160
+    assert loaded(path, clock, **wanted).past("subnets") is None
+
+
+def test_old_answers_are_kept_beside_new_ones_and_keep_their_age(path: Path, clock: Clock) -> None:
+    wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
+    saved(path, clock, **wanted)
+    clock.now = NOW + 90
+    cache = loaded(path, clock, **wanted)
+    cache["agent"] = [{"id": 2}]
+    cache.save()
+    clock.now = NOW + 120
+    later = loaded(path, clock, **wanted)
+    assert dict(later) == {"agent": [{"id": 2}]}
+    assert later.past("subnets") == (120, ROWS)
+
+
+def test_a_new_answer_takes_the_place_of_the_old_one(path: Path, clock: Clock) -> None:
+    wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
+    saved(path, clock, **wanted)
+    clock.now = NOW + 90
+    cache = loaded(path, clock, **wanted)
+    cache["subnets"] = []
+    assert cache.past("subnets") == (0, [])
+
+
+def test_without_the_setting_no_old_answer_is_used(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_expire_time=60)
+    clock.now = NOW + 60
+    assert loaded(path, clock, cache_expire_time=60).past("subnets") is None
+
+
+def test_old_answers_from_the_future_are_dropped_too(path: Path, clock: Clock) -> None:
+    saved(path, clock, cache_stale_if_error=10**9)
+    clock.now = NOW - 3600
+    assert loaded(path, clock, cache_stale_if_error=10**9).past("subnets") is None
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(path: Path, clock: Clock) -> None:
+    saved(path, clock)
+    (path.parent / f".{path.name}.k2j4h5g6").write_bytes(b"{")
+    assert "subnets" in loaded(path, clock)
+    assert os.listdir(path.parent) == [path.name]
+
+
+# Trouble with the disk
+
+
+@contextmanager
+def full_disk(left: int) -> Iterator[None]:
+    """A limit of the process on the size of a file: to the writer, the same as a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (left, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_a_full_disk_leaves_the_old_file_whole_and_only_warns(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved(path, clock)
+    later = loaded(path, clock)
+    later["agent"] = [{"id": 2}] * 10_000
+    with full_disk(100):
+        later.save()
+    assert warnings(caplog) == [f"cache {path} cannot be written (File too large); every run asks phpIPAM"]
+    assert os.listdir(path.parent) == [path.name]
+    assert dict(loaded(path, clock)) == {"subnets": ROWS}
+    assert len(later["agent"]) == 10_000
+
+
+def test_a_folder_that_cannot_be_made_only_warns(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "phpipam.json"
+    cache = saved(path, clock)
+    assert cache["subnets"] == ROWS
+    assert warnings(caplog) == [
+        f"cache {path} cannot be read (Not a directory); asking phpIPAM again",
+        f"cache {path} cannot be written (File exists); every run asks phpIPAM",
+    ]
+
+
+def test_an_unwritable_folder_only_warns(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.parent.chmod(0o555)
+    for folder in (path.parents[1], path.parents[2]):
+        folder.chmod(0o755)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)  # root could write all the same
+        cache = saved(path, clock)
+    finally:
+        os.seteuid(user)
+    assert cache["subnets"] == ROWS
+    assert [line.partition("; ")[2] for line in warnings(caplog)][-1] == "every run asks phpIPAM"
+    assert os.listdir(path.parent) == []
+
+
+def test_a_folder_in_the_files_place_only_warns(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.mkdir(parents=True)
+    assert saved(path, clock)["subnets"] == ROWS
+    assert len(warnings(caplog)) == 2
+    assert os.listdir(path.parent) == [path.name]

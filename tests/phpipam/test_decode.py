@@ -1,0 +1,314 @@
+import json
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phpipam_scan_agent.errors import PhpIpamError
+from phpipam_scan_agent.models import Address, Subnet
+from phpipam_scan_agent.phpipam import decode
+from phpipam_scan_agent.phpipam.decode import Row
+from thorough import thorough
+
+SUBNET: dict[str, object] = {
+    "id": 10,
+    "subnet": "192.0.2.0",
+    "mask": "24",
+    "discoverSubnet": 1,
+    "resolveDNS": 0,
+}
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=10)
+    | st.sampled_from(["1", "10", "192.0.2.0", "24", "2001:db8::", "192.0.2.1; ;::1", 0, 1, 24]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        | st.fixed_dictionaries(
+            {},
+            optional=dict.fromkeys(sorted(decode.SUBNET_FIELDS | {"ip", "code", "namesrv1"}), inner),
+        )
+    ),
+    max_leaves=15,
+)
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises(PhpIpamError) as refused:
+        call()
+    said = str(refused.value)
+    assert len(said.splitlines()) == 1
+    return said
+
+
+# Rows
+
+
+def test_only_the_fields_asked_for_are_kept() -> None:
+    data = [{"id": 2, "code": "secret", "name": "agent"}, {"ip": "192.0.2.1"}]
+    assert decode.rows(data, frozenset(("id", "ip"))) == [{"id": 2}, {"ip": "192.0.2.1"}]
+
+
+def test_a_single_object_is_a_list_of_one() -> None:
+    assert decode.rows({"id": 2}, frozenset(("id",))) == [{"id": 2}]
+
+
+def test_nothing_is_no_rows() -> None:
+    assert decode.rows([], frozenset(("id",))) == []
+
+
+@pytest.mark.parametrize("data", [None, True, 1, "text", [[]], ["text"], [{"id": 1}, None], [1]])
+def test_data_without_rows_is_refused(data: object) -> None:
+    said = refusal(lambda: decode.rows(data, frozenset(("id",))))
+    assert said == "phpIPAM answered something else than a list of objects"
+
+
+# The agent
+
+
+def test_the_agent_is_the_one_whose_code_is_ours_to_the_letter() -> None:
+    found: list[Row] = [{"id": 7, "code": "000123"}, {"id": "8", "code": "123"}, {"id": 9, "code": "0123"}]
+    assert decode.agent(found, "123")["id"] == 8
+    assert decode.agent(found, "000123")["id"] == 7
+
+
+def test_a_code_that_phpipam_gives_as_a_number_is_ours_too() -> None:
+    assert decode.agent([{"id": 7, "name": "a", "code": 123}], "123") == {"id": 7, "name": "a"}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [],
+        [{"id": 7, "code": "000123"}],
+        [{"id": 7, "code": "123"}, {"id": 8, "code": "123"}],
+        [{"id": 0, "code": "123"}],
+        [{"id": None, "code": "123"}],
+        [{"code": "123"}],
+        [{"id": 7}],
+        [{"id": 7, "code": None}],
+    ],
+)
+def test_no_or_no_single_agent_is_refused_without_the_code(found: list[Row]) -> None:
+    said = refusal(lambda: decode.agent(found, "123"))
+    assert "Administration → Scan agents" in said
+    assert "123" not in said
+
+
+# Subnets
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        SUBNET,
+        {**SUBNET, "id": "10", "mask": 24, "discoverSubnet": "1", "resolveDNS": "0"},
+        {**SUBNET, "resolveDNS": None, "isFull": 1, "custom_fields": {"a": None}, "description": "x\0\n"},
+    ],
+    ids=["ints", "strings", "null and more"],
+)
+def test_ints_and_strings_make_the_same_subnet(row: Row) -> None:
+    assert decode.subnet(row) == Subnet(
+        id=10, network=ip_network("192.0.2.0/24"), discover=True, resolve_names=False
+    )
+
+
+def test_an_ipv6_subnet_is_one_too() -> None:
+    made = decode.subnet({**SUBNET, "subnet": "2001:db8::", "mask": "64"})
+    assert made.network == ip_network("2001:db8::/64")
+
+
+def test_a_subnet_takes_the_nameservers_that_come_with_it() -> None:
+    made = decode.subnet(
+        {**SUBNET, "nameserverId": "2", "nameservers": {"namesrv1": "192.0.2.53;ns.example"}}
+    )
+    assert made.nameservers == (ip_address("192.0.2.53"),)
+    assert made.nameserver_set == 2
+
+
+@pytest.mark.parametrize("embedded", [None, [], "192.0.2.53", 0, {}, {"namesrv1": None}])
+def test_without_them_it_says_which_to_ask_for(embedded: object) -> None:
+    made = decode.subnet({**SUBNET, "nameserverId": 3, "nameservers": embedded})
+    assert (made.nameservers, made.nameserver_set) == ((), 3)
+
+
+@pytest.mark.parametrize("id_", [None, 0, "0", ""])
+def test_a_subnet_without_nameservers_has_none_to_ask_for(id_: object) -> None:
+    assert decode.subnet({**SUBNET, "nameserverId": id_}).nameserver_set == 0
+
+
+@pytest.mark.parametrize("value", [1, "1"])
+def test_a_flag_is_set_by_1(value: object) -> None:
+    assert decode.flag({"discoverSubnet": value}, "discoverSubnet")
+
+
+@pytest.mark.parametrize("value", [0, "0", None, "", "yes", 2, "01 ", -1, 1.5, [], {}, "1\n"])
+def test_a_flag_is_set_by_nothing_else(value: object) -> None:
+    assert not decode.flag({"discoverSubnet": value}, "discoverSubnet")
+    assert not decode.flag({}, "discoverSubnet")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subnet": None},
+        {"subnet": ""},
+        {"subnet": "printers"},
+        {"subnet": "192.0.2"},
+        {"subnet": "192.0.2.77"},
+        {"subnet": "192.0.2.0/24"},
+        {"subnet": "192.0.2.0 --script=evil"},
+        {"subnet": "-iL/etc/passwd"},
+        {"subnet": 3221225984},
+        {"subnet": ["192.0.2.0"]},
+        {"mask": None},
+        {"mask": ""},
+        {"mask": "33"},
+        {"mask": "-1"},
+        {"mask": "24\n"},
+        {"mask": "24 192.0.3.0"},
+        {"mask": {}},
+    ],
+    ids=str,
+)
+def test_a_subnet_that_is_no_network_is_refused(change: dict[str, object]) -> None:
+    said = refusal(lambda: decode.subnet({**SUBNET, **change}))
+    assert said.startswith("is no network (")
+    assert said.endswith("; correct it in phpIPAM")
+    assert len(said) < 200
+
+
+@pytest.mark.parametrize("id_", [0, "0", None, "", "ten", "1 OR 1", [], {}, 1.5])
+def test_a_subnet_without_an_id_is_refused(id_: object) -> None:
+    """phpIPAM takes id 0 for every subnet there is."""
+    said = refusal(lambda: decode.subnet({**SUBNET, "id": id_}))
+    assert said == f"has the id {id_}, which is none; look at it in phpIPAM"
+
+
+def test_a_label_is_short_whatever_the_row_holds() -> None:
+    assert decode.label(SUBNET) == "192.0.2.0/24"
+    assert decode.label({}) == "None/None"
+    assert len(decode.label({"subnet": "x" * 1000, "mask": "y" * 1000})) == 80
+
+
+# Addresses and nameservers
+
+
+def test_ints_and_strings_make_the_same_addresses() -> None:
+    found: list[Row] = [
+        {"id": 101, "ip": "192.0.2.1"},
+        {"id": "102", "ip": "192.0.2.2"},
+        {"id": 103, "ip": "2001:db8::1"},
+    ]
+    assert decode.addresses(found) == (
+        Address(101, ip_address("192.0.2.1")),
+        Address(102, ip_address("192.0.2.2")),
+        Address(103, ip_address("2001:db8::1")),
+    )
+
+
+def test_addresses_that_make_no_sense_are_left_out() -> None:
+    odd: list[Row] = [
+        {},
+        {"id": 1},
+        {"ip": "192.0.2.1"},
+        {"id": 0, "ip": "192.0.2.1"},
+        {"id": None, "ip": "192.0.2.1"},
+        {"id": 1, "ip": None},
+        {"id": 1, "ip": ""},
+        {"id": 1, "ip": "192.0.2.256"},
+        {"id": 1, "ip": 3221225985},
+        {"id": 1, "ip": ["192.0.2.1"]},
+        {"id": 1, "ip": "192.0.2.1/24"},
+    ]
+    right: Row = {"id": 7, "ip": "192.0.2.7"}
+    assert decode.addresses([*odd, right]) == (Address(7, ip_address("192.0.2.7")),)
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("192.0.2.53", ["192.0.2.53"]),
+        ("192.0.2.53;192.0.2.54", ["192.0.2.53", "192.0.2.54"]),
+        (" 192.0.2.53 ; ;\t2001:db8::53;", ["192.0.2.53", "2001:db8::53"]),
+        ("192.0.2.54;192.0.2.53;192.0.2.54", ["192.0.2.54", "192.0.2.53"]),
+        ("ns1.example;192.0.2.53;--dns-servers;$(id)", ["192.0.2.53"]),
+        ("192.0.2.53,192.0.2.54", []),
+        ("192.0.2.53:5353", []),
+        ("", []),
+        (None, []),
+        (53, []),
+        ([], []),
+        ({"a": "192.0.2.53"}, []),
+    ],
+)
+def test_nameservers_are_the_addresses_of_what_was_typed(typed: object, found: list[str]) -> None:
+    assert [str(ip) for ip in decode.nameservers([{"namesrv1": typed}])] == found
+
+
+def test_nameservers_of_several_sets_come_in_order_each_once() -> None:
+    sets: list[Row] = [{"namesrv1": "192.0.2.2;192.0.2.1"}, {}, {"namesrv1": "192.0.2.1;192.0.2.3"}]
+    assert [str(ip) for ip in decode.nameservers(sets)] == ["192.0.2.2", "192.0.2.1", "192.0.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (7, 7),
+        ("7", 7),
+        ("007", 7),
+        (0, 0),
+        ("", 0),
+        (None, 0),
+        (-7, 0),
+        ("-7", 0),
+        (True, 0),
+        ("9" * 20, 0),
+        ("7.0", 0),
+        (7.5, 0),
+        ("\u0667", 0),
+    ],
+)
+def test_a_number_is_an_int_or_its_decimal_text(value: object, number: int) -> None:
+    assert decode.number(value) == number
+
+
+# Whatever comes
+
+
+@thorough
+@given(data=JSON)
+def test_any_json_makes_values_or_a_refusal(data: object) -> None:
+    try:
+        rows = decode.rows(json.loads(json.dumps(data)), decode.SUBNET_FIELDS | {"ip", "code", "namesrv1"})
+    except PhpIpamError:
+        return
+    assert all(isinstance(address, Address) and address.id for address in decode.addresses(rows))
+    for nameserver in decode.nameservers(rows):
+        assert ip_address(str(nameserver)) == nameserver
+    for row in rows:
+        decode.label(row)
+        try:
+            made = decode.subnet(row)
+        except PhpIpamError:
+            continue
+        assert made.id
+        assert ip_network(str(made.network)) == made.network
+
+
+@thorough
+@given(value=JSON, field=st.sampled_from(sorted(SUBNET)))
+def test_any_value_in_a_right_row_makes_a_subnet_or_a_refusal(value: object, field: str) -> None:
+    try:
+        made = decode.subnet({**SUBNET, field: value})
+    except PhpIpamError:
+        return
+    assert made.id
+    assert ip_network(str(made.network)) == made.network

@@ -1,0 +1,350 @@
+"""What phpIPAM answers → subnets, or one line that helps."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phpipam_scan_agent.config import Config
+from phpipam_scan_agent.errors import PhpIpamError, TransportError
+from phpipam_scan_agent.https import Answer as Whole
+from phpipam_scan_agent.phpipam import PhpIpam, envelope
+from phpipam_scan_agent.phpipam.decode import Row
+from stand_ins.https import Answer, Certificates, Server, as_json
+from stand_ins.phpipam import PhpIpam as StandIn
+from stand_ins.phpipam import address, refusal, subnet
+from thorough import thorough
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+HTML = {"Content-Type": "text/html; charset=UTF-8"}
+
+
+@pytest.fixture
+def stand_in() -> StandIn:
+    stand_in = StandIn()
+    stand_in.subnets = [subnet(10, "127.0.20.0/28"), subnet(11, "127.0.21.0/28")]
+    stand_in.addresses = [address(101, 10, "127.0.20.1"), address(102, 10, "127.0.20.2")]
+    return stand_in
+
+
+@pytest.fixture
+def server(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    certificates = Certificates()
+    (tmp_path / "ca.pem").write_bytes(certificates.ca_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with Server(stand_in.answer, certificates.tls()) as server:
+        yield server
+
+
+@pytest.fixture
+def phpipam(server: Server, stand_in: StandIn) -> Iterator[PhpIpam]:
+    phpipam = connect(server, stand_in)
+    yield phpipam
+    phpipam.close()
+
+
+class Memory(dict[str, list[Row]]):
+    """Answers of which none is old."""
+
+    def past(self, key: str) -> None:
+        return None
+
+
+def connect(server: Server, stand_in: StandIn, answers: Memory | None = None, **settings: object) -> PhpIpam:
+    usual = {
+        "api_url": f"{server.url}:{server.port}",
+        "client_name": stand_in.app,
+        "client_token": stand_in.token,
+        "scanagent_code": stand_in.agent["code"],
+    }
+    return PhpIpam(
+        Config.model_validate(usual | settings), Memory() if answers is None else answers, time.time
+    )
+
+
+def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
+    (first, second), failed = phpipam.subnets()
+
+    assert (first.id, first.network) == (10, ip_network("127.0.20.0/28"))
+    assert second.id == 11
+    assert failed == []
+    assert [known.id for known in phpipam.details(first).addresses] == [101, 102]
+
+
+def test_text_instead_of_numbers_makes_the_same(phpipam: PhpIpam, server: Server, stand_in: StandIn) -> None:
+    numbers = [phpipam.details(each) for each in phpipam.subnets()[0]]
+    stand_in.stringify = True
+    again = connect(server, stand_in)
+
+    assert [again.details(each) for each in again.subnets()[0]] == numbers
+    again.close()
+
+
+def test_a_subnet_without_addresses_is_no_error(phpipam: PhpIpam) -> None:
+    _, empty = phpipam.subnets()[0]
+
+    assert phpipam.details(empty).addresses == ()
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_older_versions_say_nothing_found_with_200(phpipam: PhpIpam, stand_in: StandIn, status: int) -> None:
+    envelope = {"code": status, "success": False, "message": "No addresses found", "time": 0.1}
+    stand_in.instead["subnets/10/addresses/"] = as_json(status, envelope)
+
+    assert phpipam.details(phpipam.subnets()[0][0]).addresses == ()
+
+
+def test_14_answers_nothing_found_without_a_message(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.instead["subnets/10/addresses/"] = as_json(200, {"code": 200, "success": False, "time": 0.1})
+
+    assert phpipam.details(phpipam.subnets()[0][0]).addresses == ()
+
+
+def test_404_that_is_no_empty_list_is_an_error(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    first = phpipam.subnets()[0][0]
+    stand_in.subnets = [subnet(11, "127.0.21.0/28")]  # 10 was deleted meanwhile
+
+    with pytest.raises(PhpIpamError, match=r"Invalid subnet Id \(10\)"):
+        phpipam.details(first)
+
+
+def test_no_subnet_of_this_agent(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    for row in stand_in.subnets:
+        row["scanAgent"] = 7
+
+    assert phpipam.subnets() == ([], [])
+
+
+def test_only_folders(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.instead["subnets/"] = refusal(404, "No subnets found")
+
+    assert phpipam.subnets() == ([], [])
+
+
+def test_folders_are_left_out(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0]["isFolder"] = 1
+
+    assert [each.id for each in phpipam.subnets()[0]] == [11]
+
+
+def test_a_subnet_that_makes_no_sense_does_not_hold_up_the_others(
+    phpipam: PhpIpam, stand_in: StandIn
+) -> None:
+    stand_in.subnets[0]["mask"] = "33"
+    subnets, (failed,) = phpipam.subnets()
+
+    assert [each.id for each in subnets] == [11]
+    assert (failed.subnet, failed.id) == ("127.0.20.0/33", 10)
+    assert str(failed.error).endswith("correct it in phpIPAM")
+
+
+def test_a_network_with_host_bits_is_named_and_not_rounded(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0]["subnet"] = "127.0.20.5"
+
+    assert "has host bits set" in str(phpipam.subnets()[1][0].error)
+
+
+def test_nameservers_come_embedded(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0] |= {"resolveDNS": 1, "nameservers": {"id": 3, "namesrv1": " 127.0.0.1;;ns.test; ::1"}}
+
+    assert phpipam.subnets()[0][0].nameservers == (ip_address("127.0.0.1"), ip_address("::1"))
+
+
+def test_nameservers_are_asked_for(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": 3}
+    stand_in.nameservers = [{"id": 3, "name": "lab", "namesrv1": "127.0.0.1;127.0.0.2"}]
+
+    first = phpipam.details(phpipam.subnets()[0][0])
+
+    assert first.nameservers == (ip_address("127.0.0.1"), ip_address("127.0.0.2"))
+
+
+@pytest.mark.parametrize("dangling", [9, "9", 0, None])
+def test_nameservers_that_do_not_exist(
+    phpipam: PhpIpam, stand_in: StandIn, dangling: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": dangling}
+
+    assert phpipam.details(phpipam.subnets()[0][0]).nameservers == ()
+    assert ("the system's are asked" in caplog.text) == bool(dangling)
+
+
+def test_each_question_is_asked_once(phpipam: PhpIpam, server: Server) -> None:
+    for _ in range(3):
+        for each in phpipam.subnets()[0]:
+            phpipam.details(each)
+
+    assert [request.path.removeprefix("/api/branch/") for request in server.requests] == [
+        "tools/scanagents/",
+        "subnets/",
+        "subnets/10/slaves/",
+        "subnets/10/addresses/",
+        "subnets/11/slaves/",
+        "subnets/11/addresses/",
+    ]
+
+
+def test_special_characters_reach_phpipam_as_they_are(server: Server, stand_in: StandIn) -> None:
+    stand_in.agent["code"] = "a&b=c#d %é'"
+    phpipam = connect(server, stand_in)
+
+    assert len(phpipam.subnets()[0]) == 2
+    assert server.requests[0].query["filter_value"] == "a&b=c#d %é'"
+    phpipam.close()
+
+
+@pytest.mark.parametrize("path", ["/phpipam", "/phpipam/", "/"])
+def test_api_url_may_have_a_path_or_a_slash(server: Server, stand_in: StandIn, path: str) -> None:
+    phpipam = connect(server, stand_in, api_url=f"{server.url}:{server.port}{path}")
+    stand_in.instead["*"] = refusal(404, "No results (filter applied)")
+    with suppress(PhpIpamError, TransportError):
+        phpipam.subnets()
+    phpipam.close()
+
+    assert server.requests[0].path == f"{path.rstrip('/')}/api/branch/tools/scanagents/"
+
+
+def test_a_code_that_only_looks_the_same_is_not_ours(server: Server, stand_in: StandIn) -> None:
+    stand_in.agent["code"] = "000123"
+    phpipam = connect(server, stand_in, scanagent_code="123")
+
+    with pytest.raises(PhpIpamError, match="knows no scan agent with this scanagent_code"):
+        phpipam.subnets()
+    phpipam.close()
+
+
+def test_wrong_token(server: Server, stand_in: StandIn) -> None:
+    phpipam = connect(server, stand_in, client_token="wrong-token-123")
+
+    with pytest.raises(PhpIpamError, match="Unauthorized; check client_token") as caught:
+        phpipam.subnets()
+    assert "wrong-token-123" not in str(caught.value)
+    phpipam.close()
+
+
+def test_unknown_app(server: Server, stand_in: StandIn) -> None:
+    phpipam = connect(server, stand_in, client_name="nobody")
+
+    with pytest.raises(PhpIpamError, match="HTTP 400: Invalid application id; check client_name"):
+        phpipam.subnets()
+    phpipam.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (refusal(403, "Invalid token"), "Invalid token; client_token belongs to another app"),
+        (refusal(503, "Application disabled"), "Application disabled; enable the app"),
+        (refusal(503, "API server disabled"), "API server disabled; switch the API on"),
+        (refusal(503, "SSL connection is required for API"), "SSL connection is required .* use https"),
+        (refusal(503, "Invalid enc_request"), "Invalid enc_request; the app's security must be"),
+        (refusal(500, "Your IP has been blocked"), "Your IP has been blocked"),
+        (refusal(500, "Unable to read subnets"), "Unable to read subnets; phpIPAM has no subnet at all"),
+        (Answer(500, b"", HTML), "HTTP 500 and nothing else; its database is down or PHP ran out of memory"),
+        (Answer(200, b"", HTML), "HTTP 200 and nothing else"),
+        (Answer(200, b"<br>Notice: x {}", HTML), r"\(Notice: x {}\), which is not JSON; check that api_url"),
+        (Answer(404, b"<h1>Not Found</h1>", HTML), r"\(Not Found\), which is not JSON; check that api_url"),
+        (Answer(502, b"<h1>Bad Gateway</h1>", HTML), r"HTTP 502 \(Bad Gateway\); the web server or proxy"),
+        (Answer(200, b"[1]", {"Content-Type": "application/json"}), "is not JSON"),
+        (refusal(400, "Invalid application id"), "check client_name, .* that api_url ends before /api"),
+        (refusal(500, "Your IP has been blocked for 5 minutes"), "somebody failed to log in from this"),
+        (refusal(500, "no\r\n\nphpipam-scan-agent: forged"), "HTTP 500: no phpipam-scan-agent: forged; see"),
+        (refusal(500, "x" * 1000), f"HTTP 500: {'x' * 300}; see phpIPAM's log"),
+        (as_json(500, {"success": False, "message": ["a", None]}), r"HTTP 500: \['a', None\]; see"),
+        (as_json(200, {"success": True, "data": "text"}), "something else than a list of objects"),
+    ],
+)
+def test_what_phpipam_says_is_handed_on(
+    phpipam: PhpIpam, stand_in: StandIn, answer: Answer, said: str
+) -> None:
+    stand_in.instead["*"] = answer
+
+    with pytest.raises(PhpIpamError, match=said) as caught:
+        phpipam.subnets()
+    assert "\n" not in str(caught.value)
+    assert stand_in.agent["code"] not in str(caught.value)
+
+
+def test_a_wrong_api_url_redirects_to_the_login_page(server: Server, stand_in: StandIn) -> None:
+    phpipam = connect(server, stand_in, api_url=f"{server.url}:{server.port}/nosuch")
+
+    with pytest.raises(TransportError, match="redirects to /login/ .* check api_url"):
+        phpipam.subnets()
+    assert len(server.requests) == 1
+    phpipam.close()
+
+
+def test_https_spoken_to_a_port_that_speaks_http(stand_in: StandIn) -> None:
+    with Server(stand_in.answer, None) as plain:
+        phpipam = connect(plain, stand_in, api_url=f"https://127.0.0.1:{plain.port}")
+        with pytest.raises(TransportError, match="TLS fails .* check that the port speaks https"):
+            phpipam.subnets()
+        phpipam.close()
+
+
+def test_plain_http_is_refused_before_a_secret_is_sent(stand_in: StandIn) -> None:
+    with Server(stand_in.answer, None) as plain:
+        phpipam = connect(plain, stand_in)
+        with pytest.raises(PhpIpamError, match="SSL connection is required for API; use https in api_url"):
+            phpipam.subnets()
+        phpipam.close()
+
+    assert all("token" not in request.headers and not request.query for request in plain.requests)
+
+
+def test_nobody_listens(stand_in: StandIn, server: Server) -> None:
+    phpipam = connect(server, stand_in, api_url="https://127.0.0.1:1")
+
+    with pytest.raises(TransportError, match="Connection refused; check that it runs, the URL"):
+        phpipam.subnets()
+    phpipam.close()
+
+
+def test_answers_remembered_hold_no_secret(server: Server, stand_in: StandIn) -> None:
+    answers = Memory()
+    phpipam = connect(server, stand_in, answers)
+    phpipam.subnets()
+
+    assert stand_in.agent["code"] not in json.dumps(answers)
+    phpipam.close()
+
+
+_BODIES = (
+    st.binary(max_size=60)
+    | st.text(alphabet='<scriptyle/>"\\{}[]:,\x1b\n\u2028 ok', max_size=80).map(str.encode)
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "success": st.sampled_from([True, False, 0, 1, "true", None]),
+            "data": st.none() | st.lists(st.dictionaries(st.text(max_size=3), st.integers(), max_size=2)),
+            "message": st.text(max_size=20) | st.none() | st.integers() | st.lists(st.text(max_size=3)),
+        },
+    ).map(lambda document: json.dumps(document).encode())
+)
+
+
+@thorough
+@given(
+    status=st.sampled_from([200, 201, 204, 400, 401, 404, 429, 500, 502, 503, 504]),
+    body=_BODIES,
+    protocol=st.sampled_from(["http", "https"]),
+)
+def test_any_answer_is_data_or_one_line(status: int, body: bytes, protocol: str) -> None:
+    refused = ""
+    try:
+        data = envelope.data(f"{protocol}://h/api/", Whole(status, "application/json", body))
+    except PhpIpamError as error:
+        refused = str(error)
+    if refused:
+        assert len(refused.splitlines()) == 1
+        assert f"HTTP {status}" in refused
+        return
+    said = json.loads(body)
+    assert (status == 200 and data == said.get("data")) or (data == [] and status in (200, 404))

@@ -1,0 +1,246 @@
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phpipam_scan_agent.models import Address, Outcome, Subnet
+from phpipam_scan_agent.plan import ranges, targets
+
+NEITHER = "neither discover nor ping is set in phpIPAM"
+
+
+def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:
+    return Subnet(id_, ip_network(network), discover=discover, **fields)
+
+
+def known(*ips: str, exclude_ping: bool = False) -> tuple[Address, ...]:
+    return tuple(Address(100 + at, ip_address(ip), exclude_ping) for at, ip in enumerate(ips))
+
+
+def choose(*assigned: Subnet, only: tuple[str, ...] = (), ipv6: bool = False) -> list[Subnet]:
+    return targets.choose(assigned, tuple(map(ip_network, only)), ipv6)[0]
+
+
+def left(*assigned: Subnet, only: tuple[str, ...] = (), ipv6: bool = False) -> list[Outcome]:
+    return targets.choose(assigned, tuple(map(ip_network, only)), ipv6)[1]
+
+
+def wanted(some: Subnet) -> list[str]:
+    """The addresses to probe, as text."""
+    address = type(some.network.network_address)
+    return [str(address(number)) for part in targets.wanted(some) for number in part]
+
+
+def hosts(*last: int) -> list[str]:
+    return [f"192.0.2.{number}" for number in last]
+
+
+# Which subnets
+
+
+def test_subnets_to_discover_and_those_to_check_are_scanned() -> None:
+    subnets = [subnet("192.0.2.0/24", 1), subnet("198.51.100.0/28", 2, discover=False, ping=True)]
+    assert targets.choose(subnets, (), ipv6=False) == (subnets, [])
+
+
+@pytest.mark.parametrize(
+    ("alone", "reason"),
+    [
+        (subnet("192.0.2.0/24", discover=False), NEITHER),
+        (subnet("192.0.2.0/24", discover=False, resolve_names=True, addresses=known("192.0.2.1")), NEITHER),
+        (subnet("2001:db8::/64"), "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"),
+        (subnet("0.0.0.0/0"), "the mask 0 is everything there is"),
+        (subnet("0.0.0.0/0", discover=False, ping=True), "the mask 0 is everything there is"),
+    ],
+    ids=["neither", "names alone", "IPv6", "mask 0", "mask 0 to check"],
+)
+def test_others_are_left_alone_with_the_reason(alone: Subnet, reason: str) -> None:
+    right = subnet("198.51.100.0/28", 2)
+    assert choose(alone, right) == [right]
+    assert left(alone, right) == [Outcome(str(alone.network), 10, skipped=reason)]
+
+
+def test_ipv6_is_scanned_where_it_is_switched_on() -> None:
+    six = subnet("2001:db8::/120")
+    assert choose(six, ipv6=True) == [six]
+    assert left(six, ipv6=True) == []
+
+
+def test_everything_there_is_in_ipv6_is_left_alone_too() -> None:
+    assert choose(subnet("::/0"), ipv6=True) == []
+
+
+@pytest.mark.parametrize("only", ["192.0.2.0/24", "192.0.2.0/23", "192.0.0.0/16"])
+def test_a_run_is_limited_to_the_subnets_within(only: str) -> None:
+    inside, outside = subnet("192.0.2.0/24", 1), subnet("203.0.113.0/24", 2)
+    assert choose(inside, outside, only=(only,)) == [inside]
+    assert left(inside, outside, only=(only,)) == []
+
+
+def test_several_limits_add_up() -> None:
+    subnets = [subnet("192.0.2.0/24", 1), subnet("203.0.113.0/24", 2), subnet("198.51.100.0/24", 3)]
+    assert choose(*subnets, only=("198.51.100.0/24", "192.0.2.0/24")) == [subnets[0], subnets[2]]
+
+
+def test_a_limit_takes_the_network_in_every_vrf() -> None:
+    subnets = [subnet("192.0.2.0/24", 1, vrf=1), subnet("192.0.2.0/24", 2, vrf=2)]
+    assert choose(*subnets, only=("192.0.2.0/24",)) == subnets
+
+
+@pytest.mark.parametrize("only", ["192.0.2.0/25", "192.0.2.1/32", "2001:db8::/64", "::/0"])
+def test_a_limit_that_fits_no_subnet_is_a_failure(only: str) -> None:
+    """A part of a subnet is none: the report would tell the server of a subnet that it does not know."""
+    failed = Outcome(only, error="--subnet: phpIPAM assigns no such subnet to this agent")
+    assert choose(subnet("192.0.2.0/24"), only=(only,)) == []
+    assert left(subnet("192.0.2.0/24"), only=(only,)) == [failed]
+
+
+def test_a_limit_does_not_scan_what_is_to_be_left_alone() -> None:
+    neither = subnet("192.0.2.0/24", discover=False)
+    assert choose(neither, only=("192.0.2.0/24",)) == []
+    assert left(neither, only=("192.0.2.0/24",)) == [Outcome("192.0.2.0/24", 10, skipped=NEITHER)]
+
+
+# Which addresses
+
+
+def test_discovery_wants_every_host_address_known_or_not() -> None:
+    assert wanted(subnet("192.0.2.8/29", addresses=known("192.0.2.9"))) == hosts(9, 10, 11, 12, 13, 14)
+
+
+def test_a_check_wants_the_known_addresses_alone() -> None:
+    some = subnet("192.0.2.8/29", discover=False, ping=True, addresses=known("192.0.2.12", "192.0.2.9"))
+    assert wanted(some) == hosts(9, 12)
+
+
+def test_a_check_of_a_subnet_without_addresses_wants_none() -> None:
+    assert wanted(subnet("192.0.2.8/29", discover=False, ping=True)) == []
+
+
+def test_a_known_address_outside_the_subnet_is_not_checked() -> None:
+    addresses = known("192.0.2.16", "192.0.2.7", "2001:db8::1", "::192.0.2.10", "192.0.2.9")
+    assert wanted(subnet("192.0.2.8/29", discover=False, ping=True, addresses=addresses)) == hosts(9)
+
+
+def test_discovery_is_stronger_than_a_check() -> None:
+    both = subnet("192.0.2.8/30", ping=True, addresses=known("192.0.2.9"))
+    assert wanted(both) == hosts(9, 10)
+
+
+@pytest.mark.parametrize("discover", [True, False])
+def test_an_address_that_phpipam_says_not_to_ping_is_not_probed(discover: bool) -> None:
+    addresses = known("192.0.2.9") + known("192.0.2.10", exclude_ping=True)
+    assert wanted(subnet("192.0.2.8/30", discover=discover, ping=True, addresses=addresses)) == hosts(9)
+
+
+@pytest.mark.parametrize(
+    ("network", "is_pool", "ends"),
+    [
+        ("192.0.2.0/29", False, hosts(1, 6)),
+        ("192.0.2.0/30", False, hosts(1, 2)),
+        ("192.0.2.0/29", True, hosts(0, 7)),
+        ("192.0.2.0/31", False, hosts(0, 1)),
+        ("192.0.2.0/31", True, hosts(0, 1)),
+        ("192.0.2.7/32", False, hosts(7, 7)),
+        ("2001:db8::/125", False, ["2001:db8::1", "2001:db8::7"]),
+        ("2001:db8::/125", True, ["2001:db8::", "2001:db8::7"]),
+        ("2001:db8::/127", False, ["2001:db8::", "2001:db8::1"]),
+        ("2001:db8::7/128", False, ["2001:db8::7", "2001:db8::7"]),
+    ],
+)
+@pytest.mark.parametrize("discover", [True, False])
+def test_network_and_broadcast_address_are_probed_in_pools_and_the_smallest_alone(
+    network: str, is_pool: bool, ends: list[str], discover: bool
+) -> None:
+    everything = known(*map(str, ip_network(network)))
+    found = wanted(
+        subnet(network, discover=discover, ping=not discover, is_pool=is_pool, addresses=everything)
+    )
+    assert [found[0], found[-1]] == ends
+
+
+def test_a_whole_large_network_is_a_single_range() -> None:
+    assert ranges.size(targets.wanted(subnet("10.0.0.0/8"))) == 2**24 - 2
+
+
+# Nested subnets
+
+
+def test_what_is_nested_in_the_subnet_of_another_agent_is_not_probed() -> None:
+    outer = subnet("192.0.2.0/28", nested=(ip_network("192.0.2.8/30"), ip_network("192.0.2.12/30")))
+    assert wanted(outer) == hosts(1, 2, 3, 4, 5, 6, 7)
+
+
+def test_an_address_is_probed_for_the_most_specific_of_the_agents_own_subnets() -> None:
+    outer, middle, inner = choose(
+        subnet("192.0.2.0/28", 1), subnet("192.0.2.8/29", 2), subnet("192.0.2.12/30", 3)
+    )
+    assert wanted(outer) == hosts(1, 2, 3, 4, 5, 6, 7)
+    assert wanted(middle) == hosts(9, 10, 11)
+    assert wanted(inner) == hosts(13, 14)
+
+
+def test_a_nested_subnet_that_is_left_alone_is_left_alone_by_its_parent_too() -> None:
+    (outer,) = choose(subnet("192.0.2.0/29", 1), subnet("192.0.2.4/30", 2, discover=False))
+    assert wanted(outer) == hosts(1, 2, 3)
+
+
+def test_a_limit_does_not_give_the_parent_what_is_nested() -> None:
+    inner = subnet("192.0.2.4/30", 1, discover=False)
+    (outer,) = choose(inner, subnet("192.0.2.0/29", 2), only=("192.0.2.0/29",))
+    assert wanted(outer) == hosts(1, 2, 3)
+
+
+def test_the_agents_own_and_others_nested_subnets_add_up() -> None:
+    outer, _ = choose(
+        subnet("192.0.2.0/28", 1, nested=(ip_network("192.0.2.4/30"), ip_network("192.0.2.8/30"))),
+        subnet("192.0.2.8/30", 2),
+    )
+    assert wanted(outer) == hosts(1, 2, 3, 12, 13, 14)
+
+
+def test_a_subnet_full_of_nested_ones_wants_nothing() -> None:
+    halves = (ip_network("192.0.2.0/25"), ip_network("192.0.2.128/25"))
+    assert wanted(subnet("192.0.2.0/24", nested=halves)) == []
+
+
+def test_a_check_asks_for_the_known_addresses_wherever_they_are() -> None:
+    """phpIPAM has them in this subnet and in no other."""
+    nested = (ip_network("192.0.2.4/30"),)
+    some = subnet("192.0.2.0/29", discover=False, ping=True, nested=nested, addresses=known("192.0.2.5"))
+    assert wanted(some) == hosts(5)
+
+
+def test_a_subnet_of_another_vrf_is_not_nested() -> None:
+    outer, inner = choose(subnet("192.0.2.0/29", 1, vrf=1), subnet("192.0.2.4/30", 2, vrf=2))
+    assert wanted(outer) == hosts(1, 2, 3, 4, 5, 6)
+    assert wanted(inner) == hosts(5, 6)
+
+
+def test_a_subnet_is_not_nested_in_its_twin_of_another_vrf() -> None:
+    for twin in choose(subnet("192.0.2.0/30", 1, vrf=1), subnet("192.0.2.0/30", 2, vrf=2)):
+        assert wanted(twin) == hosts(1, 2)
+
+
+NETWORKS = st.builds(
+    lambda number, prefix: IPv4Network((number, prefix), strict=False),
+    st.integers(int(ip_address("192.0.2.0")), int(ip_address("192.0.2.63"))),
+    st.integers(26, 32),
+)
+"""Networks within a /26, often nested in one another."""
+
+
+@given(st.lists(NETWORKS, unique=True, max_size=8))
+def test_each_address_is_probed_once_and_for_the_most_specific_subnet(networks: list[IPv4Network]) -> None:
+    chosen = choose(*(Subnet(at, network, discover=True) for at, network in enumerate(networks, 1)))
+    asked = [(ip, str(some.network)) for some in chosen for ip in wanted(some)]
+    most_specific: dict[str, IPv4Network] = {}
+    for network in sorted(networks, key=lambda network: network.prefixlen):
+        most_specific |= dict.fromkeys(map(str, network), network)
+    assert sorted(asked) == sorted(
+        (ip, str(network))
+        for ip, network in most_specific.items()
+        if network.prefixlen >= 31 or ip not in (str(network.network_address), str(network.broadcast_address))
+    )

@@ -1,0 +1,119 @@
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import Any
+
+import nmap
+import pytest
+
+from phpipam_scan_agent.errors import ScanError
+from phpipam_scan_agent.models import Host
+from phpipam_scan_agent.scan import nmap_xml, probes
+
+
+@pytest.fixture(scope="module")
+def parser() -> Any:
+    return nmap.PortScanner()
+
+
+def run(*arguments: str, targets: str = "", version: int = 4) -> str:
+    """The XML that the real nmap makes of this, well or not; without raw sockets, so as anybody."""
+    line = probes.discovery((7, 80), raw=False, version=version, rate=1000, ask=probes.Ask.USUALLY)
+    return subprocess.run(("nmap", *line, *arguments), input=targets, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def loopback() -> str:
+    return run(targets="127.0.3.4/30\n")
+
+
+SWITCHED = """<?xml version="1.0"?>
+<nmaprun scanner="nmap" args="nmap" start="1" version="7.93" xmloutputversion="1.05">
+<host><status state="up" reason="arp-response" reason_ttl="0"/>
+<address addr="192.0.2.10" addrtype="ipv4"/>
+<address addr="aa:bb:cc:dd:ee:01" addrtype="mac" vendor="A &quot;vendor&quot;"/>
+<hostnames><hostname name="gw.example.net" type="PTR"/></hostnames></host>
+<host><status state="down" reason="no-response" reason_ttl="0"/>
+<address addr="192.0.2.3" addrtype="ipv4"/></host>
+<host><status state="up" reason="echo-reply" reason_ttl="64"/>
+<address addr="192.0.2.9" addrtype="ipv4"/></host>
+<runstats><finished time="1" timestr="x" summary="x" elapsed="1" exit="success"/>
+<hosts up="2" down="1" total="3"/></runstats></nmaprun>
+"""
+"""What nmap answers on an Ethernet segment, after its shape; loopback has no MAC addresses."""
+
+
+def test_the_hosts_that_are_up_come_in_order(parser: Any, loopback: str) -> None:
+    found = nmap_xml.read(parser, loopback)
+    assert [host.ip for host in found] == [ip_address(f"127.0.3.{last}") for last in (4, 5, 6, 7)]
+
+
+def test_what_nmap_takes_as_the_proof_comes_too(parser: Any, loopback: str) -> None:
+    """Nobody listens there on the probed ports, or somebody does: a connect probe learns no more."""
+    assert {host.reason for host in nmap_xml.read(parser, loopback)} <= {"conn-refused", "syn-ack"}
+
+
+def test_ipv6_hosts_are_read_too(parser: Any) -> None:
+    assert [host.ip for host in nmap_xml.read(parser, run(targets="::1\n", version=6))] == [ip_address("::1")]
+
+
+def test_a_scan_that_found_nobody_is_no_error(parser: Any) -> None:
+    assert nmap_xml.read(parser, run(targets="")) == ()
+
+
+def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
+    assert nmap_xml.read(parser, SWITCHED) == (
+        Host(ip_address("192.0.2.9"), "echo-reply", ttl=64),
+        Host(ip_address("192.0.2.10"), "arp-response", mac="AA:BB:CC:DD:EE:01"),
+    )
+
+
+def test_names_in_the_xml_are_not_taken(parser: Any) -> None:
+    """Names are the names stage's; nmap runs with -n."""
+    assert {host.name for host in nmap_xml.read(parser, SWITCHED)} == {None}
+
+
+def test_xml_cut_anywhere_is_refused(parser: Any, loopback: str) -> None:
+    whole = loopback.rstrip()
+    for length in range(0, len(whole), 5):
+        with pytest.raises(ScanError):
+            nmap_xml.read(parser, whole[:length])
+
+
+def test_a_scan_that_nmap_ended_with_an_error_is_refused(parser: Any) -> None:
+    xml = run("-e", "no-such-device", targets="127.0.3.4\n")
+    assert 'exit="error"' in xml
+    with pytest.raises(ScanError, match="nmap did not finish"):
+        nmap_xml.read(parser, xml)
+
+
+@pytest.mark.parametrize("said", ["", "QUITTING!", "<html></html>", "\0", "<nmaprun></nmaprun>"])
+def test_what_is_no_finished_scan_is_refused(parser: Any, said: str) -> None:
+    with pytest.raises(ScanError, match="nmap did not finish"):
+        nmap_xml.read(parser, said)
+
+
+def test_what_is_no_xml_is_refused(parser: Any, loopback: str) -> None:
+    with pytest.raises(ScanError, match="nmap's answer is not the XML of a scan"):
+        nmap_xml.read(parser, loopback + "<")
+
+
+def test_of_a_scan_cut_anywhere_the_whole_hosts_are_read(parser: Any, loopback: str) -> None:
+    whole = nmap_xml.read(parser, loopback)
+    for length in range(0, len(loopback), 5):
+        part = loopback[:length]
+        assert nmap_xml.read_part(parser, part) == whole[: part.count("</host>")]
+
+
+def test_of_a_scan_that_wrote_garbage_nothing_can_be_read(parser: Any) -> None:
+    assert nmap_xml.read_part(parser, "<nmaprun><host><</host>") == ()
+
+
+def test_many_threads_read_at_once(parser: Any) -> None:
+    """One parser serves the run, and keeps its last result in itself."""
+    xml = [SWITCHED.replace("192.0.2.", f"192.0.{third}.") for third in range(100)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda one: nmap_xml.read(parser, one), xml))
+    assert [{str(host.ip) for host in one} for one in found] == [
+        {f"192.0.{third}.9", f"192.0.{third}.10"} for third in range(100)
+    ]

@@ -1,0 +1,215 @@
+"""Real processes that behave as badly as nmap may, and worse."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+import pytest
+
+from phpipam_scan_agent.scan import process
+from phpipam_scan_agent.scan.process import Ended, Processes
+
+STUCK = 60
+"""Seconds after which a test gives up on what has to happen; no test waits for it to pass."""
+
+SOON = 0.3
+"""A timeout for commands that never end by themselves."""
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    running = Processes()
+    yield running
+    running.end_all()
+
+
+@pytest.fixture
+def little_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "GRACE", 0.3)
+
+
+def shell(processes: Processes, script: str, stdin: str = "", timeout: float = STUCK) -> Ended:
+    return processes.run(("sh", "-c", script), stdin, timeout)
+
+
+def python(processes: Processes, script: str, stdin: str = "", timeout: float = STUCK) -> Ended:
+    return processes.run((sys.executable, "-c", script), stdin, timeout)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process; what only waits to be reaped has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Wait for something that has to happen."""
+    for _ in range(STUCK * 100):
+        if happened():
+            return
+        time.sleep(0.01)
+    pytest.fail("it has not happened")
+
+
+def pid_in(path: Path) -> int:
+    """Wait for a script to write its process id."""
+    until(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
+
+
+def test_a_command_gets_its_stdin_and_its_output_is_kept(processes: Processes) -> None:
+    assert shell(processes, "cat; echo oh >&2; exit 3", "192.0.2.1\n") == Ended(
+        "192.0.2.1\n", ("oh",), 3, timed_out=False
+    )
+
+
+def test_complaints_are_lines_without_empty_ones(processes: Processes) -> None:
+    assert shell(processes, "printf 'one\\n\\n  \\ntwo' >&2").complaints == ("one", "two")
+
+
+def test_bytes_that_are_no_utf8_do_no_harm(processes: Processes) -> None:
+    done = shell(processes, r"printf '\303x\377'; printf 'No such device \351\n' >&2")
+    assert done == Ended("\ufffdx\ufffd", ("No such device \ufffd",), 0, timed_out=False)
+
+
+def test_a_command_that_reads_no_stdin_is_not_waited_for(processes: Processes) -> None:
+    assert shell(processes, "exec <&-; echo done", "192.0.2.0/24\n" * 200_000).xml == "done\n"
+
+
+def test_a_command_that_writes_much_before_it_reads_does_not_get_stuck(processes: Processes) -> None:
+    """More than pipes hold, on all three."""
+    script = """
+import sys
+sys.stdout.write("<" * 3_000_000)
+sys.stderr.write("!\\n" * 500_000)
+sys.stdout.write(str(len(sys.stdin.read())))
+"""
+    done = python(processes, script, "x" * 3_000_000)
+    assert done.xml == "<" * 3_000_000 + "3000000"
+    assert done.complaints == ("!",) * 500_000
+    assert done.status == 0
+
+
+def test_a_command_that_is_not_there_raises(processes: Processes) -> None:
+    done = None
+    try:
+        done = processes.run(("/nonexistent/nmap",), "", STUCK)
+    except OSError:
+        return
+    assert done.status != 0
+    assert "/nonexistent/nmap" in done.complaints[0]
+
+
+def test_what_was_written_before_the_timeout_is_kept(processes: Processes) -> None:
+    done = shell(processes, "echo '<host>'; echo slow >&2; exec sleep 3600", timeout=SOON)
+    assert done == Ended("<host>\n", ("slow",), -signal.SIGTERM, timed_out=True)
+
+
+def test_a_command_may_finish_when_it_is_told_to_end(processes: Processes) -> None:
+    script = "trap 'echo the rest; exit 0' TERM; echo half; while :; do sleep 0.05; done"
+    done = shell(processes, script, timeout=SOON)
+    assert (done.xml, done.status, done.timed_out) == ("half\nthe rest\n", 0, True)
+
+
+@pytest.mark.usefixtures("little_grace")
+def test_a_command_that_does_not_want_to_end_is_killed(processes: Processes) -> None:
+    script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
+    done = shell(processes, script, timeout=SOON)
+    assert (done.status, done.timed_out) == (-signal.SIGKILL, True)
+    assert not is_running(int(done.xml))
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["obedient", "deaf to SIGTERM"])
+@pytest.mark.usefixtures("little_grace")
+def test_children_of_a_command_end_with_it(deaf: bool, processes: Processes) -> None:
+    child = "trap '' TERM; while :; do sleep 0.05; done" if deaf else "exec sleep 3600"
+    done = shell(processes, f'sh -c "{child}" & echo $!; wait', timeout=SOON)
+    assert done.timed_out
+    until(lambda: not is_running(int(done.xml)))
+
+
+def test_all_are_ended_at_once(processes: Processes, tmp_path: Path) -> None:
+    """By another thread than those that wait for them, as when the run is interrupted."""
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [
+            pool.submit(shell, processes, f"echo half; echo $$ >{tmp_path}/{at}; exec sleep 3600")
+            for at in range(4)
+        ]
+        pids = [pid_in(tmp_path / str(at)) for at in range(4)]
+        processes.end_all()
+        ended, _ = wait(waiting, STUCK)
+    assert len(ended) == 4
+    assert not any(map(is_running, pids))
+
+
+def test_all_are_ended_with_their_children(processes: Processes, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(shell, processes, f"sleep 3600 & echo $! >{tmp_path}/pid; wait")
+        pid = pid_in(tmp_path / "pid")
+        processes.end_all()
+    until(lambda: not is_running(pid))
+
+
+def test_none_is_started_after_the_end(processes: Processes, tmp_path: Path) -> None:
+    processes.end_all()
+    with pytest.raises(InterruptedError):
+        shell(processes, f"touch {tmp_path}/started")
+    assert not (tmp_path / "started").exists()
+
+
+def test_the_end_does_no_harm_to_what_has_ended(processes: Processes) -> None:
+    assert shell(processes, "true").status == 0
+    processes.end_all()
+    processes.end_all()
+
+
+def test_many_threads_run_side_by_side(processes: Processes) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(lambda at: shell(processes, "cat", str(at)).xml, range(100)))
+    assert done == list(map(str, range(100)))
+
+
+def test_a_terminals_ctrl_c_does_not_reach_a_command(processes: Processes) -> None:
+    """It goes to the terminal's group; the agent alone decides when nmap ends."""
+    done = python(processes, "import os; print(os.getpgid(0), os.getsid(0))")
+    group, session = map(int, done.xml.split())
+    assert group == session != os.getsid(0)
+
+
+PARENT = """
+import sys, threading
+from phpipam_scan_agent.scan.process import Processes
+run = lambda at: Processes().run(("sh", "-c", f"echo $$ >{sys.argv[1]}/{at}; exec sleep 3600"), "", 3600)
+for at in range(3):
+    threading.Thread(target=run, args=(at,)).start()
+"""
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux")
+def test_nothing_is_left_behind_when_the_parent_is_killed(tmp_path: Path) -> None:
+    parent = subprocess.Popen((sys.executable, "-c", PARENT, tmp_path))
+    try:
+        pids = [pid_in(tmp_path / str(at)) for at in range(3)]
+        assert all(map(is_running, pids))
+    finally:
+        parent.kill()
+        parent.wait()
+    until(lambda: not any(map(is_running, pids)))
+
+
+def test_a_thread_that_waits_does_not_hold_up_another(processes: Processes, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+    slow = threading.Thread(target=shell, args=(processes, f"read line <{tmp_path}/gate"))
+    slow.start()
+    assert shell(processes, f"echo >{tmp_path}/gate; echo through").xml == "through\n"
+    slow.join(STUCK)
+    assert not slow.is_alive()

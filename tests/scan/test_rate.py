@@ -1,0 +1,131 @@
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phpipam_scan_agent.scan.rate import LEAST, Rate, places
+
+PATIENCE = 60
+"""Seconds after which a test that got stuck gives up; no test waits for it to pass."""
+
+
+class Seen:
+    """Jobs that hold a share at the moment, and the worst that was seen."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now: list[float] = []
+        self.most_at_once = 0
+        self.most_packets = 0.0
+        self.done = 0
+
+    @contextmanager
+    def holding(self, share: float) -> Iterator[None]:
+        with self._lock:
+            assert share > 0
+            self._now.append(share)
+            self.most_at_once = max(self.most_at_once, len(self._now))
+            self.most_packets = max(self.most_packets, sum(self._now))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._now.remove(share)
+                self.done += 1
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 8])
+def test_threads_get_every_place_and_never_more_than_the_rate(parallel: int) -> None:
+    sizes = [1 + at % 7 * 100 for at in range(8 * parallel)]
+    rate, seen = Rate(2000, parallel, sizes), Seen()
+    # A round is over only when each place of it is taken.
+    a_full_house = threading.Barrier(parallel)
+
+    def job(size: int) -> None:
+        with rate.share(size) as share, seen.holding(share):
+            a_full_house.wait(PATIENCE)
+
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        list(pool.map(job, sizes))
+    assert seen.done == len(sizes)
+    assert seen.most_at_once == parallel
+    assert seen.most_packets == pytest.approx(2000)
+
+
+@given(
+    st.lists(st.integers(0, 2048), min_size=1, max_size=40),
+    st.integers(1, 16),
+    st.floats(1, 1_000_000),
+    st.integers(1, 20),
+    st.randoms(use_true_random=False),
+)
+def test_whoever_comes_when_the_shares_stay_below_the_rate(
+    sizes: list[int], parallel: int, packets: float, threads: int, order: Random
+) -> None:
+    rate, seen = Rate(packets, parallel, sizes), Seen()
+
+    def job(size: int) -> None:
+        with rate.share(size) as share, seen.holding(share):
+            pass
+
+    shuffled = list(sizes)
+    order.shuffle(shuffled)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(job, shuffled))
+    assert seen.done == len(sizes)
+    assert seen.most_at_once <= parallel
+    assert seen.most_packets <= packets * (1 + 1e-9)
+
+
+def test_jobs_side_by_side_share_by_their_sizes() -> None:
+    """So that they end at the same time."""
+    rate = Rate(1000, 3, [300, 100, 100])
+    with rate.share(300) as large, rate.share(100) as small, rate.share(100) as other:
+        assert [large, small, other] == pytest.approx([600, 200, 200])
+
+
+def test_a_single_job_gets_everything() -> None:
+    with Rate(2000, 32, [254]).share(254) as share:
+        assert share == 2000
+
+
+def test_the_last_jobs_get_what_is_free() -> None:
+    rate = Rate(1000, 2, [10, 10, 10])
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(rate.share(10))
+        second.enter_context(rate.share(10))
+        first.close()
+        with rate.share(10) as last:
+            assert last == pytest.approx(500)
+    rate = Rate(1000, 2, [10, 10, 10])
+    with rate.share(10), rate.share(10):
+        pass
+    with rate.share(10) as last:
+        assert last == pytest.approx(1000)
+
+
+def test_a_job_of_nothing_takes_next_to_nothing_and_holds_up_nobody() -> None:
+    rate = Rate(1000, 2, [0, 999])
+    with rate.share(0), rate.share(999) as share:
+        assert share == pytest.approx(999)
+
+
+def test_a_job_that_fails_gives_its_share_back() -> None:
+    rate = Rate(1000, 1, [10, 10])
+    with pytest.raises(RuntimeError), rate.share(10):
+        raise RuntimeError
+    with rate.share(10) as share:
+        assert share == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(
+    ("packets", "most", "expected"),
+    [(1, 32, 1), (LEAST, 32, 1), (4 * LEAST, 32, 4), (10_000, 1, 1), (1_000_000, 32, 32)],
+)
+def test_there_are_as_many_places_as_the_rate_is_worth(packets: float, most: int, expected: int) -> None:
+    assert places(packets, most) == expected

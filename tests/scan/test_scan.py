@@ -1,0 +1,326 @@
+"""Scans as the workflow sees them: real nmap on loopback, and nmaps that fail."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import configs
+from phpipam_scan_agent.errors import UsageError
+from phpipam_scan_agent.models import Address, ScanResult, Subnet
+from phpipam_scan_agent.scan import Scan
+from stand_ins.phpipam import address as address_row
+from stand_ins.phpipam import subnet as subnet_row
+from stand_ins.site import Site
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
+
+STUCK = 60
+"""Seconds after which a test gives up on what has to happen; no test waits for it to pass."""
+
+
+def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:
+    return Subnet(id_, ip_network(network), discover=discover, **fields)
+
+
+def known(*ips: str, exclude_ping: bool = False) -> tuple[Address, ...]:
+    return tuple(Address(100 + at, ip_address(ip), exclude_ping) for at, ip in enumerate(ips))
+
+
+def scan(*subnets: Subnet, **settings: object) -> list[ScanResult]:
+    with Scan(subnets, configs.config(**settings), lambda: NOW) as results:
+        return list(results)
+
+
+def ips(result: ScanResult) -> list[str]:
+    return [str(host.ip) for host in result.hosts]
+
+
+# Real nmap
+
+
+def test_a_subnet_is_discovered_without_its_first_and_last_address() -> None:
+    (result,) = scan(subnet("127.0.20.8/29"))
+    assert ips(result) == [f"127.0.20.{last}" for last in range(9, 15)]
+    assert (result.error, result.parts, result.seen) == (None, 1, NOW)
+    assert result.seconds > 0
+    assert all(host.reason for host in result.hosts)
+    assert all(host.mac is None and host.name is None for host in result.hosts)
+
+
+def test_a_check_finds_the_known_addresses_alone() -> None:
+    some = subnet("127.0.20.0/24", discover=False, ping=True, addresses=known("127.0.20.7", "127.0.20.99"))
+    (result,) = scan(some)
+    assert ips(result) == ["127.0.20.7", "127.0.20.99"]
+
+
+def test_addresses_not_to_ping_are_not_found() -> None:
+    (result,) = scan(subnet("127.0.20.0/29", addresses=known("127.0.20.2", exclude_ping=True)))
+    assert ips(result) == [f"127.0.20.{last}" for last in (1, 3, 4, 5, 6)]
+
+
+def test_nothing_to_probe_is_a_result_without_hosts() -> None:
+    (result,) = scan(subnet("127.0.20.0/24", discover=False, ping=True))
+    assert (result.hosts, result.error) == ((), None)
+
+
+def test_no_subnets_give_no_results() -> None:
+    assert scan() == []
+
+
+def test_every_subnet_comes_with_its_own_hosts() -> None:
+    subnets = [subnet(f"127.0.{20 + at}.0/29", at) for at in range(1, 31)]
+    found = {result.subnet.id: ips(result) for result in scan(*subnets)}
+    assert found == {at: [f"127.0.{20 + at}.{last}" for last in range(1, 7)] for at in range(1, 31)}
+
+
+def test_a_large_subnet_comes_in_parts_that_are_all_of_it() -> None:
+    results = scan(subnet("127.1.0.0/20"), max_rate=100_000)
+    assert len(results) > 1
+    assert {result.parts for result in results} == {len(results)}
+    found = [ip for result in results for ip in ips(result)]
+    assert len(found) == 4094
+    assert set(found) == {str(ip) for ip in ip_network("127.1.0.0/20").hosts()}
+
+
+def test_twins_of_two_vrfs_are_each_told_what_they_want() -> None:
+    one = subnet("127.0.20.0/29", 1, vrf=1)
+    other = subnet("127.0.20.0/29", 2, discover=False, ping=True, vrf=2, addresses=known("127.0.20.3"))
+    found = {result.subnet.id: ips(result) for result in scan(one, other)}
+    assert found == {1: [f"127.0.20.{last}" for last in range(1, 7)], 2: ["127.0.20.3"]}
+
+
+def test_ipv6_is_scanned_beside_ipv4() -> None:
+    found = {
+        result.subnet.id: ips(result) for result in scan(subnet("::1/128", 1), subnet("127.0.20.4/32", 2))
+    }
+    assert found == {1: ["::1"], 2: ["127.0.20.4"]}
+
+
+# nmaps that fail
+
+
+REAL = next(f"{folder}/nmap" for folder in os.environ["PATH"].split(":") if Path(folder, "nmap").exists())
+
+HOST = (
+    '<host><status state="up" reason="echo-reply" reason_ttl="64"/>'
+    '<address addr="127.0.20.1" addrtype="ipv4"/></host>'
+)
+
+START = '<?xml version="1.0"?><nmaprun scanner="nmap" args="nmap" start="1" version="7.93">'
+
+END = '<runstats><finished time="1" exit="success"/><hosts up="1" down="5" total="6"/></runstats></nmaprun>'
+
+
+def fake(folder: Path, script: str) -> str:
+    """A PATH on which nmap is this script; its version is the real one's."""
+    path = folder / "bin" / "nmap"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'#!/bin/sh\n[ "$1" = -V ] && exec {REAL} -V\n{script}\n')
+    path.chmod(0o755)
+    return f"{path.parent}:{os.environ['PATH']}"
+
+
+@pytest.fixture
+def nmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a script into nmap's place."""
+    return lambda script: monkeypatch.setenv("PATH", fake(tmp_path, script))
+
+
+def say(*parts: str) -> str:
+    return f"cat <<'XML'\n{''.join(parts)}\nXML\n"
+
+
+def failed(*subnets: Subnet, **settings: object) -> tuple[list[str], str]:
+    """The hosts and the error of a scan with one result."""
+    (result,) = scan(*(subnets or (subnet("127.0.20.0/29"),)), **settings)
+    assert result.error
+    assert len(result.error.splitlines()) == 1
+    return ips(result), result.error
+
+
+def test_an_nmap_that_fails_is_quoted(nmap: Callable[[str], None]) -> None:
+    nmap("echo 'Failed to open device' >&2; echo QUITTING! >&2; exit 1")
+    assert failed() == ([], "nmap failed with exit code 1: Failed to open device QUITTING!")
+
+
+def test_an_nmap_that_fails_without_a_word_is_an_error_too(nmap: Callable[[str], None]) -> None:
+    nmap("exit 7")
+    assert failed() == ([], "nmap failed with exit code 7: without a word")
+
+
+def test_what_a_failing_nmap_had_found_is_reported(nmap: Callable[[str], None]) -> None:
+    nmap(say(START, HOST) + "kill -SEGV $$")
+    hosts, error = failed()
+    assert hosts == ["127.0.20.1"]
+    assert error.startswith("nmap failed with exit code -11")
+
+
+def test_what_nmap_warns_of_is_no_failure(nmap: Callable[[str], None]) -> None:
+    nmap(f"echo 'Warning: it is late' >&2; exec {REAL} \"$@\"")
+    (result,) = scan(subnet("127.0.20.0/29"))
+    assert (len(result.hosts), result.error) == (6, None)
+
+
+def test_an_error_that_nmap_hides_in_its_xml_is_one(nmap: Callable[[str], None]) -> None:
+    nmap(say(START, HOST, END.replace('exit="success"', 'exit="error" errormsg="no such device"')))
+    hosts, error = failed()
+    assert (hosts, error) == (["127.0.20.1"], "nmap did not finish")
+
+
+@pytest.mark.parametrize(
+    "end", ["", END[:20], "<host><status st", END[:-5]], ids=["end", "stats", "host", "tail"]
+)
+def test_xml_cut_short_is_an_error_and_its_hosts_are_reported(end: str, nmap: Callable[[str], None]) -> None:
+    nmap(f"printf %s '{START}{HOST}{end}'")
+    hosts, error = failed()
+    assert hosts == ["127.0.20.1"]
+    assert error in ("nmap did not finish", "nmap's answer is not the XML of a scan")
+
+
+@pytest.mark.parametrize(
+    "said", ["", "garbage", "<html></html>", "</host>", "<host></host>", f"{START}<host>&</host>"]
+)
+def test_garbage_is_an_error_without_hosts(said: str, nmap: Callable[[str], None]) -> None:
+    nmap(f"printf %s '{said}'")
+    hosts, error = failed()
+    assert hosts == []
+    assert "nmap" in error
+
+
+def test_an_nmap_that_is_too_slow_is_ended_and_its_hosts_are_reported(
+    nmap: Callable[[str], None], tmp_path: Path
+) -> None:
+    nmap(f"echo $$ >{tmp_path}/pid\n" + say(START, HOST) + "exec sleep 3600")
+    hosts, error = failed(scan_timeout=1, max_rate=1_000_000)
+    assert hosts == ["127.0.20.1"]
+    assert error == "nmap was ended after 1 s (scan_timeout); it had found 1 hosts"
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+def test_a_slow_nmap_that_wrote_garbage_is_still_too_slow(nmap: Callable[[str], None]) -> None:
+    nmap("echo '<nmaprun><host><</host>'; exec sleep 3600")
+    hosts, error = failed(scan_timeout=1, max_rate=1_000_000)
+    assert hosts == []
+    assert "scan_timeout" in error
+
+
+def test_a_failing_subnet_does_not_stop_the_others(nmap: Callable[[str], None]) -> None:
+    nmap(f'targets=$(cat); case "$targets" in *127.0.21.*) exit 1;; esac; echo "$targets" | exec {REAL} "$@"')
+    subnets = [subnet(f"127.0.{third}.0/24", third) for third in (20, 21, 22)]
+    results = {result.subnet.id: result for result in scan(*subnets, max_rate=100_000)}
+    assert {at: len(result.hosts) for at, result in results.items()} == {20: 254, 21: 0, 22: 254}
+    assert {at: bool(result.error) for at, result in results.items()} == {20: False, 21: True, 22: False}
+
+
+def test_never_more_nmaps_than_allowed(nmap: Callable[[str], None], tmp_path: Path) -> None:
+    """Each counts those that have begun and not ended."""
+    running = tmp_path / "running"
+    running.mkdir()
+    nmap(
+        f"touch {running}/$$; ls {running} | wc -l >>{tmp_path}/counts\n"
+        f'{REAL} "$@"; done=$?; rm {running}/$$; exit $done'
+    )
+    results = scan(subnet("127.1.0.0/18"), max_rate=1_000_000, parallel_scans=2)
+    assert all(result.error is None for result in results)
+    counts = list(map(int, (tmp_path / "counts").read_text().split()))
+    assert len(counts) > 2
+    assert max(counts) <= 2
+
+
+def test_whoever_wants_no_more_results_ends_the_scan(nmap: Callable[[str], None], tmp_path: Path) -> None:
+    nmap(
+        f"echo $$ >>{tmp_path}/pids\n"
+        "targets=$(cat)\n"
+        f'case "$targets" in *127.0.20.*) echo "$targets" | {REAL} "$@"; exit;; esac\n'
+        "exec sleep 3600"
+    )
+    subnets = [subnet(f"127.0.{third}.0/24", third) for third in (20, 21, 22)]
+    with Scan(subnets, configs.config(max_rate=1_000_000), lambda: NOW) as results:
+        assert next(iter(results)).subnet.id == 20
+    pids = (tmp_path / "pids").read_text().split()
+    assert [pid for pid in pids if Path("/proc", pid).exists()] == []
+
+
+def test_without_nmap_nothing_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="nmap is not installed"):
+        scan(subnet("127.0.20.0/29"))
+
+
+# The agent ended by a signal
+
+
+def pids_in(path: Path, number: int) -> list[int]:
+    """Wait until so many nmaps have begun."""
+    for _ in range(STUCK * 100):
+        if path.exists() and len(pids := path.read_text().split()) >= number:
+            return list(map(int, pids))
+        time.sleep(0.01)
+    pytest.fail("nmap was not started")
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process; what only waits to be reaped has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def slow_site(site: Site, tmp_path: Path) -> Site:
+    """A site whose nmap finds a host at once and then never ends."""
+    site.phpipam.subnets = [subnet_row(at, f"127.0.{at}.0/24") for at in (20, 21, 22)]
+    site.phpipam.addresses = [address_row(101, 20, "127.0.20.1")]
+    site.settings["max_rate"] = 1_000_000
+    site.environment["PATH"] = fake(
+        tmp_path,
+        f"trap '' TERM INT HUP\n{say(START, HOST)}echo $$ >>{tmp_path}/pids\nwhile :; do sleep 1; done",
+    )
+    return site
+
+
+def start(site: Site) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        site.command(), env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGTERM, "ended by SIGTERM"),
+        (signal.SIGINT, "ended by SIGINT"),
+        (signal.SIGHUP, "ended by SIGHUP"),
+    ],
+)
+def test_a_signal_ends_the_agent_and_every_nmap(
+    number: signal.Signals, said: str, slow_site: Site, tmp_path: Path
+) -> None:
+    with start(slow_site) as agent:
+        pids = pids_in(tmp_path / "pids", 3)
+        agent.send_signal(number)
+        out, err = agent.communicate(timeout=STUCK)
+    assert (agent.returncode, out) == (128 + number, "")
+    assert err.splitlines()[-1] == f"phpipam-scan-agent: error: {said}"
+    assert "Traceback" not in err
+    assert not any(map(is_running, pids))
+
+
+def test_a_killed_agent_leaves_no_nmap_behind(slow_site: Site, tmp_path: Path) -> None:
+    with start(slow_site) as agent:
+        pids = pids_in(tmp_path / "pids", 3)
+        agent.kill()
+    for _ in range(STUCK * 100):
+        if not any(map(is_running, pids)):
+            return
+        time.sleep(0.01)
+    pytest.fail("nmap outlives the agent")

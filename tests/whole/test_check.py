@@ -1,0 +1,450 @@
+"""`--check` of the installed command: each fault on its own, as somebody reads it who has to mend it."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from phpipam_scan_agent import VERSION
+from phpipam_scan_agent.scan.nmap import may_open_raw_sockets
+from stand_ins.https import Answer, Certificates, Server
+from stand_ins.phpipam import refusal, subnet
+from stand_ins.site import Site
+
+NMAP = shutil.which("nmap") or ""
+
+Done = subprocess.CompletedProcess[str]
+
+NAMES = [
+    *("versions", "configuration", "nmap", "cache folder", "spool folder", "reports waiting"),
+    *("phpIPAM's certificate", "phpIPAM", "clock", "subnets", "Scan Server's certificate", "Scan Server"),
+]
+
+
+@pytest.fixture(autouse=True)
+def three_subnets(site: Site) -> None:
+    site.phpipam.subnets = [
+        subnet(10, "127.0.20.0/30"),
+        subnet(11, "127.0.21.0/30", discoverSubnet=0, pingSubnet=1),
+        subnet(12, "127.0.22.0/30", discoverSubnet=0),
+    ]
+
+
+def lines(done: Done, mark: str = "") -> list[str]:
+    """What was shown with this mark; nothing may be said elsewhere."""
+    assert done.stderr == ""
+    assert all(re.match("[✓!✗] .+: .", line) for line in done.stdout.splitlines())
+    return [line for line in done.stdout.splitlines() if line.startswith(mark)]
+
+
+def marks(done: Done) -> dict[str, str]:
+    """The mark of each check, but for nmap's right to raw sockets, which is the machine's."""
+    raw = "✓" if may_open_raw_sockets(NMAP) else "!"
+    shown = {line[2:].partition(": ")[0]: line[0] for line in lines(done)}
+    return {name: "✓" if (name, mark) == ("nmap", raw) else mark for name, mark in shown.items()}
+
+
+def the_fault(done: Done, mark: str = "✗") -> str:
+    """The one line with this mark; all other checks are well, so that it is the only thing to mend."""
+    (line,) = [line for line in lines(done, mark) if mark == "✗" or not line.startswith("! nmap: /")]
+    others = {name: shown for name, shown in marks(done).items() if not line.startswith(f"{mark} {name}: ")}
+    assert set(others.values()) == {"✓"}
+    assert done.returncode == (1 if mark == "✗" else 0)
+    return line
+
+
+# All well
+
+
+def test_all_is_well(site: Site) -> None:
+    done = site.run("--check")
+
+    assert done.returncode == 0
+    assert marks(done) == dict.fromkeys(NAMES, "✓")
+
+
+def test_it_tells_what_a_bug_report_needs(site: Site) -> None:
+    shown = site.run("--check").stdout
+
+    assert f"phpipam-scan-agent {VERSION}, Python 3." in shown
+    assert re.search(rf"{NMAP}, version \d+\.\d+, ", shown)
+    assert f"configuration: {site.config_file} (mode 0600)" in shown
+    assert f"cache folder: {site.folder}/cache\n" in shown
+    assert f"spool folder: {site.folder}/state/spool\n" in shown
+    assert (
+        f"phpIPAM: https://127.0.0.1:{site.api.port} takes the token and knows this scan agent as branch"
+        in shown
+    )
+    assert re.search(r"phpIPAM's certificate: by trustme v\S+, \d+ days left\n", shown)
+    assert "subnets: 3 assigned: 1 to discover, 1 to ping only, 1 neither; 0 of IPv6\n" in shown
+    assert f"Scan Server: https://127.0.0.1:{site.server.port}/ takes the token" in shown
+
+
+def test_nothing_is_scanned_or_stored(site: Site, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    nmap = tmp_path / "bin" / "nmap"
+    nmap.parent.mkdir()
+    nmap.write_text(f'#!/bin/sh\necho "$@" >> {asked}\nexec {NMAP} "$@"\n')
+    nmap.chmod(0o755)
+    done = site.run("--check", PATH=f"{nmap.parent}:{os.environ['PATH']}")
+
+    assert done.returncode == 0
+    assert asked.read_text().splitlines() == ["-V"]
+    assert site.scan_server.reports == []
+    assert [path.name for path in (tmp_path / "state").rglob("*")] == ["spool"]
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_phpipam_says_now_counts_and_not_the_cache(site: Site) -> None:
+    site.run()
+    site.phpipam.token = "another"
+
+    assert "Unauthorized" in the_fault(site.run("--check"))
+
+
+def test_json_has_every_check(site: Site) -> None:
+    site.scan_server.token = "another"
+    done = site.run("--check", "--format", "json")
+    shown = json.loads(done.stdout)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert shown["version"] == VERSION
+    assert [check["name"] for check in shown["checks"]] == NAMES
+    assert [check["name"] for check in shown["checks"] if not check["passed"]] == ["Scan Server"]
+    assert all(sorted(check) == ["advice", "detail", "name", "passed"] for check in shown["checks"])
+    assert all(check["detail"] for check in shown["checks"])
+
+
+# The machine
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_a_configuration_that_others_may_read_is_a_warning(site: Site, mode: int) -> None:
+    command = site.command("--check")
+    site.config_file.chmod(mode)
+    done = subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)
+
+    line = the_fault(done, "!")
+    assert line.startswith("! configuration: ")
+    assert f"(mode {mode:04o})" in line
+    assert line.endswith(f": chmod 600 {site.config_file}")
+
+
+def test_no_nmap(site: Site, tmp_path: Path) -> None:
+    line = the_fault(site.run("--check", PATH=str(tmp_path)))
+
+    assert line.startswith("✗ nmap: nmap is not installed")
+    assert "apt-get install nmap" in line
+
+
+def test_an_nmap_that_may_only_connect_is_a_warning(site: Site) -> None:
+    done = run_without("net_raw", site)
+
+    (line,) = lines(done, "! nmap: ")
+    assert "may only connect → run the agent as root or give it CAP_NET_RAW" in line
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("name", "folder"), [("cache folder", "cache"), ("spool folder", "state/spool")])
+def test_a_folder_that_cannot_be_written(site: Site, tmp_path: Path, name: str, folder: str) -> None:
+    site.run("--check")
+    (tmp_path / folder).chmod(0o500)
+    line = the_fault(run_without("dac_override", site))
+
+    assert line.startswith(f"✗ {name}: {tmp_path / folder} cannot be written: Permission denied → ")
+    assert f"the user with the id {os.geteuid()}" in line
+
+
+def run_without(capability: str, site: Site) -> Done:
+    """Run the check as somebody who lacks what root has."""
+    less = ["setpriv", "--no-new-privs", *([f"--bounding-set=-{capability}"] if os.geteuid() == 0 else [])]
+    return subprocess.run(
+        [*less, *site.command("--check")], env=site.environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_reports_that_wait_are_counted(site: Site) -> None:
+    site.scan_server.instead = Answer(401, b"Invalid authorization token")
+    site.run()
+    site.scan_server.instead = None
+
+    assert re.match(
+        r"! reports waiting: 2 with \d+ bytes → the next run sends them$", the_fault(site.run("--check"), "!")
+    )
+    assert site.scan_server.reports == []
+
+
+# phpIPAM
+
+
+def test_a_wrong_token(site: Site) -> None:
+    site.phpipam.token = "another"
+
+    assert "Unauthorized; check client_token" in phpipam_fault(site)
+
+
+def test_an_unknown_app(site: Site) -> None:
+    site.phpipam.app = "another"
+
+    assert "Invalid application id; check client_name" in phpipam_fault(site)
+
+
+def test_an_unknown_scan_agent(site: Site) -> None:
+    site.phpipam.agent["code"] = "another"
+
+    assert "no scan agent with this scanagent_code; copy the Code" in phpipam_fault(site)
+
+
+def phpipam_fault(site: Site) -> str:
+    line = the_fault(site.run("--check"))
+    assert line.startswith("✗ phpIPAM: ")
+    return line
+
+
+def test_a_certificate_of_an_authority_that_is_not_trusted(site: Site) -> None:
+    with Server(site.phpipam.answer, Certificates().tls()) as stranger:
+        site.settings["api_url"] = f"{stranger.url}:{stranger.port}"
+        line = phpipam_fault(site)
+
+    assert "its certificate is not trusted" in line
+    assert stranger.requests == []
+
+
+@pytest.mark.parametrize("whose", ["phpIPAM", "Scan Server"])
+def test_a_certificate_that_ends_soon_is_a_warning(site: Site, whose: str) -> None:
+    line = the_fault(with_certificate_for(site, whose, 13), "!")
+
+    assert re.match(rf"! {whose}'s certificate: by trustme v\S+, 13 days left → renew it soon$", line)
+
+
+def test_a_certificate_that_does_not_end_soon_is_none(site: Site) -> None:
+    assert marks(with_certificate_for(site, "phpIPAM", 15))["phpIPAM's certificate"] == "✓"
+
+
+def with_certificate_for(site: Site, whose: str, days: int) -> Done:
+    ends = datetime.now(timezone.utc) + timedelta(days=days, hours=12)
+    answer = site.phpipam.answer if whose == "phpIPAM" else site.scan_server.answer
+    with Server(answer, site.certificates.tls(not_after=ends)) as server:
+        if whose == "phpIPAM":
+            site.settings["api_url"] = f"{server.url}:{server.port}"
+        else:
+            site.settings["http_port"] = server.port
+        return site.run("--check")
+
+
+@pytest.mark.parametrize(("off", "words"), [(-600, "ahead of"), (600, "behind")])
+def test_a_clock_that_is_minutes_off(
+    site: Site, monkeypatch: pytest.MonkeyPatch, off: int, words: str
+) -> None:
+    set_clock_of_servers(monkeypatch, off)
+    done = site.run("--check", "--format", "json")
+    (clock,) = [check for check in json.loads(done.stdout)["checks"] if not check["passed"]]
+
+    assert done.returncode == 1
+    assert clock["name"] == "clock"
+    assert re.fullmatch(rf"(59\d|60\d) s {words} phpIPAM's", clock["detail"])
+    assert "set the clocks" in clock["advice"]
+
+
+def test_an_offset_makes_up_for_a_clock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_clock_of_servers(monkeypatch, -600)
+    site.settings["epoch_time_offset"] = -600
+
+    assert marks(site.run("--check"))["clock"] == "✓"
+
+
+def set_clock_of_servers(monkeypatch: pytest.MonkeyPatch, off: int) -> None:
+    def date_time_string(_: BaseHTTPRequestHandler, timestamp: float | None = None) -> str:
+        return formatdate(time.time() + off, usegmt=True)
+
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", date_time_string)
+
+
+def test_no_subnets_is_a_warning(site: Site) -> None:
+    site.phpipam.subnets = []
+    line = the_fault(site.run("--check"), "!")
+
+    assert line.startswith("! subnets: 0 assigned: ")
+    assert "choose this scan agent in the form of a subnet" in line
+
+
+def test_subnets_with_nothing_to_do_are_a_warning(site: Site) -> None:
+    site.phpipam.subnets = [subnet(12, "127.0.22.0/30", discoverSubnet=0)]
+
+    assert "1 neither" in the_fault(site.run("--check"), "!")
+
+
+def test_ipv6_that_is_off_is_said(site: Site) -> None:
+    site.phpipam.subnets.append(subnet(13, "::1/128"))
+    off = site.run("--check").stdout
+    site.settings["ipv6"] = True
+    on = site.run("--check").stdout
+
+    assert "1 of IPv6, which is off\n" in off
+    assert "1 of IPv6\n" in on
+
+
+def test_a_subnet_that_makes_no_sense_is_named(site: Site) -> None:
+    site.phpipam.subnets[0]["mask"] = ""
+    done = site.run("--check")
+
+    assert done.returncode == 1
+    assert lines(done, "✗")[0].startswith("✗ subnets: 127.0.20.0/: is no network ")
+    assert "✓ subnets: 2 assigned" in done.stdout
+
+
+# The Scan Server
+
+
+def test_a_token_that_the_server_does_not_take(site: Site) -> None:
+    site.scan_server.token = "another"
+
+    line = the_fault(site.run("--check"))
+    assert line.startswith("✗ Scan Server: ")
+    assert "HTTP 401: Invalid authorization token; check auth_token" in line
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (404, "check http_server and http_port: no Scan Server answers there"),
+        (405, "check http_server and http_port: no Scan Server answers there"),
+        (200, "check http_server and http_port: no Scan Server answers there"),
+        pytest.param(
+            400,
+            "check that it is a Scan Server",
+        ),
+        (413, "raise the body size that the server or the proxy in front of it accepts"),
+    ],
+)
+def test_a_web_server_in_its_place(site: Site, status: int, advice: str) -> None:
+    page = Answer(status, b"<html><h1>The plain HTTP request was sent to HTTPS port</h1></html>", HTML)
+    with Server(lambda _: page, site.certificates.tls()) as web:
+        site.settings["http_port"] = web.port
+        line = the_fault(site.run("--check"))
+
+    assert line.startswith(
+        f"✗ Scan Server: Scan Server at https://127.0.0.1:{web.port}/ answers HTTP {status}"
+    )
+    assert advice in line
+
+
+HTML = {"Content-Type": "text/html; charset=UTF-8"}
+
+
+def test_a_port_that_does_not_speak_https(site: Site) -> None:
+    with Server(site.scan_server.answer, None) as plain:
+        site.settings["http_port"] = plain.port
+
+        assert "check that the port speaks https" in the_fault(site.run("--check"))
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Done]]:
+    """Checks that try again for some seconds before they give up, side by side."""
+    with ExitStack() as stack:
+        sites = {
+            name: stack.enter_context(Site(tmp_path_factory.mktemp("site")))
+            for name in ("phpIPAM away", "Scan Server away", "503")
+        }
+        for site in sites.values():
+            site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
+        sites["phpIPAM away"].settings["api_url"] = f"https://127.0.0.1:{closed_port(stack)}"
+        sites["Scan Server away"].settings["http_port"] = closed_port(stack)
+        sites["503"].scan_server.instead = Answer(503, b"<html>Service Unavailable</html>", HTML)
+        running = {
+            name: subprocess.Popen(
+                site.command("--check"),
+                env=site.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for name, site in sites.items()
+        }
+        ended = {}
+        for name, process in running.items():
+            out, err = process.communicate(timeout=120)
+            ended[name] = Done(process.args, process.returncode, out, err)
+        yield ended
+
+
+def closed_port(stack: ExitStack) -> int:
+    """A port that is taken, so that nobody else gets it, and that nobody listens at."""
+    taken = stack.enter_context(socket.socket())
+    taken.bind(("127.0.0.1", 0))
+    return int(taken.getsockname()[1])
+
+
+def test_phpipam_is_away(patient: dict[str, Done]) -> None:
+    line = the_fault(patient["phpIPAM away"])
+
+    assert line.startswith("✗ phpIPAM: phpIPAM at https://127.0.0.1:")
+    assert line.endswith("Connection refused; check that it runs, the URL and the network")
+
+
+def test_the_scan_server_is_away(patient: dict[str, Done]) -> None:
+    line = the_fault(patient["Scan Server away"])
+
+    assert line.startswith("✗ Scan Server: Scan Server at https://127.0.0.1:")
+    assert line.endswith("Connection refused; check that it runs, the URL and the network")
+
+
+def test_a_proxy_without_its_scan_server(patient: dict[str, Done]) -> None:
+    line = the_fault(patient["503"])
+
+    assert line.startswith("✗ Scan Server: Scan Server at https://127.0.0.1:")
+    assert "HTTP 503" in line
+
+
+# What goes wrong before, and what must never be seen
+
+
+def test_a_wrong_configuration_is_said_and_nothing_is_contacted(site: Site) -> None:
+    site.settings["http_port"] = 0
+    done = site.run("--check")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"phpipam-scan-agent: error: {site.config_file}: http_port: ")
+    assert site.api.connections == site.server.connections == 0
+
+
+@pytest.mark.parametrize("options", [("-vv",), ("--format", "json", "-vv", "--log-format", "json")])
+def test_no_secret_is_shown_also_where_the_peers_say_it(site: Site, options: tuple[str, ...]) -> None:
+    everything = " ".join(site.secrets)
+    site.phpipam.subnets.append(subnet(13, "127.0.23.0/30") | {"subnet": everything})
+    site.phpipam.agent["name"] = everything
+    site.scan_server.instead = Answer(404, everything.encode())
+    known = site.run("--check", *options)
+    site.phpipam.instead["*"] = refusal(400, everything)
+    refused = site.run("--check", *options)
+
+    for done in (known, refused):
+        shown = done.stdout + done.stderr
+        assert done.returncode == 1
+        assert "***" in shown
+        assert [secret for secret in site.secrets if secret in shown] == []
+
+
+def test_a_name_with_control_characters_is_spelled_out(site: Site) -> None:
+    site.phpipam.agent["name"] = "a\n✓ b\x1b[2J"
+
+    assert r"knows this scan agent as a\n✓ b\x1b[2J" in "\n".join(lines(site.run("--check")))
+
+
+def test_an_answer_without_a_date_is_no_fault(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda *_: "some day")
+
+    assert "✓ clock: phpIPAM's server does not tell the time" in site.run("--check").stdout

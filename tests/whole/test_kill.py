@@ -1,0 +1,199 @@
+"""`kill -9` at any moment of a run, again and again; and two runs at once."""
+
+import json
+import os
+import random
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import runs
+from phpipam_scan_agent.delivery.spool import Spool
+from stand_ins.https import Answer
+from stand_ins.phpipam import address, subnet
+from stand_ins.site import Site
+
+KILLS = 50
+SEED = 20261124
+NETWORKS = [f"127.0.{n}.0/24" for n in range(20, 28)]
+HOSTS = 254
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Iterator[list[Site]]:
+    """Two, so that both of a small machine's cores have work."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    with Site(folders[0]) as one, Site(folders[1]) as two:
+        for site in (one, two):
+            site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
+            site.settings["max_rate"] = 20_000
+        yield [one, two]
+
+
+def spool_of(site: Site) -> Spool:
+    return Spool(site.folder / "state" / "spool", 1e9, 10**9, lambda: 0.0)
+
+
+def whole_reports(site: Site) -> list[dict[str, Any]]:
+    """What waits, oldest first; every file is a report."""
+    spool = spool_of(site)
+    return [json.loads(spool.get(path).scan) for path in spool.waiting()]
+
+
+def check_files(site: Site) -> None:
+    """Half written files are hidden beside their place; what has a name is whole."""
+    for path in (site.folder / "state").rglob("*.json"):
+        if not path.name.startswith("."):
+            spool_of(site).get(path)
+            assert path.stat().st_mode & 0o777 == 0o600
+    cache = site.folder / "cache" / "phpipam.json"
+    if cache.exists():
+        assert json.loads(cache.read_text())["answers"]
+
+
+def killed(site: Site, seconds: float, *arguments: str) -> None:
+    """A run that is killed after so long, or has ended by then."""
+    agent = runs.start(site, *arguments)
+    try:
+        agent.wait(seconds)
+    except Exception:
+        agent.kill()
+    agent.communicate()
+
+
+def round_of_kills(site: Site, chance: random.Random, kills: int) -> Counter[str]:
+    """Kill so many runs, each at its own moment, and look at what is left after each."""
+    seen: Counter[str] = Counter()
+    for turn in range(kills):
+        # Each turn phpIPAM knows other ids, by which a report can be told from those of other turns.
+        site.phpipam.addresses = [
+            address(1000 * (turn + 1) + n, 10 + n, network.replace("0/24", "1"))
+            for n, network in enumerate(NETWORKS)
+        ]
+        away = chance.random() < 0.5
+        site.scan_server.instead = Answer(503) if away else None
+        before = len(site.scan_server.reports)
+        killed(site, chance.uniform(0.1, 1.5), "--refresh")
+
+        check_files(site)
+        assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
+        waiting = whole_reports(site)
+        sent = [each["scan"] for each in site.scan_server.reports[before:]]
+        seen["spooled"] += bool(waiting)
+        seen["sent"] += bool(sent)
+        seen["half written"] += bool(runs.leftovers(site))
+        repeated = [scan for scan in waiting if scan in sent]
+        assert len(repeated) <= 1, "only a kill between the server's 200 and the removal repeats a report"
+        seen["repeated"] += len(repeated)
+
+        site.scan_server.instead = None
+        before = len(site.scan_server.reports)
+        done = site.run("--subnet", NETWORKS[0])
+        assert (done.returncode, done.stderr) == (0, "")
+        delivered = [each["scan"] for each in site.scan_server.reports[before:]]
+        assert delivered[:-1] == waiting, "what waited comes first, whole and in its order"
+        assert delivered[-1]["subnet"] == NETWORKS[0]
+        assert whole_reports(site) == []
+        assert runs.leftovers(site) == []
+    check_truth(site)
+    return seen
+
+
+def check_truth(site: Site) -> None:
+    """Every report is complete, and a scan that was told of twice was told of in the same words."""
+    told: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for each in site.scan_server.reports:
+        scan = each["scan"]
+        assert len({row["ip"] for row in scan["results"]}) == len(scan["results"]) == HOSTS
+        (seen,) = {row["lastSeen"] for row in scan["results"]}
+        (id_,) = (row["id"] for row in scan["results"] if "id" in row)
+        assert told.setdefault((scan["subnet"], seen, id_), scan) == scan
+
+
+def test_kill_9_at_any_moment_loses_nothing_and_damages_nothing(sites: list[Site]) -> None:
+    outcomes: list[Counter[str]] = []
+    failures: list[BaseException] = []
+
+    def work(site: Site, seed: int) -> None:
+        try:
+            outcomes.append(round_of_kills(site, random.Random(seed), KILLS // 2))
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(site, SEED + n)) for n, site in enumerate(sites)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    seen = sum(outcomes, Counter())
+    # The moments were what they were meant to be: some before, some after the first report.
+    assert 0 < seen["spooled"] < KILLS
+    assert 0 < seen["sent"] < KILLS
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
+    for folder, name in (("state/spool", "000000000007.json"), ("cache", "phpipam.json")):
+        (site.folder / folder).mkdir(parents=True)
+        (site.folder / folder / f".{name}.ab3_de5f").write_bytes(b'{"format": 1, "ma')
+    assert site.run().returncode == 0
+    assert runs.leftovers(site) == []
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux")
+def test_kill_9_takes_nmap_along(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/24")]
+    runs.slow_nmap(site, "127.0.20", "exec sleep 300")
+    agent = runs.start(site)
+    assert runs.wait_for(lambda: any("sleep 300" in command for command in runs.processes(site)))
+    agent.kill()
+    agent.communicate()
+    assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
+
+
+def test_of_two_runs_at_once_one_works_and_one_ends(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
+    gate = runs.Gate(site.scan_server.answer, lambda request: True)
+    site.server._answer = gate
+    first = runs.start(site)
+    assert gate.reached.wait(runs.LONGEST)
+    second = site.run()
+    gate.opened.set()
+
+    assert second.returncode == 75
+    assert f"pid {first.pid}; this one ends" in second.stderr
+    assert runs.end(first) == (0, [])
+    assert len(site.scan_server.reports) == 1
+    assert site.run().returncode == 0
+
+
+def test_of_many_runs_at_once_none_sends_what_another_sends(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/24")]
+    agents = [runs.start(site) for _ in range(5)]
+    ends = sorted(runs.end(agent)[0] for agent in agents)
+    assert set(ends) <= {0, 75}
+    assert len(site.scan_server.reports) == ends.count(0) > 0
+    assert whole_reports(site) == []
+
+
+def test_runs_without_a_lock_that_share_a_spool_lose_no_report(site: Site) -> None:
+    """Other cache folders are other locks; a service's and a person's run may share the state folder."""
+    site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
+    site.scan_server.instead = Answer(503)
+    agents = []
+    for n in range(3):
+        site.environment["CACHE_DIRECTORY"] = str(site.folder / f"cache{n}")
+        agents.append(runs.start(site))
+    assert [runs.end(agent)[0] for agent in agents] == [1, 1, 1]
+    kept = Counter(scan["subnet"] for scan in whole_reports(site))
+    assert kept == Counter(dict.fromkeys(NETWORKS, 3))
+    assert os.listdir(site.folder / "state") == ["spool"]
