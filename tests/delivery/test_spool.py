@@ -357,7 +357,7 @@ FILL = """
 import sys
 from pathlib import Path
 from phpipam_scan_agent.errors import SpoolError
-from phpipam_scan_agent.spool import Spool
+from phpipam_scan_agent.delivery.spool import Spool
 from reports import report
 
 folder = Path(sys.argv[1])
@@ -381,7 +381,7 @@ LOOK = """
 import logging, sys
 from pathlib import Path
 from phpipam_scan_agent.errors import SpoolError
-from phpipam_scan_agent.spool import Spool
+from phpipam_scan_agent.delivery.spool import Spool
 from reports import report
 
 logging.basicConfig(stream=sys.stdout, format="%(message)s")

@@ -272,7 +272,7 @@ exec "$2" -c "$3" "$4"
 ASK = """
 import sys
 from requests.auth import HTTPBasicAuth
-from phpipam_scan_agent.http import Client
+from phpipam_scan_agent.https import Client
 client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), 1000)
 print(client.send("GET", sys.argv[1]).body)
 client.close()

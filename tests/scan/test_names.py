@@ -238,7 +238,7 @@ SYSTEM = """
 import logging, sys
 from ipaddress import ip_address
 from nameserver import Nameserver
-from phpipam_scan_agent.names import Names
+from phpipam_scan_agent.scan.names import Names
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
 with Nameserver("127.53.0.3", ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]), Names() as names:
     names.look_up([ip_address("192.0.2.2")], ())

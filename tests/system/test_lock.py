@@ -20,7 +20,7 @@ from stand_ins.site import Site
 HOLD = """
 import subprocess, sys
 from pathlib import Path
-from phpipam_scan_agent import lock
+from phpipam_scan_agent.system import lock
 with lock.held(Path(sys.argv[1])):
     child = subprocess.Popen(["sleep", "60"])
     print(child.pid, flush=True)
