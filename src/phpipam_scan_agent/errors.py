@@ -1,4 +1,4 @@
-"""What can go wrong. Each class owns its exit code; each error is the sentence that the user reads."""
+"""Error classes. Each class has its exit code; each message is the sentence that the user reads."""
 
 import signal
 from collections.abc import Sequence
@@ -6,19 +6,19 @@ from pathlib import Path
 
 
 class ScanAgentError(Exception):
-    """The run ended, but something failed: one line that says what, where, and what to do."""
+    """Base class; the message says in one line what failed, where, and what to do."""
 
     exit_code = 1
 
 
 class UsageError(ScanAgentError):
-    """The command line or the machine's set-up is wrong; nothing was contacted."""
+    """The command line or the machine's set-up is wrong; no request was sent."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """The configuration file is wrong; `problems` holds every mistake, one line each."""
+    """The configuration file is not valid; `problems` lists every mistake, one line each."""
 
     def __init__(self, path: Path, problems: Sequence[str]) -> None:
         self.problems = tuple(f"{path}: {problem}" for problem in problems)
@@ -26,35 +26,35 @@ class ConfigError(UsageError):
 
 
 class TransportError(ScanAgentError):
-    """No whole answer came: unreachable, not trusted, too slow, cut off, redirected, too large."""
+    """No complete answer: peer unreachable, not trusted or too slow; answer cut off, redirected or too large."""
 
 
 class PhpIpamError(ScanAgentError):
-    """PhpIPAM answered, and refused or made no sense."""
+    """PhpIPAM refused the request, or its answer is not valid."""
 
 
 class PhpIpamAwayError(PhpIpamError):
-    """PhpIPAM's web server answered in its place: its database is down, or the proxy cannot reach it."""
+    """Only phpIPAM's web server or a proxy answered: its database is down, or PHP failed."""
 
 
 class ServerError(ScanAgentError):
-    """The Scan Server did not take the report, which may fare better in the next run."""
+    """The Scan Server did not accept the report; the next run tries again."""
 
 
 class UnavailableError(ServerError):
-    """It takes no report at all now: out of reach, overloaded, another token, not a Scan Server."""
+    """The Scan Server accepts no report now: unreachable, overloaded, another token, not a Scan Server."""
 
 
 class BadReportError(ServerError):
-    """It will never take this report."""
+    """The Scan Server will never accept this report."""
 
 
 class TooLargeError(BadReportError):
-    """The report has more bytes than it, or a proxy in front of it, accepts."""
+    """The report has more bytes than the Scan Server, or a proxy in front of it, accepts."""
 
 
 class SpoolError(ScanAgentError):
-    """A report could not be kept on disk, or what was kept is none."""
+    """A report could not be written to the spool, or a spool file is not a valid report."""
 
 
 class LockedError(ScanAgentError):
@@ -65,11 +65,11 @@ class LockedError(ScanAgentError):
 
 
 class ScanError(ScanAgentError):
-    """Nmap could not scan a subnet to its end."""
+    """Nmap could not finish the scan of a subnet."""
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to end; as KeyboardInterrupt, no handler of ordinary errors may swallow it."""
+    """A signal ends the run. A BaseException like KeyboardInterrupt: handlers of ordinary errors do not catch it."""
 
     def __init__(self, signal_number: int) -> None:
         self.exit_code = 128 + signal_number

@@ -11,7 +11,7 @@ from ..config import Config
 from ..errors import BadReportError, ServerError, TooLargeError, TransportError, UnavailableError
 from ..https import Answer, Client, Identity
 from ..models import Report
-from ..system.redact import quoted
+from ..system.redact import excerpt
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class ScanServer:
         return f'{{"code": {self._code}, "scan": {scan}}}'.encode()
 
     def _refusal(self, answer: Answer) -> ServerError:
-        said = quoted(answer.body.decode("utf-8", "replace"), 200)
+        said = excerpt(answer.body.decode("utf-8", "replace"), 200)
         advice = ADVICE.get(answer.status, "see the server's own log")
         words = f"HTTP {answer.status}{': ' if said else ''}{said}; {advice}"
         overloaded = answer.status in OVERLOADED and not (answer.status == 500 and answer.body)

@@ -63,7 +63,7 @@ class Client:
         """Return the answer, whatever its status. Raise TransportError where no whole one came."""
         place = without_query(url)
         try:
-            with signals.allowed(), retry.within(retry.WHOLE):
+            with signals.interruptible(), retry.within(retry.WHOLE):
                 return self._patiently(method, url, place, arguments)
         except (requests.RequestException, OSError, ValueError, retry.TooSlow) as error:
             raise TransportError(f"{self._peer} at {place}: {reason(error)}") from None

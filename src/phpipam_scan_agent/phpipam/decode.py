@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import PhpIpamError
 from ..models import Address, IPAddress, IPNetwork, Subnet
-from ..system.redact import quoted
+from ..system.redact import excerpt
 
 Row = Mapping[str, object]
 """One object of an answer, or the part of it that was kept."""
@@ -91,7 +91,7 @@ def nested(found: Iterable[Row]) -> tuple[IPNetwork, ...]:
 
 def label(row: Row) -> str:
     """Given a subnet's row, return what to call it in a message, sense or not."""
-    return quoted(_cidr(row), 80)
+    return excerpt(_cidr(row), 80)
 
 
 def _cidr(row: Row) -> str:

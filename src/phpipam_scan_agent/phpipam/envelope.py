@@ -4,7 +4,7 @@ import json
 
 from ..errors import PhpIpamAwayError, PhpIpamError
 from ..https import Answer
-from ..system.redact import quoted
+from ..system.redact import excerpt
 
 NOTHING_FOUND = {
     "No results (filter applied)",
@@ -43,7 +43,7 @@ def data(url: str, answer: Answer) -> object:
         raise kind(f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(url, answer)}") from None
     if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
         return envelope["data"]
-    said = quoted(str(envelope.get("message") or "nothing more"), 300)
+    said = excerpt(str(envelope.get("message") or "nothing more"), 300)
     if answer.status in (200, 404) and (said in NOTHING_FOUND or "message" not in envelope):
         return []
     advice = next((advice for start, advice in ADVICE.items() if said.startswith(start)), "see phpIPAM's log")
@@ -57,7 +57,7 @@ def _not_json(url: str, answer: Answer) -> str:
         return "and nothing else; its database is down or PHP ran out of memory, see its log"
     if not answer.body:
         return "and nothing else; see the log of its web server and PHP"
-    said = quoted(answer.body[:10_000].decode("utf-8", "replace"), 120)
+    said = excerpt(answer.body[:10_000].decode("utf-8", "replace"), 120)
     if answer.status in (502, 503, 504):
         return f"({said}); the web server or proxy in front has trouble"
     return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"

@@ -57,7 +57,7 @@ class Scan(ExitStack):
     def __iter__(self) -> Iterator[ScanResult]:
         for _ in self._jobs:
             # What has come stays where `rest` finds it until it is taken.
-            with signals.allowed():
+            with signals.interruptible():
                 self._ready.acquire()
             results = self._done.popleft()
             if isinstance(results, BaseException):

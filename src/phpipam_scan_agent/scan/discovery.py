@@ -8,7 +8,7 @@ from ..models import Host, IPNetwork
 from ..plan import ranges
 from ..plan.jobs import Job
 from ..plan.ranges import Ranges
-from ..system.redact import quoted
+from ..system.redact import excerpt
 from . import nmap_xml, probes
 from .nmap import Nmap
 from .probes import Ask
@@ -113,12 +113,12 @@ class Looks:
 
 def _check(ended: Ended) -> None:
     if ended.status:
-        why = quoted(" ".join(ended.complaints), 300) or "without a word"
+        why = excerpt(" ".join(ended.complaints), 300) or "without a word"
         raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
 
 
 def _why(complaints: Sequence[str]) -> str:
-    return f": {quoted(complaints[0], 200)}" if complaints else ""
+    return f": {excerpt(complaints[0], 200)}" if complaints else ""
 
 
 def _pass_on(job: Job, complaints: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import nmap
 
 from ..errors import UsageError
-from ..system.redact import quoted
+from ..system.redact import excerpt
 
 OLDEST = (7, 80)
 """The nmap of Ubuntu 22.04; older ones were never tried."""
@@ -62,7 +62,7 @@ def _version(path: str) -> tuple[int, int]:
         raise UsageError(f"{path} is no nmap that works: {error}") from None
     found = re.search(rb"Nmap version (\d+)\.(\d+)", done.stdout)
     if not found:
-        said = quoted((done.stderr or done.stdout).decode("utf-8", "replace"), 200) or "nothing"
+        said = excerpt((done.stderr or done.stdout).decode("utf-8", "replace"), 200) or "nothing"
         raise UsageError(f"{path} is no nmap that works; it says: {said}")
     return int(found[1]), int(found[2])
 

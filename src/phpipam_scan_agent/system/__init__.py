@@ -1,1 +1,1 @@
-"""The machine: files, folders, the lock, signals, and text that is safe to show."""
+"""The machine: files, folders, the lock, signals, and output without secrets."""

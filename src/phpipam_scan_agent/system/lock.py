@@ -1,4 +1,4 @@
-"""One run at a time for one cache folder."""
+"""The lock: one run at a time for each cache folder."""
 
 import fcntl
 import json
@@ -17,17 +17,17 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock for the block. Raise LockedError at once if another run has it.
+    """Hold the lock during the block. Raise LockedError at once if another run holds it.
 
-    It is the kernel's (flock), which lets go of it when the run ends in whatever way; the file stays, says who
-    has it, and means nothing by itself.
+    The kernel (flock) releases the lock however the run ends. The file stays; its content only names the holder
+    for the message.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         log.warning(
-            "%s cannot be opened (%s); nothing keeps a second run from starting", path, error.strerror
+            "%s cannot be opened (%s); a second run could start at the same time", path, error.strerror
         )
         yield
         return
@@ -37,7 +37,9 @@ def held(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise LockedError(f"another run is in progress{_holder(file.read())}; this one ends") from None
         except OSError as error:  # a network file system without locks
-            log.warning("%s cannot be locked (%s); nothing keeps a second run away", path, error.strerror)
+            log.warning(
+                "%s cannot be locked (%s); a second run could start at the same time", path, error.strerror
+            )
         _write(file.fileno(), json.dumps({"pid": os.getpid(), "since": time.time()}))
         yield
 
@@ -46,8 +48,8 @@ def _write(descriptor: int, text: str) -> None:
     try:
         os.pwrite(descriptor, text.encode(), 0)
         os.truncate(descriptor, len(text))
-    except OSError as error:  # a full disk: it only tells others less
-        log.debug("the lock does not say who holds it: %s", error.strerror)
+    except OSError as error:  # a full disk: only the message of other runs is shorter
+        log.debug("the lock file cannot be written: %s", error.strerror)
 
 
 def _holder(text: str) -> str:

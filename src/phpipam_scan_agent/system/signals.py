@@ -1,4 +1,4 @@
-"""Signals that end the run. They wait until they do no harm: what is half done is finished first."""
+"""Signals that end the run, delivered only where an interruption loses nothing."""
 
 import signal
 from collections.abc import Iterator
@@ -10,40 +10,40 @@ from ..errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _pending: int | None = None
-_allowed = False
+_interruptible = False
 
 
 def install() -> None:
-    """Take over the signals; one that is ignored, as SIGHUP under nohup, stays so."""
+    """Install the handlers; a signal that is ignored, as SIGHUP under nohup, stays ignored."""
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _handle)
 
 
 @contextmanager
-def allowed() -> Iterator[None]:
-    """Let a signal end what the block waits for, by Interrupted; anywhere else it waits for such a block."""
-    global _allowed
-    _allowed = True
+def interruptible() -> Iterator[None]:
+    """Make this block interruptible: a signal raises Interrupted here; outside such blocks it stays pending."""
+    global _interruptible
+    _interruptible = True
     try:
         if _pending is not None:
             raise Interrupted(_pending)
         yield
     finally:
-        _allowed = False
+        _interruptible = False
 
 
-def _pass_over(_: int, __: FrameType | None) -> None:
+def _ignore(_: int, __: FrameType | None) -> None:
     pass
 
 
 def _handle(number: int, _: FrameType | None) -> None:
     global _pending
     _pending = number
-    # One is enough: what follows it must not be interrupted again. SIG_IGN would have Python complain of a signal
-    # that came just before.
+    # The first signal decides; the clean-up after it must not be interrupted. Not SIG_IGN: Python would complain of
+    # a signal that arrived just before.
     for each in SIGNALS:
         if signal.getsignal(each) == _handle:
-            signal.signal(each, _pass_over)
-    if _allowed:
+            signal.signal(each, _ignore)
+    if _interruptible:
         raise Interrupted(number)
