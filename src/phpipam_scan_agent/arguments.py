@@ -1,4 +1,4 @@
-"""The command line → Options; nothing else."""
+"""The command line → Options."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,37 +17,37 @@ exit codes: 0 all well; 1 the run ended, but something failed (named on stderr);
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user asked for on the command line."""
+    """The options of the command line."""
 
     config: Path
     check: bool
-    """Verify everything and scan nothing."""
+    """Verify the set-up and scan nothing."""
 
     dry_run: bool
     only: tuple[IPNetwork, ...]
-    """Limit the run to the subnets within these; empty for all."""
+    """Scan only subnets within these networks; all if empty."""
 
     refresh: bool
     format: str | None
-    """`table` or `json` if asked for, else None: a table on a terminal, nothing otherwise."""
+    """`table` or `json`; None for a table on a terminal and nothing elsewhere."""
 
     log_file: Path | None
     log_format: str
     verbosity: int
-    """-1 errors only, 0 warnings too, 1 each step, 2 everything."""
+    """-1 for errors, 0 for warnings, 1 for INFO, 2 for DEBUG."""
 
     @property
     def partial(self) -> bool:
-        """Whether the run is not what it is from cron: its figures would take the place of the real ones."""
+        """Whether this is not a whole run, so that its metrics must not replace those of the last whole run."""
         return self.dry_run or bool(self.only)
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
-    """Given the arguments (None for sys.argv's), return Options. Exit with 2 on a wrong one."""
-    grammar = parser()
-    given = grammar.parse_args(arguments)
+    """Given the arguments (None for sys.argv), return Options. Exit with 2 on a wrong argument."""
+    command_line = parser()
+    given = command_line.parse_args(arguments)
     if given.check and (given.dry_run or given.subnet or given.refresh):
-        grammar.error("--check scans nothing; leave out --dry-run, --subnet and --refresh")
+        command_line.error("--check scans nothing; leave out --dry-run, --subnet and --refresh")
     return Options(
         config=given.config,
         check=given.check,
@@ -62,7 +62,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's grammar, from which `--help` and the documentation are made."""
+    """Return the argument parser, also for the generated man page."""
     parser = argparse.ArgumentParser(
         prog=NAME,
         description="Scan the subnets that phpIPAM assigns to this agent and report their hosts, once.",

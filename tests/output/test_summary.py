@@ -409,3 +409,11 @@ def test_a_terminal_gets_nothing_when_quiet(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_terminal_gets_json_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(json.loads(on_a_terminal("json", True, monkeypatch))["subnets"]) == 4
+
+
+def test_a_width_of_5000_digits_in_the_environment_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1" * 5000)
+    output.summarise(summary(*OUTCOMES), "table", dry_run=False, quiet=False)
+    assert "192.0.2.0/24" in capsys.readouterr().out

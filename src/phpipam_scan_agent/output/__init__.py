@@ -1,4 +1,4 @@
-"""All that a person or a log reads; nothing else prints."""
+"""Everything that is printed, logged or exported; no other package prints."""
 
 from .log import failed, start_logging
 from .progress import Bar

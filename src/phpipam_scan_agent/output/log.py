@@ -1,30 +1,27 @@
-"""Messages: to the screen, to the journal, to a log file; for people or for machines."""
+"""Log messages on stderr, in the journal and in the log file, as text or as JSON."""
 
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
-from rich.console import Console
-
 from .. import NAME
 from ..errors import ConfigError, UsageError
 from ..system.redact import safe
+from .console import stderr
 
 log = logging.getLogger(NAME.replace("-", "_"))
 
 PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
-"""What the journal calls our levels, from syslog.h."""
+"""The journal's priorities of the log levels, from syslog.h."""
 
 
 class _Line(logging.Formatter):
-    """One safe line a message."""
+    """Formats a message as one line, masked and without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         return self.line(record, safe(record.getMessage()))
@@ -34,7 +31,7 @@ class _Line(logging.Formatter):
 
 
 class _Journal(logging.Formatter):
-    """Puts a priority before a line, which systemd takes off again."""
+    """Prefixes a line with its priority, which systemd removes."""
 
     def __init__(self, inner: logging.Formatter) -> None:
         super().__init__()
@@ -64,42 +61,30 @@ class _Json(_Line):
 
 
 def _about(record: logging.LogRecord) -> dict[str, object]:
-    """Return what a message is about, as its maker gave it: the subnet, counts, seconds."""
+    """Return the data fields of a message: subnet, counts, seconds."""
     return getattr(record, "about", {})
 
 
-class _Screen(logging.StreamHandler):  # type: ignore[type-arg]  # subscriptable from Python 3.11 on only
-    """Writes to stderr, or above the progress bar while there is one."""
-
-    console: Console | None = None
+class _Screen(logging.Handler):
+    """Writes to stderr, above the progress bar while there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.console:
-            # Whole lines, however narrow the terminal is; it wraps by itself.
-            self.console.print(self.format(record), markup=False, soft_wrap=True)
-        else:
-            super().emit(record)
-
-
-@contextmanager
-def above(console: Console) -> Iterator[None]:
-    """Write messages by way of a console, which keeps something below them, until the end of the block."""
-    _Screen.console = console
-    try:
-        yield
-    finally:
-        _Screen.console = None
+        # Whole lines, however narrow the terminal is; it wraps by itself.
+        try:
+            stderr().print(self.format(record), markup=False, soft_wrap=True)
+        except Exception:  # a closed pipe, or what logging.Handler expects of a message
+            self.handleError(record)
 
 
 class _LogFile(WatchedFileHandler):
-    """A log file that nobody else reads, may be rotated in the middle of a run, or no longer be writable."""
+    """A log file of mode 0600, which may be rotated during a run or become unwritable."""
 
-    _told = False
+    _warned = False
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
-        except OSError:  # rotated away, and no new one can be made
+        except OSError:  # rotated, and the new file cannot be created
             self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
@@ -108,29 +93,29 @@ class _LogFile(WatchedFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 (the base's)
         error = sys.exc_info()[1]
-        if not self._told:
-            self._told = True
+        if not self._warned:
+            self._warned = True
             log.warning(
                 "log file %s cannot be written: %s", self.baseFilename, getattr(error, "strerror", error)
             )
 
 
 def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> None:
-    """Send messages to stderr and, with each step, to the log file. Raise UsageError if it cannot be opened.
+    """Log to stderr and, at level INFO or below, to the log file. Raise UsageError if it cannot be opened.
 
-    `verbosity` is -1 for errors, 0 for warnings, 1 for each step, 2 for everything.
+    `verbosity` is -1 for errors, 0 for warnings, 1 for INFO, 2 for DEBUG.
     """
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     log.propagate = False
     log.setLevel(min(level, logging.INFO) if log_file else level)
-    # Libraries stay silent: urllib3 logs whole URLs, and one of ours holds the scan agent code.
+    # No messages of libraries: urllib3 logs whole URLs, and one holds the scan agent code.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     if sys.stderr is None:  # closed by the caller
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until the end)
-    screen = _Screen(sys.stderr)
+    screen = _Screen()
     text = _Json() if log_format == "json" else _Line()
-    screen.setFormatter(_Journal(text) if _goes_to_the_journal() else text)
+    screen.setFormatter(_Journal(text) if _is_journal() else text)
     screen.setLevel(level)
     log.handlers = [screen]
     if log_file:
@@ -143,13 +128,13 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
 
 
 def failed(error: BaseException | str, **about: str) -> None:
-    """Name a failure in a line, and what it is about; every mistake in the configuration has its own."""
+    """Log a failure as one line with its data fields; a ConfigError has a line for each mistake."""
     for line in error.problems if isinstance(error, ConfigError) else [error]:
         log.error("%s", line, extra={"about": about})
 
 
-def _goes_to_the_journal() -> bool:
-    """Return whether systemd has tied stderr to the journal: it names the device and inode of that."""
+def _is_journal() -> bool:
+    """Return whether stderr is the journal: systemd names that stream's device and inode."""
     try:
         stderr = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):

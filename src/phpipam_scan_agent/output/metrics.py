@@ -1,4 +1,4 @@
-"""The run's figures for Prometheus, in a file that node_exporter's textfile collector reads."""
+"""Metrics of a run for Prometheus, in a file for node_exporter's textfile collector."""
 
 import logging
 from pathlib import Path
@@ -17,14 +17,14 @@ LAST_SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
 
 
 def write(path: Path, run: Run) -> None:
-    """Write the figures of a run beside the file and rename. A file that cannot be written is a warning."""
+    """Write the metrics of a run to a temporary file and rename it; failure is a warning."""
     registry = CollectorRegistry()
     success = run.exit_code == 0
     _run_gauges(registry, run, run.ended if success else _last_success(path))
     _subnet_gauges(registry, run)
     try:
         write_to_textfile(str(path), registry)
-        path.chmod(0o644)  # node_exporter is somebody else, and there is no secret in it
+        path.chmod(0o644)  # node_exporter runs as another user, and the file holds no secret
     except OSError as error:
         log.warning("metrics_file: %s cannot be written: %s", path, error.strerror)
 
@@ -55,7 +55,7 @@ def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
     )
     for outcome in run.summary.outcomes:
         if not outcome.skipped:
-            which = (safe(outcome.subnet), str(outcome.id or ""))  # phpIPAM may have said anything
+            which = (safe(outcome.subnet), str(outcome.id or ""))  # as phpIPAM has it, unchecked
             hosts.labels(*which).set(outcome.up)
             seconds.labels(*which).set(outcome.seconds)
             uploaded.labels(*which).set(outcome.uploaded)
@@ -63,7 +63,7 @@ def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
 
 
 def _last_success(path: Path) -> float:
-    """Return what the file of an earlier run says; 0 if there was none."""
+    """Return the time of the last success from the file of an earlier run; 0 if there is none."""
     try:
         for family in text_string_to_metric_families(path.read_text("utf-8")):
             if family.name == LAST_SUCCESS:

@@ -1,25 +1,23 @@
-"""A bar over the addresses, on a terminal, while the run goes on; the table takes its place."""
+"""A progress bar on a terminal during the scan, by probed addresses."""
 
 import sys
 from contextlib import ExitStack
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..models import Outcome, ScanResult
-from .log import above
+from . import console
 
 
 class Bar(ExitStack):
-    """Shown until the end of the `with` block; nothing where stderr is no terminal that can."""
+    """The progress bar, shown until the end of the `with` block if stderr is a terminal with cursor movement."""
 
     def __init__(self, subnets: int, addresses: int, quiet: bool) -> None:
         super().__init__()
         self._subnets = subnets
         self._done = 0
         self._hosts = 0
-        self._console = Console(stderr=True, emoji=False, highlight=False)
-        self._hidden = quiet or not sys.stderr.isatty() or self._console.is_dumb_terminal
+        self._hidden = quiet or not sys.stderr.isatty() or console.stderr().is_dumb_terminal
         self._progress = Progress(
             TextColumn("{task.fields[subnets]} subnets"),
             BarColumn(),
@@ -27,7 +25,7 @@ class Bar(ExitStack):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=self._console,
+            console=console.stderr(),
             transient=True,
             redirect_stderr=False,
             redirect_stdout=False,
@@ -38,11 +36,10 @@ class Bar(ExitStack):
     def __enter__(self) -> "Bar":
         if not self._hidden:
             self.enter_context(self._progress)
-            self.enter_context(above(self._console))
         return self
 
     def advance(self, result: ScanResult, outcome: Outcome | None) -> None:
-        """Count a result, and the subnet if it was its last."""
+        """Add a result; `outcome` comes with the last result of a subnet."""
         self._done += outcome is not None
         self._hosts += len(result.hosts)
         subnets = f"{self._done}/{self._subnets}"

@@ -1,30 +1,23 @@
-"""What goes to stdout: the table or the JSON that closes a run, and the checks."""
+"""The results on stdout: a table or JSON at the end of a run, and the checks of `--check`."""
 
 import json
-import logging
-import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from io import TextIOWrapper
+from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from .. import VERSION
 from ..models import Check, Outcome, Summary
 from ..system.redact import safe
-
-log = logging.getLogger(__name__)
+from .console import stdout
 
 NARROW = 72
-"""Columns below which a table would cut its numbers; a line for each subnet takes its place."""
+"""Terminal width in columns below which the table would cut numbers; then each subnet is a line."""
 
 
 def summarise(summary: Summary, output_format: str | None, dry_run: bool, quiet: bool) -> None:
-    """Close the run on stdout: as asked for, else a table on a terminal and nothing otherwise."""
-    with _stdout() as console:
+    """Print the summary in the given format; without one, a table on a terminal and nothing elsewhere."""
+    with stdout() as console:
         if output_format == "json":
             document = {
                 "version": VERSION,
@@ -42,9 +35,9 @@ def summarise(summary: Summary, output_format: str | None, dry_run: bool, quiet:
 
 
 def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
-    """Show each check as it comes, with the way to mend what it found, or all as JSON; return whether all passed."""
+    """Print each check as it comes, with advice if it failed, or all as JSON; return whether all passed."""
     seen: list[Check] = []
-    with _stdout() as console:
+    with stdout() as console:
         for each in checks:
             seen.append(each)
             if output_format != "json":
@@ -55,21 +48,6 @@ def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
             document = {"version": VERSION, "checks": [_check_as_json(each) for each in seen]}
             print(json.dumps(document, indent=2))  # noqa: T201
     return all(each.passed for each in seen)
-
-
-@contextmanager
-def _stdout() -> Iterator[Console]:
-    """Write to stdout, whatever it can take: it may be Latin-1, full, or gone."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    try:
-        yield Console(emoji=False, highlight=False, soft_wrap=True)
-        sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # `| head` has seen enough
-            log.error("stdout cannot be written: %s", error.strerror)
-        # What is left in its buffer would raise once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_json(done: Outcome) -> dict[str, object]:

@@ -1,0 +1,46 @@
+"""stdout and stderr as consoles: what a terminal gets, and what a file or a closed pipe gets."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from io import TextIOWrapper
+
+from rich.console import Console
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def stderr() -> Console:
+    """Return the console of messages and of the progress bar: rich prints a message above the bar."""
+    return _console(stderr=True)
+
+
+@contextmanager
+def stdout() -> Iterator[Console]:
+    """Yield the console of stdout, which may be Latin-1, full, or closed by its reader."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        yield _console(stderr=False)
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # `| head` needs no more lines
+            log.error("stdout cannot be written: %s", error.strerror)
+        # The rest of its buffer would raise once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _console(stderr: bool) -> Console:
+    # rich makes an int of COLUMNS as it is, and int() refuses more than 4,300 digits.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or len(value) < 6}
+    return _Console(stderr=stderr, emoji=False, highlight=False, soft_wrap=not stderr, _environ=environment)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the caller handle it; rich would end the program with exit code 1."""
+        raise
