@@ -9,6 +9,7 @@ import uvicorn
 
 from . import config, database
 from .app import make_app
+from .limits import MAX_HEAD, Protocol
 from .log import JsonLines
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_server.yaml")
@@ -38,7 +39,8 @@ def main() -> int:
         log_config=None,
         access_log=False,  # ours is structured
         server_header=False,
-        limit_concurrency=200,
+        http=Protocol,
+        h11_max_incomplete_event_size=MAX_HEAD,
         timeout_graceful_shutdown=30,
     )
     return 0

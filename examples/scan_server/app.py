@@ -1,70 +1,173 @@
 """The service: who may send, what is read, what is answered."""
 
+import asyncio
 import hmac
 import logging
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timezone
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
+from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from . import database
+from . import database, decode, metrics, write
+from .answers import Refusal, answer, refused, unavailable, unrouted
 from .config import Config
-from .decode import decode
+from .limits import Guesses
 from .log import AccessLog
-from .write import store
+from .php_time import Zone
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024
 """Bytes that are read of a report."""
 
+MAX_REPORTS = 100
+"""Reports in progress."""
+
+MAX_DECODED = 2
+"""Reports that are decoded at a time: each takes up to 30 MB and a processor."""
+
 PATIENCE = 30
 """Seconds that a report may take to come."""
 
+CLOCK_SECONDS = 60
+"""Seconds between two looks at PHP's clock."""
+
+T = TypeVar("T")
+
+
+class Service:
+    """What the requests share."""
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        self._config = config
+        self._engine = engine
+        self._token = config.auth_token.get_secret_value().encode()
+        self._zone = Zone(config.timezone)
+        self._guesses = Guesses()
+        self._in_progress = 0
+        self._agents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._decoders = CapacityLimiter(MAX_DECODED)
+        self._writers = CapacityLimiter(database.POOL)
+
+    async def report(self, request: Request) -> Response:
+        """Store a report; it is committed when 200 is said."""
+        self._authorise(request)
+        if self._in_progress >= MAX_REPORTS:
+            raise Refusal(503, "busy", "too many reports at once; send it again later", {"Retry-After": "5"})
+        self._in_progress += 1
+        try:
+            return await self._store(request, await _read(request))
+        finally:
+            self._in_progress -= 1
+
+    async def _store(self, request: Request, body: bytes) -> Response:
+        code = await self._decoding(decode.code, body)
+        await self._check_code(request, code)
+        await self._observe_clock()
+        now = datetime.now(timezone.utc)
+        report = await self._decoding(decode.decode, body, now)
+        request.state.fields["subnet"] = str(report.network)
+        # In turn, so that one agent's reports leave connections to the others'.
+        async with self._agents.setdefault(code, asyncio.Lock()):
+            php = self._zone.at(now)
+            always = self._config.names == "always"
+            stored = await self._writing(write.store, self._engine, report, php, always)
+        counts: dict[str, Any] = {"updated": stored.updated, "added": stored.added, "skipped": stored.skipped}
+        if not stored.refused:
+            return answer(request, 200, counts)
+        rows = [{"field": f"scan.results.{place}", "error": why[:200]} for place, why in stored.refused]
+        why = "{field}: the database refuses it: {error}".format(**rows[0])
+        more: dict[str, Any] = {"field": rows[0]["field"], "rows": rows[:20], "refused": len(rows)}
+        raise Refusal(400, "row", why, **more, **counts)
+
+    async def _check_code(self, request: Request, code: str) -> None:
+        client = request.client.host if request.client else "?"
+        self._guesses.check(client)
+        try:
+            await self._writing(write.known_agent, self._engine, code)
+        except Refusal:
+            self._guesses.add(client, code)
+            raise
+
+    async def health(self, request: Request) -> Response:
+        """Say whether a report could be stored with the right times."""
+        await to_thread.run_sync(database.check, self._engine)
+        if self._zone.conflict:
+            raise Refusal(503, "timezone", self._zone.conflict)
+        return answer(request, 200, {"health": "ok"})
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the metrics, on loopback only unless asked for."""
+        client = request.client.host if request.client else ""
+        local = client and ip_address(client).is_loopback and "x-forwarded-for" not in request.headers
+        if self._config.metrics == "off" or (self._config.metrics == "loopback" and not local):
+            raise HTTPException(404)
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Watch PHP's clock while the service runs."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch_clock)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def _watch_clock(self) -> None:
+        while True:
+            with suppress(SQLAlchemyError):  # away, as reports and /health say
+                await self._observe_clock()
+            await anyio.sleep(CLOCK_SECONDS)
+
+    async def _observe_clock(self) -> None:
+        access = await to_thread.run_sync(database.last_api_request, self._engine)
+        self._zone.observe(access, datetime.now(timezone.utc))
+
+    def _authorise(self, request: Request) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token):
+            why = "auth_token: missing or wrong; it must be the one of the Scan Server's configuration"
+            raise Refusal(401, "token", why, {"WWW-Authenticate": "Bearer"})
+
+    async def _decoding(self, function: Callable[..., T], *args: Any) -> T:
+        return await to_thread.run_sync(function, *args, limiter=self._decoders)
+
+    async def _writing(self, function: Callable[..., T], *args: Any) -> T:
+        return await to_thread.run_sync(function, *args, limiter=self._writers)
+
 
 def make_app(config: Config, engine: Engine) -> Starlette:
-    """Return the service, which says 200 to a report when it is stored, and not before."""
-    token = config.auth_token.get_secret_value().encode()
-
-    async def report(request: Request) -> Response:
-        _authorise(request, token)
-        body = await _read(request)
-        report = await run_in_threadpool(decode, body, datetime.now(config.timezone))
-        request.state.fields["subnet"] = str(report.network)
-        stored = (await run_in_threadpool(store, engine, report))._asdict()
-        request.state.fields.update(stored)
-        return JSONResponse(stored)
-
-    async def health(_: Request) -> Response:
-        await run_in_threadpool(database.check, engine)
-        return JSONResponse({"status": "ok"})
-
-    return Starlette(
-        routes=[Route("/", report, methods=["POST"]), Route("/health", health)],
+    """Return the service."""
+    service = Service(config, engine)
+    app = Starlette(
+        routes=[
+            Route("/", service.report, methods=["POST"]),
+            Route("/health", service.health),
+            Route("/metrics", service.metrics),
+        ],
         middleware=[Middleware(AccessLog)],
-        exception_handlers={HTTPException: _refused, SQLAlchemyError: _unavailable},
+        exception_handlers={Refusal: refused, HTTPException: unrouted, SQLAlchemyError: unavailable},
+        lifespan=service.lifespan,
     )
-
-
-def _authorise(request: Request, token: bytes) -> None:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token):
-        why = "auth_token: missing or wrong; it must be the one of the Scan Server's configuration"
-        raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
+    app.router.redirect_slashes = False  # a redirect would name what the Host header says
+    return app
 
 
 async def _read(request: Request) -> bytes:
     """Return the body; no more of it is read than a report may have."""
-    too_large = HTTPException(413, f"the report is larger than {MAX_BODY} bytes; send it in parts")
+    too_large = Refusal(413, "size", f"the report is larger than {MAX_BODY} bytes; send it in parts")
     if int(request.headers.get("content-length", 0)) > MAX_BODY:
         raise too_large
     body = bytearray()
@@ -75,22 +178,6 @@ async def _read(request: Request) -> bytes:
                 if len(body) > MAX_BODY:
                     raise too_large
         except ClientDisconnect:
-            raise HTTPException(400, "the connection ended before the report") from None
+            raise Refusal(400, "json", "the connection ended before the report") from None
         return bytes(body)
-    raise HTTPException(408, f"the report took longer than {PATIENCE} seconds to come")
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _answer(request, error.status_code, error.detail, error.headers)
-
-
-async def _unavailable(request: Request, error: Exception) -> Response:
-    log.error("database: %s", getattr(error, "orig", None) or error)
-    why = "the database cannot be used now; keep the report, and see the Scan Server's log"
-    return _answer(request, 503, why, {"Retry-After": "60"})
-
-
-def _answer(request: Request, status: int, why: str, headers: Mapping[str, str] | None) -> Response:
-    request.state.fields["error"] = why = why[:300]
-    return JSONResponse({"error": why}, status, headers)
+    raise Refusal(408, "slow", f"the report took longer than {PATIENCE} seconds to come")

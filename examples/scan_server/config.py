@@ -3,14 +3,17 @@
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, ValidationError, model_validator
 
 ROOT_KEY = "nofusscomputing_phpipam_scan_server"
-PATHS = ("sqlite_file", "tls_cert", "tls_key")
+PATHS = ("sqlite_file", "tls_cert", "tls_key", "mysql_ssl_ca", "mysql_ssl_cert", "mysql_ssl_key")
+NO_TOKEN = "no-token-set"
+SAMPLE = "CHANGE-ME"
+"""What the sample file has in place of secrets."""
 
 
 class ConfigError(Exception):
@@ -28,14 +31,21 @@ class Config(BaseModel):
     mysql_user: str = ""
     mysql_password: SecretStr = SecretStr("")
     mysql_database: str = "phpipam"
+    mysql_ssl_ca: FilePath | None = None
+    """With it, the database's certificate is verified, and its name is to be mysql_host."""
+    mysql_ssl_cert: FilePath | None = None
+    mysql_ssl_key: FilePath | None = None
     sqlite_file: Path | None = None
     """A file instead of phpIPAM's database, to try the server without one."""
-    timezone: ZoneInfo = ZoneInfo("UTC")
-    """PHP's time zone where phpIPAM runs: phpIPAM keeps local times, and its database does not know whose."""
+    timezone: ZoneInfo | None = None
+    """PHP's time zone where phpIPAM runs; without it, the offset is observed."""
+    names: Literal["missing", "always"] = "missing"
+    """Whether a host name is stored only where phpIPAM has none, or replaces the one that is there."""
+    metrics: Literal["loopback", "everyone", "off"] = "loopback"
     http_host: str = ""
     http_port: int = Field(5000, ge=0, le=65535)
     """0 lets the system choose one, and the log names it."""
-    auth_token: SecretStr = SecretStr("no-token-set")
+    auth_token: SecretStr = SecretStr(NO_TOKEN)
     """An agent without a token sends the default, as everybody knows."""
     tls_cert: FilePath | None = None
     tls_key: FilePath | None = None
@@ -52,40 +62,83 @@ class Config(BaseModel):
                 raise ValueError(f"{key}: missing or empty")
         if self.sqlite_file and self.mysql_host:
             raise ValueError("sqlite_file: leave it out where mysql_host is set")
+        for key in ("mysql_password", "auth_token"):
+            if getattr(self, key).get_secret_value().startswith(SAMPLE):
+                raise ValueError(f"{key}: is still the sample's; change it")
+        self._check_tls()
+        if not _is_loopback(self.host):
+            if self.auth_token.get_secret_value() == NO_TOKEN:
+                raise ValueError(f"auth_token: is needed, as http_host is {self.host}")
+            if not self.tls_cert:
+                raise ValueError(
+                    f"auth_token: would cross the network in the clear, as http_host is {self.host};"
+                    " set tls_cert and tls_key, or leave http_host out"
+                )
+        return self
+
+    def _check_tls(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key belong together; set both or none")
-        if self.tls_cert:
+        if bool(self.mysql_ssl_cert) != bool(self.mysql_ssl_key):
+            raise ValueError("mysql_ssl_cert and mysql_ssl_key belong together; set both or none")
+        if self.mysql_ssl_cert and not self.mysql_ssl_ca:
+            raise ValueError("mysql_ssl_ca: is needed with mysql_ssl_cert")
+        for names, purpose, authority, cert, key in (
+            ("tls_cert, tls_key", ssl.Purpose.CLIENT_AUTH, None, self.tls_cert, self.tls_key),
+            (
+                "mysql_ssl_ca, mysql_ssl_cert, mysql_ssl_key",
+                ssl.Purpose.SERVER_AUTH,
+                self.mysql_ssl_ca,
+                self.mysql_ssl_cert,
+                self.mysql_ssl_key,
+            ),
+        ):
             try:
-                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-                    self.tls_cert, self.tls_key
-                )
+                context = ssl.create_default_context(purpose, cafile=authority)
+                if cert:
+                    context.load_cert_chain(cert, key)
             except OSError as error:
-                raise ValueError(f"tls_cert, tls_key: cannot be used: {error}") from None
-        if "auth_token" in self.model_fields_set and not self.tls_cert and not _is_loopback(self.host):
-            raise ValueError(
-                f"auth_token: would cross the network in the clear, as http_host is {self.host};"
-                " set tls_cert and tls_key, or leave http_host out"
-            )
-        return self
+                raise ValueError(f"{names}: cannot be used: {error}") from None
+
+
+class _Loader(yaml.BaseLoader):
+    """Takes every value as the text that was typed: a password 0123 stays 0123. A key stands there once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ConfigError(f"line {node.start_mark.line + 1}: {key} is there more than once")
+        return super().construct_mapping(node, deep)
 
 
 def load(path: Path) -> Config:
     """Given the file's path, return the configuration. Raise ConfigError with every mistake in it."""
     try:
-        # BaseLoader takes every value as the text that was typed: a password 0123 stays 0123.
-        document = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)
+        document = yaml.load(path.read_bytes(), Loader=_Loader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     except (yaml.YAMLError, UnicodeError, RecursionError):
         raise ConfigError(f"{path}: is not YAML; put values with special characters in quotes") from None
     settings = document.get(ROOT_KEY) if isinstance(document, dict) else None
     if not isinstance(settings, dict):
         raise ConfigError(f"{path}: has no {ROOT_KEY}: with settings below it")
-    given = {key: path.parent / value if key in PATHS else value for key, value in settings.items() if value}
+    given = {key: _value(path, key, value) for key, value in settings.items() if value}
     try:
         return Config.model_validate(given)
     except ValidationError as invalid:
         raise ConfigError("\n".join(f"{path}: {_problem(error)}" for error in invalid.errors())) from None
+
+
+def _value(path: Path, key: str, value: object) -> object:
+    """Make a path relative to the file."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{path}: {key}: must be a single value")
+    if "\0" in value:
+        raise ConfigError(f"{path}: {key}: must not have NUL characters")
+    return path.parent / value if key in PATHS else value
 
 
 def _problem(error: Any) -> str:

@@ -1,25 +1,47 @@
 """The part of phpIPAM's database that is used here, and the way to it."""
 
+import logging
 import sqlite3
+import ssl
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, column, create_engine, select, table
+from sqlalchemy import Engine, column, create_engine, func, insert, literal, select, table, update
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.expression import false
 
+from .answers import error_number
 from .config import Config, ConfigError
 
-agents = table("scanAgents", *map(column, ("id", "code", "last_access")))
-subnets = table(
-    "subnets",
-    *map(column, ("id", "subnet", "mask", "scanAgent", "discoverSubnet", "pingSubnet")),
-    *map(column, ("lastDiscovery", "lastScan")),
+log = logging.getLogger(__name__)
+
+POOL = 10
+"""Connections to the database for reports."""
+
+
+def _table(name: str, columns: str) -> Any:
+    return table(name, *map(column, columns.split()))
+
+
+agents = _table("scanAgents", "id code last_access")
+subnets = _table("subnets", "id subnet mask scanAgent discoverSubnet pingSubnet lastDiscovery lastScan")
+addresses = _table(
+    "ipaddresses", "id subnetId ip_addr hostname mac lastSeen description note state excludePing"
 )
-addresses = table(
-    "ipaddresses",
-    *map(column, ("id", "subnetId", "ip_addr", "hostname", "mac", "lastSeen")),
-    *map(column, ("description", "note", "state")),
-)
+settings = _table("settings", "updateTags pingStatus")
+tags = _table("ipTags", "id updateTag")
+api = _table("api", "app_last_access")
+
+INSERTED = ("subnetId", "ip_addr", "hostname", "mac", "lastSeen", "description", "note", "state")
+"""The columns of an address that is added."""
+
+_DENIED = frozenset((1142, 1143, 1146))
+"""MariaDB's errors for a table or column that the user may not use, or that is not there."""
+
+_missing: set[str] = set()
 
 
 def connect(config: Config) -> Engine:
@@ -45,18 +67,59 @@ def connect(config: Config) -> Engine:
         port=None if socket else config.mysql_port,
         database=config.mysql_database,
     )
+    timeouts = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
     return create_engine(
         url,
         hide_parameters=True,  # an agent's code is one, and errors are logged
         isolation_level="READ COMMITTED",  # an update locks the rows that it changes, not all that it reads
         pool_pre_ping=True,  # the database may have been started anew
+        pool_size=POOL,
+        max_overflow=2,  # for /health, and for the clock
         pool_timeout=10,
-        connect_args=socket
-        | {"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 60, "write_timeout": 60},
+        connect_args={"charset": "utf8mb4", **socket, **timeouts, **_tls(config)},
     )
 
 
+def _tls(config: Config) -> dict[str, Any]:
+    """Without mysql_ssl_ca, the connection is what the server makes of it: encrypted perhaps, verified never."""
+    if not config.mysql_ssl_ca:
+        return {}
+    context = ssl.create_default_context(cafile=config.mysql_ssl_ca)
+    if config.mysql_ssl_cert:
+        context.load_cert_chain(config.mysql_ssl_cert, config.mysql_ssl_key)
+    return {"ssl": context}
+
+
 def check(engine: Engine) -> None:
-    """Raise SQLAlchemyError unless the database answers and lets us read."""
+    """Raise SQLAlchemyError unless a report could be stored: every statement of one is tried on no row."""
+    new = select(*(literal(None) for _ in INSERTED)).where(false())
     with engine.connect() as connection:
-        connection.execute(select(agents.c.id).limit(1))
+        for used in (agents, subnets, addresses):
+            optional = ("state", "excludePing", "description", "note", "last_access")
+            connection.execute(select(*(c for c in used.c if c.name not in optional)).limit(1))
+        connection.execute(update(agents).where(false()).values(last_access=None))
+        connection.execute(update(subnets).where(false()).values(lastDiscovery=None, lastScan=None))
+        connection.execute(update(addresses).where(false()).values(hostname=None, mac=None, lastSeen=None))
+        connection.execute(insert(addresses).from_select(INSERTED, new))
+        connection.rollback()
+
+
+def last_api_request(engine: Engine) -> datetime | None:
+    """Return when phpIPAM's API was asked last, in PHP's zone; None if that cannot be known."""
+    try:
+        with engine.connect() as connection:
+            return datetime.fromisoformat(str(connection.scalar(select(func.max(api.c.app_last_access)))))
+    except ValueError:
+        return None
+    except DBAPIError as error:
+        explain_missing("timezone: cannot be found, UTC is used unless it is set", error)
+        return None
+
+
+def explain_missing(feature: str, error: DBAPIError) -> None:
+    """Log once that a feature is off for want of a grant or table. Raise the error if it is another one."""
+    if error_number(error) not in _DENIED and not isinstance(error.orig, sqlite3.OperationalError):
+        raise error
+    if feature not in _missing:
+        _missing.add(feature)
+        log.warning("%s; run grants.sql again: %s", feature, error.orig)

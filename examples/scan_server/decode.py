@@ -1,38 +1,50 @@
-"""The bytes of a report → Report, in phpIPAM's own terms; the field that is wrong is named. Pure."""
+"""The bytes of a report → Report; the field that is wrong is named. Pure."""
 
 import re
 from datetime import datetime, timezone
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     IPvAnyAddress,
     NaiveDatetime,
     PlainValidator,
+    PositiveInt,
     ValidationError,
 )
-from starlette.exceptions import HTTPException
+
+from .answers import Refusal
 
 IPNetwork = IPv4Network | IPv6Network
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=timezone.utc)
 """A clock that says an earlier time is not set."""
 
+MAX_RESULTS = 20_000
+"""Results of a report; 1 MiB has room for 19,000 of the shortest."""
+
 
 class Host(NamedTuple):
     """A host that answered the agent."""
 
+    place: int
+    """Its index in the report's results, to name it in a refusal."""
     ip_addr: str
     """A decimal number, of IPv4 and IPv6 alike, as phpIPAM stores it."""
-    seen: str
-    """phpIPAM's local time as `YYYY-MM-DD HH:MM:SS`, as phpIPAM stores it."""
-    hostname: str | None
+    seen: datetime
+    """In UTC, never after the report's arrival."""
+    name: str | None
+    """The whole PTR name if the report has it, else its first label."""
     mac: str | None
+    id: int | None
+    """phpIPAM's id of the address, if phpIPAM had the address when the agent asked."""
 
 
 class Report(NamedTuple):
@@ -42,44 +54,46 @@ class Report(NamedTuple):
     network: IPNetwork
     subnet_id: int | None
     """phpIPAM's id of the subnet, if the report has it; subnets of several VRFs may be this network."""
+    made: datetime
+    """When the scan ended, in UTC, never after the report's arrival."""
     hosts: list[Host]
     """Each address once."""
-    received: str
-    """phpIPAM's local time."""
+    silent: list[int]
+    """phpIPAM's ids of the addresses that were probed and did not answer."""
 
-    @property
-    def scanned(self) -> str:
-        """When the last host was seen, as the report may have waited; phpIPAM's local time."""
-        return max((host.seen for host in self.hosts), default=self.received)
+
+def code(body: bytes) -> str:
+    """Return the report's scan agent code; its results are not looked at. Raise Refusal 400."""
+    return _validated(_Code, body).code
 
 
 def decode(body: bytes, now: datetime) -> Report:
-    """Given a request's body and the time in phpIPAM's zone, return the Report. Raise HTTPException 400."""
-    try:
-        report = _Report.model_validate_json(body)
-    except ValidationError as invalid:
-        raise HTTPException(400, _problem(invalid.errors(include_url=False)[0])) from None
+    """Given a request's body and the time of its arrival, return the Report. Raise Refusal 400."""
+    report = _validated(_Report, body)
     scan = report.scan
     agents_zone = datetime.strptime(scan.tz, "%z").tzinfo
     hosts: dict[str, Host] = {}
     for index, result in enumerate(scan.results):
         if result.ip not in scan.subnet:
-            raise HTTPException(400, f"scan.results.{index}.ip: {result.ip} lies outside {scan.subnet}")
+            _refuse(f"scan.results.{index}.ip", f"{result.ip} lies outside {scan.subnet}")
         seen = result.lastSeen.replace(tzinfo=agents_zone)
         if seen < EARLIEST:
-            raise HTTPException(400, f"scan.results.{index}.lastSeen: {seen} is long ago; set the clock")
+            _refuse(f"scan.results.{index}.lastSeen", f"{seen} is long ago; set the clock")
         # A clock that is ahead must not keep a host online for ever.
-        local = _text(min(seen, now).astimezone(now.tzinfo))
-        host = Host(str(int(result.ip)), local, result.hostname, result.mac)
+        moment = min(seen, now).astimezone(timezone.utc)
+        name = result.ptr or result.hostname
+        host = Host(index, str(int(result.ip)), moment, name, result.mac, result.id)
         hosts[host.ip_addr] = max(host, hosts.get(host.ip_addr, host), key=lambda host: host.seen)
     ids = {result.subnetId for result in scan.results} - {None}
     if len(ids) > 1:
-        raise HTTPException(400, "scan.results: subnetId must be the same in all; send a report a subnet")
-    return Report(report.code, scan.subnet, next(iter(ids), None), list(hosts.values()), _text(now))
+        _refuse("scan.results", "subnetId must be the same in all; send a report a subnet")
+    made = scan.made or max((host.seen for host in hosts.values()), default=now)
+    made = min(made, now).astimezone(timezone.utc)
+    return Report(report.code, scan.subnet, next(iter(ids), None), made, [*hosts.values()], scan.silent)
 
 
-def _text(time: datetime) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
+def _refuse(field: str, why: str) -> None:
+    raise Refusal(400, "field", f"{field}: {why}", field=field)
 
 
 def _network(value: object) -> IPNetwork:
@@ -88,7 +102,7 @@ def _network(value: object) -> IPNetwork:
     return ip_network(value, strict=False)
 
 
-def _hostname(name: str | None) -> str | None:
+def _name(name: str | None) -> str | None:
     """Leave out what cannot be a host's name: strangers write them, and phpIPAM before 1.7 shows HTML."""
     return name if name and re.fullmatch(r"[\w.-]{1,255}", name) else None
 
@@ -99,35 +113,56 @@ def _mac(text: str | None) -> str | None:
     return text and text.upper()
 
 
+def _id(value: Any) -> int | None:
+    """An address's id, or None for what is none: the address is then found by its IP alone."""
+    return int(value) if re.fullmatch("[1-9][0-9]{0,9}", str(value)) else None
+
+
 _Absent = BeforeValidator(lambda value: value or None)
 """What is empty is as good as left out: it never wipes what phpIPAM has."""
 
+_Name = Annotated[str | None, _Absent, AfterValidator(_name)]
+
 
 class _Result(BaseModel):
-    """One host. Its `id` is not read: phpIPAM has an address once in a subnet."""
-
     ip: IPvAnyAddress
     lastSeen: Annotated[NaiveDatetime, Field(strict=True)]
     subnetId: Annotated[int | None, _Absent] = None
-    hostname: Annotated[str | None, _Absent, AfterValidator(_hostname)] = None
+    id: Annotated[int | None, PlainValidator(_id)] = None
+    hostname: _Name = None
+    ptr: _Name = None
     mac: Annotated[str | None, _Absent, AfterValidator(_mac)] = None
 
 
 class _Scan(BaseModel):
     subnet: Annotated[IPNetwork, PlainValidator(_network)]
     tz: str = Field(pattern=r"^[+-]([01][0-9]|2[0-3])[0-5][0-9]$")
-    results: list[_Result]
+    made: Annotated[AwareDatetime | None, _Absent] = None
+    silent: Annotated[list[PositiveInt], FailFast(), Field(max_length=100_000)] = []
+    # A million bytes can hold 340,000 wrong results: the first error ends it.
+    results: Annotated[list[_Result], FailFast(), Field(max_length=MAX_RESULTS)]
 
 
-class _Report(BaseModel):
+class _Code(BaseModel):
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
     code: str
+
+
+class _Report(_Code):
     scan: _Scan
 
 
-def _problem(error: Any) -> str:
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _validated(model: type[_Model], body: bytes) -> _Model:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False, include_input=False)[0]
     if error["type"] == "json_invalid":
-        return "Invalid JSON payload"
+        raise Refusal(400, "json", "Invalid JSON payload")
     field = ".".join(map(str, error["loc"])) or "report"
-    return f"{field}: {str(error['msg']).removeprefix('Value error, ')}"
+    why = error["msg"].removeprefix("Value error, ")
+    raise Refusal(400, "field", f"{field}: {why}", field=field)

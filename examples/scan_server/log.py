@@ -7,7 +7,12 @@ from datetime import datetime, timezone
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from . import metrics
+
 log = logging.getLogger(__package__)
+
+MAX_PATH = 100
+"""Characters of a request's path in the log."""
 
 
 class JsonLines(logging.Formatter):
@@ -22,7 +27,7 @@ class JsonLines(logging.Formatter):
 
 
 class AccessLog:
-    """Logs each request with what the service has put into `request.state.fields`."""
+    """Logs and counts each request with what the service has put into `request.state.fields`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -32,7 +37,12 @@ class AccessLog:
             return await self._app(scope, receive, send)
         started = time.monotonic()
         client = (scope["client"] or "?")[0]
-        fields = {"client": client, "method": scope["method"], "path": scope["path"], "status": 500}
+        fields = {
+            "client": client,
+            "method": scope["method"],
+            "path": scope["path"][:MAX_PATH],
+            "status": 500,
+        }
         scope.setdefault("state", {})["fields"] = fields
 
         async def noting_status(message: Message) -> None:
@@ -45,3 +55,4 @@ class AccessLog:
         finally:
             fields["seconds"] = round(time.monotonic() - started, 3)
             log.info("request", extra={"fields": fields})
+            metrics.count(fields)

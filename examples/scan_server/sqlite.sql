@@ -24,5 +24,17 @@ CREATE TABLE IF NOT EXISTS ipaddresses (
     description TEXT,
     note TEXT,
     state INTEGER DEFAULT 2,
+    excludePing INTEGER NOT NULL DEFAULT 0,
     UNIQUE (ip_addr, subnetId)
+);
+CREATE TABLE IF NOT EXISTS settings (
+    updateTags INTEGER DEFAULT 0,
+    pingStatus TEXT NOT NULL DEFAULT '1800;3600'
+);
+CREATE TABLE IF NOT EXISTS ipTags (
+    id INTEGER PRIMARY KEY,
+    updateTag INTEGER DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS api (
+    app_last_access TEXT
 );

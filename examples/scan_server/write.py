@@ -1,139 +1,232 @@
-"""Report → phpIPAM's database: all of it in one transaction, or nothing."""
+"""Report → phpIPAM's database, in one transaction; a row that the database refuses is left out and named."""
 
+import random
+import re
+import time
 from collections import defaultdict
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError
-from starlette.exceptions import HTTPException
 
+from . import tags
+from .answers import COLLIDED, ROW_ERRORS, Refusal, error_number
 from .database import addresses, agents, subnets
 from .decode import Host, Report
+from .php_time import PhpTime
 
-TRIES = 3
-COLLIDED = (1062, 1213)
-"""MariaDB's errors where somebody else, such as phpIPAM itself, wrote the same rows at the same time."""
+TRIES = 5
 
 
 class Stored(NamedTuple):
-    """How many of the addresses were there already, and how many are new."""
+    """What became of the results."""
 
     updated: int
+    """Addresses that phpIPAM had."""
     added: int
+    skipped: int
+    """Addresses that were deleted in phpIPAM since the scan."""
+    refused: list[tuple[int, str]]
+    """Results that the database refuses, by their indexes, and why."""
 
 
-def store(engine: Engine, report: Report) -> Stored:
+class _Change(NamedTuple):
+    """What a result changes: a row, or a new one."""
+
+    place: int
+    """The result's index in the report."""
+    id: int | None
+    values: dict[str, object]
+
+
+def known_agent(engine: Engine, code: str) -> None:
+    """Raise Refusal 401 if phpIPAM has no scan agent with this code."""
+    with engine.connect() as connection:
+        _agent(connection, code)
+
+
+def store(engine: Engine, report: Report, php: PhpTime, replace_names: bool) -> Stored:
     """Write the report and commit.
 
-    Raise HTTPException 403 or 400 if it must not be written, SQLAlchemyError if it cannot be now.
+    Raise Refusal if it must not be written, SQLAlchemyError if it cannot be now.
     """
-    tries = TRIES
-    while True:
-        tries -= 1
+    for tries_left in range(TRIES - 1, -1, -1):
         try:
             with engine.begin() as connection:
-                return _write(connection, report)
+                return _write(connection, report, php, replace_names)
         except DBAPIError as error:
-            if not tries or error.orig is None or error.orig.args[0] not in COLLIDED:
+            if not tries_left or not _collided(error):
                 raise
+        time.sleep(random.uniform(0, 0.05))
+    raise AssertionError
 
 
-def _write(connection: Connection, report: Report) -> Stored:
-    assigned = _assigned(connection, _agent(connection, report), report)
-    if report.hosts and len(assigned) > 1:
-        raise HTTPException(
-            400, f"scan.results: subnetId is needed, {report.network} is there more than once"
-        )
+def _collided(error: DBAPIError) -> bool:
+    """Whether another try may succeed; so it may where phpIPAM has added the same address meanwhile."""
+    return error_number(error) in COLLIDED or "sid_ip_unique" in str(error.orig)
+
+
+def _write(connection: Connection, report: Report, php: PhpTime, replace_names: bool) -> Stored:
+    agent = _agent(connection, report.code)
+    # Locked before anything else is read: the reports of one agent are written one after another.
+    connection.execute(update(agents).where(agents.c.id == agent).values(last_access=php.text(php.now)))
+    assigned = _assigned(connection, agent, report)
+    if len(assigned) > 1 and (report.hosts or report.silent):
+        why = f"scan.results: subnetId is needed, {report.network} is there more than once"
+        raise Refusal(400, "field", why, field="scan.results")
     for subnet in assigned:
-        _stamp(connection, subnet, report.scanned)
-    return _hosts(connection, assigned[0].id, report.hosts)
+        _stamp(connection, subnet, report, php)
+    return _hosts(connection, assigned[0], report, php, replace_names)
 
 
-def _agent(connection: Connection, report: Report) -> int:
-    """Return the agent's id, with its row locked: the reports of one agent are written one after another."""
-    # The update comes first, so that what is read after it is what the report before has left.
-    is_agent = agents.c.code == report.code
-    connection.execute(update(agents).where(is_agent).values(last_access=report.received))
-    found = connection.execute(select(agents.c.id, agents.c.code).where(is_agent)).first()
+def _agent(connection: Connection, code: str) -> int:
+    found = connection.execute(select(agents.c.id, agents.c.code).where(agents.c.code == code)).first()
     # To the letter: for the database, a and A and á are the same.
-    if found is None or found.code != report.code:
-        raise HTTPException(403, "code: phpIPAM has no scan agent with it; copy it from there again")
+    if found is None or found.code != code:
+        why = "code: phpIPAM has no scan agent with it; copy it from there again"
+        raise Refusal(401, "code", why, field="code")
     return int(found.id)
 
 
 def _assigned(connection: Connection, agent: int, report: Report) -> list[Any]:
     """Return the agent's subnets that the report may mean: one, or several if it has no subnetId."""
-    columns = subnets.c.id, subnets.c.subnet, subnets.c.mask, subnets.c.discoverSubnet, subnets.c.pingSubnet
-    wanted = select(*columns).where(
+    mine = select(subnets).where(
         subnets.c.scanAgent == agent, subnets.c.mask == str(report.network.prefixlen)
     )
-    found = [row for row in connection.execute(wanted) if _is_meant(row, report)]
-    if not found:
-        raise HTTPException(403, f"scan.subnet: phpIPAM assigns no {report.network} to this scan agent")
-    return found
+    address = str(int(report.network.network_address))
+    if report.subnet_id is not None:
+        queries = [mine.where(subnets.c.id == report.subnet_id)]
+    else:  # phpIPAM may keep a host's address in the network's place: then all of this mask are read
+        queries = [mine.where(subnets.c.subnet == address), mine]
+    for query in queries:
+        if found := [row for row in connection.execute(query) if _is_network(row, report)]:
+            return found
+    why = f"scan.subnet: phpIPAM assigns no {report.network} to this scan agent"
+    raise Refusal(403, "subnet", why, field="scan.subnet", subnet=str(report.network))
 
 
-def _is_meant(row: Any, report: Report) -> bool:
-    if report.subnet_id not in (None, row.id):
-        return False
-    try:  # a folder has no network, and phpIPAM may keep a host's address in the network's place
+def _is_network(row: Any, report: Report) -> bool:
+    try:  # a folder has no network
         return ip_network((ip_address(int(row.subnet)), row.mask), strict=False) == report.network
     except (TypeError, ValueError):
         return False
 
 
-def _stamp(connection: Connection, subnet: Any, scanned: str) -> None:
+def _stamp(connection: Connection, subnet: Any, report: Report, php: PhpTime) -> None:
     """Note when the subnet was scanned: for the status of the addresses there, for new ones, or for both."""
     columns = [subnets.c.lastScan] if subnet.pingSubnet else []
     if subnet.discoverSubnet or not columns:
         columns.append(subnets.c.lastDiscovery)
     for column in columns:
-        stamp = update(subnets).where(subnets.c.id == subnet.id, _is_before(column, scanned))
-        # In spring, phpIPAM's hour may be one that the database's own zone skips: rounded, not refused.
-        connection.execute(stamp.values({column: scanned}).prefix_with("IGNORE", dialect="mysql"))
+        before = php.moment(getattr(subnet, column.name))
+        if before is None or before < report.made:
+            stamp = update(subnets).where(subnets.c.id == subnet.id).values({column: php.text(report.made)})
+            # In spring, phpIPAM's hour may be one that the database's own zone skips: rounded, not refused.
+            connection.execute(stamp.prefix_with("IGNORE", dialect="mysql"))
 
 
-def _hosts(connection: Connection, subnet: int, hosts: list[Host]) -> Stored:
-    there = select(addresses.c.id, addresses.c.ip_addr, addresses.c.hostname, addresses.c.mac).where(
-        addresses.c.subnetId == subnet, addresses.c.ip_addr.in_([host.ip_addr for host in hosts])
+def _hosts(connection: Connection, subnet: Any, report: Report, php: PhpTime, replace_names: bool) -> Stored:
+    columns = (addresses.c[name] for name in ("id", "ip_addr", "hostname", "mac", "lastSeen"))
+    there = select(*columns).where(
+        addresses.c.subnetId == subnet.id, addresses.c.ip_addr.in_([host.ip_addr for host in report.hosts])
     )
     known = {row.ip_addr: row for row in connection.execute(there)}
-    _update(connection, [(known[host.ip_addr], host) for host in hosts if host.ip_addr in known])
-    added = [_row(subnet, host) for host in hosts if host.ip_addr not in known]
-    if added:
-        connection.execute(insert(addresses), added)
-    return Stored(updated=len(known), added=len(added))
+    updates = [
+        _update(known[host.ip_addr], host, php, replace_names)
+        for host in report.hosts
+        if host.ip_addr in known
+    ]
+    new = [host for host in report.hosts if host.ip_addr not in known]
+    # phpIPAM had the address when the agent asked, and has it no more: somebody deleted it.
+    added = [_Change(host.place, None, _row(subnet.id, host, php)) for host in new if host.id is None]
+    refused_updates = _apply(connection, [change for change in updates if change.values])
+    refused_added = _apply(connection, added)
+    if subnet.pingSubnet:
+        tags.keep(connection, subnet.id, [change.id for change in updates if change.id], report, php)
+    return Stored(
+        updated=len(updates) - len(refused_updates),
+        added=len(added) - len(refused_added),
+        skipped=len(new) - len(added),
+        refused=sorted(refused_updates + refused_added),
+    )
 
 
-def _update(connection: Connection, pairs: list[tuple[Any, Host]]) -> None:
-    """Write what the hosts say of their rows: times that are later, names and MAC addresses that differ."""
-    seen = defaultdict(list)
-    for row, host in pairs:
-        seen[host.seen].append(row.id)
-    for time, ids in seen.items():  # a report has one time, or a few
-        later = update(addresses).where(addresses.c.id.in_(ids), _is_before(addresses.c.lastSeen, time))
-        connection.execute(later.values(lastSeen=time))
-    for field in ("hostname", "mac"):
-        said = [(row, getattr(host, field)) for row, host in pairs]
-        changes = [{"key": row.id, "new": new} for row, new in said if new and new != getattr(row, field)]
-        if changes:
-            change = update(addresses).where(addresses.c.id == bindparam("key"))
-            connection.execute(change.values({field: bindparam("new")}), changes)
+def _update(row: Any, host: Host, php: PhpTime, replace_names: bool) -> _Change:
+    """Return what the host changes of its row. An older report than the row's last has no say."""
+    values: dict[str, object] = {}
+    before = php.moment(row.lastSeen)
+    if before is None or before < host.seen:
+        values["lastSeen"] = php.text(host.seen)
+    if before is None or before <= host.seen:
+        if host.name and _takes_name(row.hostname or "", host.name, replace_names):
+            values["hostname"] = host.name
+        if host.mac and _digits(host.mac) != _digits(row.mac or ""):
+            values["mac"] = host.mac
+    return _Change(host.place, row.id, values)
 
 
-def _row(subnet: int, host: Host) -> dict[str, object]:
+def _takes_name(old: str, new: str, replace: bool) -> bool:
+    """Whether the row's name gives way; a whole name never does to its own first label."""
+    return not old or (replace and old != new and not old.lower().startswith(f"{new.lower()}."))
+
+
+def _digits(mac: str) -> str:
+    """Return what notations of a MAC address have in common."""
+    return re.sub("[^0-9A-F]", "", mac.upper())
+
+
+def _row(subnet: int, host: Host, php: PhpTime) -> dict[str, object]:
     return {
         "subnetId": subnet,
         "ip_addr": host.ip_addr,
-        "hostname": host.hostname,
+        "hostname": host.name,
         "mac": host.mac,
-        "lastSeen": host.seen,
+        "lastSeen": php.text(host.seen),
         "description": "-- autodiscovered --",
-        "note": f"This host was autodiscovered on {host.seen}",
-        "state": 2,  # in use
+        "note": f"This host was autodiscovered on {php.text(host.seen)}",
+        "state": tags.USED,
     }
 
 
-def _is_before(column: ColumnElement[Any], time: str) -> ColumnElement[bool]:
-    return or_(column.is_(None), column < time)
+def _apply(connection: Connection, changes: list[_Change]) -> list[tuple[int, str]]:
+    """Make the changes; return those that the database refuses. They are found by halving."""
+    if not changes:
+        return []
+    try:
+        with connection.begin_nested():
+            _execute(connection, changes)
+            return []
+    except DBAPIError as error:
+        if error_number(error) not in ROW_ERRORS or _collided(error):
+            raise
+        if len(changes) == 1:
+            return [_refused(connection, changes[0], error)]
+    middle = len(changes) // 2
+    return _apply(connection, changes[:middle]) + _apply(connection, changes[middle:])
+
+
+def _refused(connection: Connection, change: _Change, error: DBAPIError) -> tuple[int, str]:
+    """Return why the row is refused. That its host is up is stored all the same, if it can be."""
+    if change.id and change.values.keys() > {"lastSeen"}:
+        _apply(connection, [change._replace(values={"lastSeen": change.values["lastSeen"]})])
+    return change.place, str(error.orig.args[1] if error.orig else error)
+
+
+def _execute(connection: Connection, changes: list[_Change]) -> None:
+    """Insert all at once; update all that become equal at once, and the others column by column."""
+    if new := [change.values for change in changes if change.id is None]:
+        connection.execute(insert(addresses), new)
+    equal = defaultdict(list)
+    for change in changes:
+        if change.id is not None:
+            equal[tuple(change.values.items())].append(change.id)
+    single = defaultdict(list)
+    for values, ids in equal.items():
+        if len(ids) > 1:
+            connection.execute(update(addresses).where(addresses.c.id.in_(ids)).values(dict(values)))
+        else:
+            single[tuple(dict(values))].append({"key": ids[0], **{f"new_{k}": v for k, v in values}})
+    for names, rows in single.items():
+        one = update(addresses).where(addresses.c.id == bindparam("key"))
+        connection.execute(one.values({name: bindparam(f"new_{name}") for name in names}), rows)

@@ -1,4 +1,4 @@
--- Three tables with the names, types, defaults and keys that phpIPAM 1.8 gives their columns.
+-- The tables that the Scan Server uses, with the names, types, defaults and keys that phpIPAM 1.8 gives their columns.
 CREATE DATABASE phpipam CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 USE phpipam;
 
@@ -56,3 +56,24 @@ CREATE TABLE ipaddresses (
     UNIQUE KEY sid_ip_unique (ip_addr, subnetId),
     KEY subnetid (subnetId)
 ) ENGINE = InnoDB;
+
+CREATE TABLE settings (
+    id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    updateTags TINYINT(1) DEFAULT 0,
+    pingStatus VARCHAR(32) NOT NULL DEFAULT '1800;3600'
+) ENGINE = InnoDB;
+INSERT INTO settings (id) VALUES (1);
+
+CREATE TABLE ipTags (
+    id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    type VARCHAR(32),
+    updateTag TINYINT(1) DEFAULT 0
+) ENGINE = InnoDB;
+INSERT INTO ipTags VALUES (1, 'Offline', 1), (2, 'Used', 1), (3, 'Reserved', 1), (4, 'DHCP', 1);
+
+CREATE TABLE api (
+    id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    app_id VARCHAR(32) NOT NULL DEFAULT '',
+    app_last_access DATETIME
+) ENGINE = InnoDB;
+INSERT INTO api (id) VALUES (1);

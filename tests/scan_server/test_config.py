@@ -42,11 +42,19 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Row:
 def test_file_of_the_ansible_collection_is_enough(tmp_path: Path) -> None:
     config = read(tmp_path, MYSQL | {"auth_token": "secret-token"})
     assert (config.mysql_port, config.mysql_database) == (3306, "phpipam")
-    assert (config.host, config.http_port, str(config.timezone)) == ("127.0.0.1", 5000, "UTC")
+    assert (config.host, config.http_port, config.timezone) == ("127.0.0.1", 5000, None)
 
 
-def test_sample_file_is_right_and_the_readme_names_every_variable() -> None:
-    assert load(EXAMPLE / "scan_server.yaml").mysql_user == "scan_server"
+def test_sample_file_is_right_once_its_secrets_are_changed(tmp_path: Path, tls: Row) -> None:
+    sample = (EXAMPLE / "scan_server.yaml").read_text().replace("tls.crt", tls["tls_cert"])
+    sample = sample.replace("tls.key", tls["tls_key"])
+    assert problems(tmp_path, sample) == ["mysql_password: is still the sample's; change it"]
+    sample = sample.replace("CHANGE-ME", "x", 1)
+    assert problems(tmp_path, sample) == ["auth_token: is still the sample's; change it"]
+    assert read(tmp_path, sample.replace("CHANGE-ME", "y")).host == "0.0.0.0"
+
+
+def test_readme_names_every_variable() -> None:
     readme = (EXAMPLE / "README.md").read_text()
     assert [name for name in Config.model_fields if f"`{name}`" not in readme] == []
 
@@ -122,6 +130,30 @@ def test_token_never_crosses_the_network_in_the_clear(tmp_path: Path, tls: Row, 
     assert read(tmp_path, settings | tls).host == host
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", ""])
+@pytest.mark.parametrize("token", [{}, {"auth_token": "no-token-set"}])
+def test_token_that_everybody_knows_is_for_loopback(tmp_path: Path, tls: Row, host: str, token: Row) -> None:
+    (problem,) = problems(tmp_path, MYSQL | tls | {"http_host": host} | token)
+    assert problem.startswith("auth_token: is needed")
+    read(tmp_path, MYSQL | token)
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("mysql_host: x\n  mysql_host: y", "line 2: mysql_host is there more than once"),
+        ("tls_cert: [a]", "tls_cert: must be a single value"),
+        ("mysql_user: {a: b}", "mysql_user: must be a single value"),
+        ('tls_cert: "a\\0b"', "tls_cert: must not have NUL characters"),
+        ('mysql_user: "a\\0b"', "mysql_user: must not have NUL characters"),
+        ("? [a]\n  : b", "is not YAML; put values with special characters in quotes"),
+        ("mysql_ssl_ca: none.pem", "mysql_ssl_ca: Path does not point to a file"),
+    ],
+)
+def test_wrong_value_is_one_line(tmp_path: Path, lines: str, problem: str) -> None:
+    assert problems(tmp_path, f"nofusscomputing_phpipam_scan_server:\n  {lines}\n") == [problem]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.53", "::1", "localhost"])
 def test_token_may_be_sent_on_loopback(tmp_path: Path, host: str) -> None:
     assert read(tmp_path, MYSQL | {"auth_token": "secret-token", "http_host": host}).host == host
@@ -133,9 +165,10 @@ def test_with_tls_it_listens_to_everybody(tmp_path: Path, tls: Row) -> None:
 
 def test_certificate_and_key_belong_together(tmp_path: Path, tls: Row) -> None:
     for key in tls:
-        assert problems(tmp_path, MYSQL | {key: tls[key]}) == [
-            "tls_cert and tls_key belong together; set both or none"
-        ]
+        for prefix in ("tls", "mysql_ssl"):
+            assert problems(tmp_path, MYSQL | {key.replace("tls", prefix): tls[key]}) == [
+                f"{prefix}_cert and {prefix}_key belong together; set both or none"
+            ]
     trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(str(tmp_path / "other.pem"))
     (problem,) = problems(tmp_path, MYSQL | tls | {"tls_key": "other.pem"})
     assert problem.startswith("tls_cert, tls_key: cannot be used")

@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -16,8 +15,8 @@ from scan_server import write
 from scan_server.config import Config
 from scan_server.database import connect
 from scan_server.decode import Host, decode
+from scan_server.php_time import PhpTime
 from scan_server_lab import (
-    EXAMPLE,
     Database,
     Lab,
     MariaDb,
@@ -27,6 +26,7 @@ from scan_server_lab import (
     host,
     hosts_of,
     report,
+    stored,
     wait_until,
 )
 
@@ -58,21 +58,21 @@ def own(tmp_path: Path) -> Iterator[MariaDb]:
 
 
 def test_report_is_written_whole_or_not_at_all(lab: Lab) -> None:
-    lab.database.address(101, 10, "192.0.2.1", hostname="old", lastSeen="2026-01-01 00:00:00")
-    lab.database.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON ipaddresses FOR EACH ROW"
-        f" IF NEW.ip_addr = {decimal('192.0.2.9')} THEN SIGNAL SQLSTATE '53100'; END IF"
-    )
+    """The grant that is missing is needed last."""
+    lab.database.address(101, 10, "192.0.2.1", lastSeen="2026-01-01 00:00:00")
+    grant = "INSERT (note) ON phpipam.ipaddresses {} 'scan_server'@'localhost'"
+    lab.database.execute(f"REVOKE {grant.format('FROM')}")
     try:
         answer = lab.server.post(report("alpha", NET, *hosts_of(NET, 9, hostname="new")))
         assert answer.status_code == 503
-        assert "keep the report" in answer.json()["error"]
-        assert lab.database.addresses("hostname", "lastSeen") == [("old", "2026-01-01 00:00:00")]
+        assert answer.json()["reason"] == "database"
+        assert "grants.sql" in answer.json()["error"]
+        assert lab.database.addresses("hostname", "lastSeen") == [(None, "2026-01-01 00:00:00")]
         assert lab.database.one("SELECT last_access FROM scanAgents") is None
         assert lab.database.one("SELECT lastDiscovery FROM subnets") is None
     finally:
-        lab.database.execute("DROP TRIGGER full")
-    assert lab.server.post(report("alpha", NET, *hosts_of(NET, 9))).json() == {"updated": 1, "added": 8}
+        lab.database.execute(f"GRANT {grant.format('TO')}")
+    assert lab.server.post(report("alpha", NET, *hosts_of(NET, 9))).json() == stored(1, 8)
 
 
 def test_database_that_is_away_is_said_so_and_found_again(start: Start, own: MariaDb) -> None:
@@ -85,10 +85,10 @@ def test_database_that_is_away_is_said_so_and_found_again(start: Start, own: Mar
     assert requests.get(f"{server.url}/health", timeout=30).status_code == 503
     own.start()
     assert requests.get(f"{server.url}/health", timeout=30).status_code == 200
-    assert server.post(document).json() == {"updated": 0, "added": 1}
+    assert server.post(document).json() == stored(0, 1)
     own.stop()
     own.start()
-    assert server.post(document).json() == {"updated": 1, "added": 0}  # though its connections are dead
+    assert server.post(document).json() == stored(1, 0)  # though its connections are dead
     server.stop()
     assert any("Can't connect to MySQL server" in line["event"] for line in server.log)
     assert "Traceback" not in server.text
@@ -109,7 +109,7 @@ def test_address_that_phpipam_adds_meanwhile_is_updated(lab: Lab) -> None:
         answer = pool.submit(lab.server.post, report("alpha", NET, *hosts_of(NET, 3, hostname="us")))
         _wait_for_lock(lab.database)
         theirs.commit()
-        assert answer.result().json() == {"updated": 1, "added": 2}
+        assert answer.result().json() == stored(1, 2)
     assert lab.database.addresses("hostname", "owner") == [("us", "them"), ("us", None), ("us", None)]
 
 
@@ -124,7 +124,7 @@ def test_deadlock_is_tried_again(lab: Lab) -> None:
         _wait_for_lock(lab.database)
         theirs.execute(text("UPDATE scanAgents SET name = 'them'"))  # MariaDB ends our transaction here
         theirs.commit()
-        assert answer.result().json() == {"updated": 1, "added": 0}
+        assert answer.result().json() == stored(1, 0)
     assert lab.database.one("SELECT COUNT(*) FROM ipaddresses WHERE owner = 'them'") == 200
     assert lab.database.one("SELECT hostname FROM ipaddresses WHERE subnetId = 10") == "us"
     assert _deadlocks(lab.database) > 0
@@ -137,26 +137,26 @@ def test_agents_do_not_wait_for_each_other(lab: Lab) -> None:
     for n in range(1, 200):
         lab.database.address(2 * n, 10, f"192.0.2.{n}")
         lab.database.address(2 * n + 1, 11, f"192.0.2.{n}")
-    hosts, stored = hosts_of(NET, 250), {"updated": 199, "added": 51}
+    hosts, all_stored = hosts_of(NET, 250), stored(199, 51)
     update = "UPDATE ipaddresses SET owner = 'them' WHERE id = 2"
     with ThreadPoolExecutor() as pool, _busy(lab.database, update) as theirs:
         held = pool.submit(lab.server.post, report("alpha", NET, *hosts))
         _wait_for_lock(lab.database)
-        assert lab.server.post(report("beta", NET, *hosts)).json() == stored
+        assert lab.server.post(report("beta", NET, *hosts)).json() == all_stored
         assert not held.done()
         theirs.commit()
-        assert held.result().json() == stored
+        assert held.result().json() == all_stored
 
 
 def test_strangers_text_is_bound_not_pasted(mariadb: MariaDb) -> None:
     """The decoder lets no such name through; here it goes straight into the statements."""
     mariadb.address(101, 10, "192.0.2.1", note="mine")
-    now = datetime(2026, 11, 24, tzinfo=ZoneInfo("UTC"))
+    seen = now = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
     taken = decode(json.dumps(report("alpha", NET)).encode(), now)
     engine = connect(Config.model_validate(mariadb.settings))
     for name in ("x', note='PWNED", '"; DROP TABLE ipaddresses; --', "\\", "%s %(x)s :x", "<b>", "🦆"):
-        hosts = [Host(decimal(f"192.0.2.{n}"), "2026-03-01 12:00:00", name, None) for n in (1, 2)]
-        write.store(engine, taken._replace(hosts=hosts))
+        hosts = [Host(n, decimal(f"192.0.2.{n}"), seen, name, None, None) for n in (1, 2)]
+        write.store(engine, taken._replace(hosts=hosts), PhpTime(now, timezone.utc), replace_names=True)
         assert mariadb.addresses("hostname") == [name, name]
     engine.dispose()
     assert mariadb.addresses("note")[0] == "mine"
@@ -179,42 +179,106 @@ def test_time_that_phpipam_means_as_never_is_overtaken(lab: Lab) -> None:
     assert lab.database.one("SELECT lastDiscovery FROM subnets") == "2026-03-01 12:00:00"
 
 
-GRANTS = [
-    (f"{verb} ({column})", table)
-    for table, verb, columns in (
-        ("scanAgents", "SELECT", "id code"),
-        ("scanAgents", "UPDATE", "last_access"),
-        ("subnets", "SELECT", "id subnet mask scanAgent discoverSubnet pingSubnet lastDiscovery lastScan"),
-        ("subnets", "UPDATE", "lastDiscovery lastScan"),
-        ("ipaddresses", "SELECT", "id subnetId ip_addr hostname mac lastSeen"),
-        ("ipaddresses", "INSERT", "subnetId ip_addr hostname mac lastSeen description note state"),
-        ("ipaddresses", "UPDATE", "hostname mac lastSeen"),
-    )
-    for column in columns.split()
-]
+def _grants(*tables: tuple[str, str, str]) -> list[tuple[str, str]]:
+    return [(f"{verb} ({column})", table) for table, verb, columns in tables for column in columns.split()]
+
+
+GRANTS = _grants(
+    ("scanAgents", "SELECT", "id code"),
+    ("scanAgents", "UPDATE", "last_access"),
+    ("subnets", "SELECT", "id subnet mask scanAgent discoverSubnet pingSubnet lastDiscovery lastScan"),
+    ("subnets", "UPDATE", "lastDiscovery lastScan"),
+    ("ipaddresses", "SELECT", "id subnetId ip_addr hostname mac lastSeen"),
+    ("ipaddresses", "INSERT", "subnetId ip_addr hostname mac lastSeen description note state"),
+    ("ipaddresses", "UPDATE", "hostname mac lastSeen"),
+)
+FOR_TAGS = _grants(
+    ("ipaddresses", "SELECT", "state excludePing"),
+    ("ipaddresses", "UPDATE", "state"),
+    ("settings", "SELECT", "updateTags pingStatus"),
+    ("ipTags", "SELECT", "id updateTag"),
+)
+FOR_TIMEZONE = _grants(("api", "SELECT", "app_last_access"))
 
 
 def test_grants_are_all_needed_and_all_there_is(mariadb: MariaDb, start: Start) -> None:
-    """A report that does everything passes with the grants of the file, and fails without any one of them."""
+    """Without any one of them, /health and a report that does everything fail, or a feature is off."""
     mariadb.subnet(11, "198.51.100.0/24", ping=1)
-    mariadb.address(101, 11, "198.51.100.1")
+    mariadb.address(101, 11, "198.51.100.1", state=1)
+    mariadb.execute("UPDATE settings SET updateTags = 1")
     server = start(**mariadb.settings)
-    known = host("198.51.100.1", hostname="a", mac="AA:BB:CC:DD:EE:01")
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    known = host("198.51.100.1", hostname="a", mac="AA:BB:CC:DD:EE:01", lastSeen=now)
     document = report("alpha", "198.51.100.0/24", known, host("198.51.100.2"))
     user = "'scan_server'@'localhost'"
-    for privilege, table in GRANTS:
-        mariadb.execute(f"REVOKE {privilege} ON phpipam.{table} FROM {user}")
-        assert server.post(document).status_code == 503, (privilege, table)
-        mariadb.execute(f"GRANT {privilege} ON phpipam.{table} TO {user}")
-    assert server.post(document).json() == {"updated": 1, "added": 1}
-    for privilege, table in GRANTS:
-        mariadb.execute(f"REVOKE {privilege} ON phpipam.{table} FROM {user}")
+
+    def try_without(privilege: str, table: str) -> tuple[int, int]:
+        mariadb.execute(f"REVOKE {privilege} ON {table} FROM {user}")
+        health = requests.get(f"{server.url}/health", timeout=30).status_code
+        answer = server.post(document).status_code
+        mariadb.execute(f"GRANT {privilege} ON {table} TO {user}")
+        return health, answer
+
+    for grant in GRANTS:
+        assert try_without(*grant) == (503, 503), grant
+    for grant in FOR_TAGS + FOR_TIMEZONE:
+        assert try_without(*grant) == (200, 200), grant
+        assert mariadb.one("SELECT state FROM ipaddresses WHERE id = 101") == (1 if grant in FOR_TAGS else 2)
+        mariadb.execute("UPDATE ipaddresses SET state = 1 WHERE id = 101")
+    assert requests.get(f"{server.url}/health", timeout=30).status_code == 200
+    server.stop()
+    off = [line["event"] for line in server.log if "run grants.sql again" in line["event"]]
+    assert [text.partition(":")[0] for text in off] == ["tags", "timezone"]  # once each
+
+    for privilege, table in GRANTS + FOR_TAGS + FOR_TIMEZONE:
+        mariadb.execute(f"REVOKE {privilege} ON {table} FROM {user}")
     left = [next(iter(row.values())) for row in mariadb.execute(f"SHOW GRANTS FOR {user}")]
+    mariadb.grant()  # a second time
     assert [grant.partition(" TO ")[0] for grant in left] == ["GRANT USAGE ON *.*"]
-    mariadb.execute(f"DROP USER {user}")
-    mariadb.script(
-        (EXAMPLE / "grants.sql").read_text().replace("CHANGE-ME", mariadb.settings["mysql_password"])
-    )
+
+
+UNIQUE_MAC = "CREATE UNIQUE INDEX site_mac ON ipaddresses (subnetId, mac)"
+REQUIRED_FIELD = "ALTER TABLE ipaddresses ADD COLUMN rack VARCHAR(10) NOT NULL"
+TRIGGER = (
+    "CREATE TRIGGER refuses BEFORE {} ON ipaddresses FOR EACH ROW"
+    " IF NEW.ip_addr = {} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not here'; END IF"
+)
+NO_INSERT = TRIGGER.format("INSERT", decimal("192.0.2.4"))
+NO_UPDATE = TRIGGER.format("UPDATE", decimal("192.0.2.3"))
+
+
+@pytest.mark.parametrize(
+    ("make", "undo", "error", "refused", "counts"),
+    [
+        (UNIQUE_MAC, "DROP INDEX site_mac ON ipaddresses", "for key 'site_mac'", {2, 4}, (2, 1)),
+        (REQUIRED_FIELD, "ALTER TABLE ipaddresses DROP COLUMN rack", "Field 'rack'", {3, 4}, (3, 0)),
+        (NO_INSERT, "DROP TRIGGER refuses", "not here", {3}, (3, 1)),
+        (NO_UPDATE, "DROP TRIGGER refuses", "not here", {2}, (2, 2)),
+    ],
+)
+def test_rows_that_the_database_refuses_are_named_and_the_others_stored(
+    lab: Lab, make: str, undo: str, error: str, refused: set[int], counts: tuple[int, int]
+) -> None:
+    for n in (1, 2, 3):
+        lab.database.address(n, 10, f"192.0.2.{n}", mac=f"00:00:00:00:00:0{n}")
+    hosts = hosts_of(NET, 5)
+    hosts[2]["mac"] = hosts[4]["mac"] = "00:00:00:00:00:01"
+    lab.database.execute(make)
+    try:
+        answer = lab.server.post(report("alpha", NET, *hosts))
+        rows = lab.database.addresses("ip_addr", "lastSeen")
+    finally:
+        lab.database.execute(undo)
+    body = answer.json()
+    assert (body["updated"], body["added"]) == counts
+    assert (answer.status_code, body["reason"], body["refused"]) == (400, "row", len(refused))
+    assert {row["field"] for row in body["rows"]} == {f"scan.results.{place}" for place in refused}
+    assert all(error in row["error"] for row in body["rows"])
+    assert body["rows"][0]["error"] in body["error"]
+    # An address whose MAC address is refused is online all the same.
+    online = {ip for ip, seen in rows if seen == "2026-03-01 12:00:00"}
+    lost = refused - {2} if make == UNIQUE_MAC else refused
+    assert online == {decimal(f"192.0.2.{n + 1}") for n in range(5) if n not in lost}
 
 
 @contextmanager

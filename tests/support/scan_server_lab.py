@@ -50,8 +50,10 @@ class Database:
             return [{key: _plain(value) for key, value in row.items()} for row in rows]
 
     def clear(self) -> None:
-        for table in ("ipaddresses", "subnets", "scanAgents"):
+        for table in ("ipaddresses", "subnets", "scanAgents", "settings", "ipTags", "api"):
             self.execute(f"DELETE FROM {table}")
+        self.execute("INSERT INTO settings (updateTags, pingStatus) VALUES (0, '1800;3600')")
+        self.execute("INSERT INTO ipTags (id, updateTag) VALUES (1, 1), (2, 1), (3, 1), (4, 1)")
 
     def agent(self, id_: int, code: str) -> None:
         self.execute("INSERT INTO scanAgents (id, code) VALUES (:id, :code)", id=id_, code=code)
@@ -120,7 +122,11 @@ class MariaDb(Database):
         _run("mariadb-install-db", "--no-defaults", self._user, self._data, root, "--skip-test-db")
         self.start()
         self.script(TABLES.read_text())
-        self.script((EXAMPLE / "grants.sql").read_text().replace("CHANGE-ME", PASSWORD))
+        self.grant()
+
+    def grant(self) -> None:
+        """Run grants.sql as the Scan Server's README says."""
+        self.script((EXAMPLE / "grants.sql").read_text().replace("CHANGE-ME", PASSWORD), "phpipam")
 
     def start(self, *options: str) -> None:
         """Return when it takes connections."""
@@ -155,9 +161,9 @@ class MariaDb(Database):
                     ready.set()
         ready.set()
 
-    def script(self, sql: str) -> None:
+    def script(self, sql: str, *database: str) -> None:
         """Execute a script as an administrator does."""
-        _run("mariadb", "--no-defaults", "--user=root", f"--socket={self._socket}", given=sql)
+        _run("mariadb", "--no-defaults", "--user=root", f"--socket={self._socket}", *database, given=sql)
 
 
 class ScanServer:
@@ -239,6 +245,11 @@ def wait_until(true: Callable[[], object]) -> None:
             return
         time.sleep(0.2)
     raise AssertionError("this never came true")
+
+
+def stored(updated: int, added: int, skipped: int = 0) -> Row:
+    """Return the answer to a report that is stored."""
+    return {"server": "phpipam-scan-server", "updated": updated, "added": added, "skipped": skipped}
 
 
 def report(code: str, subnet: str, *results: Row, tz: str = "+0000") -> Row:

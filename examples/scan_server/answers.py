@@ -1,0 +1,93 @@
+"""What is answered: JSON at any status, which says whose answer it is and whose fault a refusal."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+log = logging.getLogger(__name__)
+
+SERVER = "phpipam-scan-server"
+"""By this an agent tells the server's own answers from a proxy's."""
+
+MAX_ERROR = 300
+"""Characters of an error's text."""
+
+COLLIDED = frozenset((1020, 1205, 1213, 1305))
+"""MariaDB's errors where others, such as phpIPAM itself, changed or held the same rows: snapshot, wait, deadlock.
+
+A deadlock ends all savepoints: the return to one is then error 1305.
+"""
+
+ROW_ERRORS = frozenset((1048, 1062, 1264, 1265, 1292, 1364, 1366, 1406, 1452, 1644, 3819, 4025))
+"""MariaDB's errors about a row: null, not unique, out of range, truncated, wrong value, no default, too long, no such
+foreign key, refused by a trigger, refused by a check."""
+
+DATABASE_ERRORS = {
+    1044: "refuses mysql_user; check mysql_database, and run grants.sql on it",
+    1045: "refuses mysql_user or mysql_password",
+    1049: "has no mysql_database of that name",
+    1142: "refuses a statement; run grants.sql again",
+    1143: "refuses a column; run grants.sql again",
+    1146: "lacks a table; check that mysql_database is phpIPAM's",
+    1698: "refuses mysql_user or mysql_password",
+    2003: "cannot be reached; check mysql_host and mysql_port, and TLS if it is set",
+    3159: "takes connections with TLS only; set mysql_ssl_ca",
+}
+"""What the administrator should check, by MariaDB's error number; the number's own text is in the log only."""
+
+
+class Refusal(Exception):  # noqa: N818
+    """A request that is not carried out. `more` goes into the answer, `headers` before it."""
+
+    def __init__(
+        self, status: int, reason: str, error: str, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(error)
+        self.status = status
+        self.headers = headers
+        self.body = {"error": error[:MAX_ERROR], "reason": reason, **more}
+
+
+def answer(
+    request: Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Return the answer, and note it for the log."""
+    request.state.fields.update(body)
+    return JSONResponse({"server": SERVER, **body}, status, headers)
+
+
+async def refused(request: Request, error: Exception) -> JSONResponse:
+    """Answer a Refusal."""
+    assert isinstance(error, Refusal)
+    return answer(request, error.status, error.body, error.headers)
+
+
+async def unrouted(request: Request, error: Exception) -> JSONResponse:
+    """Answer a path or method that does not exist."""
+    assert isinstance(error, HTTPException)
+    reason = "method" if error.status_code == 405 else "path"
+    body = {"error": f"{reason}: reports go to POST /", "reason": reason}
+    return answer(request, error.status_code, body, error.headers)
+
+
+async def unavailable(request: Request, error: Exception) -> JSONResponse:
+    """Answer for a database that cannot be used now."""
+    log.error("database: %s", getattr(error, "orig", None) or error)
+    if error_number(error) in COLLIDED or isinstance(error, NoConnectionError):
+        body = {"error": "phpIPAM's database is busy; keep the report, and send it again", "reason": "busy"}
+        return answer(request, 503, body, {"Retry-After": "5"})
+    what = DATABASE_ERRORS.get(error_number(error), "cannot be used now")
+    why = f"phpIPAM's database {what}; keep the report, and see the Scan Server's log"
+    return answer(request, 503, {"error": why, "reason": "database"}, {"Retry-After": "60"})
+
+
+def error_number(error: Exception) -> int:
+    """Return MariaDB's error number, or 0."""
+    args = error.orig.args if isinstance(error, DBAPIError) and error.orig else ()
+    return args[0] if args and isinstance(args[0], int) else 0

@@ -1,0 +1,73 @@
+"""Bounds for clients: the time of a request's head, connections, and guesses of codes."""
+
+import asyncio
+import time
+from collections import defaultdict
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .answers import Refusal
+
+HEAD_SECONDS = 10
+"""Seconds until the head of a request must have come, or the rest of one that is answered already."""
+
+MAX_CONNECTIONS = 500
+
+MAX_HEAD = 16 * 1024
+"""Bytes of a request's head."""
+
+MAX_GUESSES = 10
+"""Different unknown codes that one client may send within a minute."""
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 that ends connections without a request."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._deadline:
+            self._deadline.cancel()
+
+    def _watch(self) -> None:
+        """Let the time run while there is no request to answer. More bytes give no more time."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self._deadline:
+                self._deadline.cancel()
+            self._deadline = None
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+
+class Guesses:
+    """Different unknown codes by client, within the present minute."""
+
+    def __init__(self) -> None:
+        self._minute = 0.0
+        self._codes: dict[str, set[str]] = defaultdict(set)
+
+    def check(self, client: str) -> None:
+        """Raise Refusal 429 if the client has sent too many unknown codes."""
+        minute, second = divmod(time.monotonic(), 60)
+        if minute != self._minute:
+            self._minute = minute
+            self._codes.clear()
+        if len(self._codes[client]) >= MAX_GUESSES:
+            wait = {"Retry-After": str(60 - int(second))}
+            raise Refusal(429, "guesses", "code: too many unknown ones from this address; wait", wait)
+
+    def add(self, client: str, code: str) -> None:
+        """Take an unknown code."""
+        self._codes[client].add(code)

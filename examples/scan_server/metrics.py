@@ -1,0 +1,30 @@
+"""Counters of what the server did, for Prometheus."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+_registry = CollectorRegistry()
+_reports = Counter("scan_server_reports", "Reports stored", registry=_registry)
+_hosts = Counter("scan_server_hosts", "Results of stored reports", ["outcome"], registry=_registry)
+_refusals = Counter("scan_server_refusals", "Requests refused", ["reason"], registry=_registry)
+_seconds = Histogram(
+    "scan_server_report_seconds", "Time from a report's head to its answer", registry=_registry
+)
+
+
+def count(fields: dict[str, Any]) -> None:
+    """Take the log's fields of a request."""
+    if "reason" in fields:
+        _refusals.labels(fields["reason"]).inc()
+    if fields["path"] != "/" or "updated" not in fields:
+        return
+    _reports.inc()
+    _seconds.observe(fields["seconds"])
+    for outcome in ("updated", "added", "skipped", "refused"):
+        _hosts.labels(outcome).inc(fields.get(outcome, 0))
+
+
+def text() -> bytes:
+    """Return all in Prometheus' text format."""
+    return generate_latest(_registry)

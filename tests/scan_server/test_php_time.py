@@ -1,0 +1,120 @@
+"""phpIPAM's local times: what they mean, and whose zone they are in."""
+
+from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scan_server.php_time import OFFSETS, PhpTime, Zone
+
+UTC = timezone.utc
+BERLIN = ZoneInfo("Europe/Berlin")
+CHANGES = {
+    "Europe/Berlin": ("2026-03-29 01:00", "2026-10-25 01:00"),
+    "America/New_York": ("2026-03-08 07:00", "2026-11-01 06:00"),
+    "Australia/Lord_Howe": ("2026-10-03 15:30", "2026-04-04 15:00"),
+    "Asia/Kolkata": ("2026-03-29 01:00", "2026-10-25 01:00"),
+}
+"""When the clocks change, in UTC: to summer time and back."""
+
+
+@pytest.mark.parametrize("zone", CHANGES)
+@pytest.mark.parametrize("which", [0, 1])
+def test_every_run_is_later_than_the_one_before(zone: str, which: int) -> None:
+    """An agent runs each seven minutes from three hours before a change of the clock until three hours after."""
+    moment = datetime.fromisoformat(f"{CHANGES[zone][which]}:00+00:00") - timedelta(hours=3)
+    before = PhpTime(moment, ZoneInfo(zone)).text(moment)
+    for _ in range(52):
+        moment += timedelta(minutes=7)
+        php = PhpTime(moment, ZoneInfo(zone))
+        last = php.moment(before)
+        assert last is None or last < moment
+        before = php.text(moment)
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2026, 11, 24)), st.sampled_from([*CHANGES, "UTC"]))
+def test_stored_time_means_its_moment(local: datetime, name: str) -> None:
+    moment = local.replace(microsecond=0, tzinfo=UTC)
+    php = PhpTime(datetime(2026, 11, 25, tzinfo=UTC), ZoneInfo(name))
+    meant = php.moment(php.text(moment))
+    assert meant is not None
+    assert php.text(meant) == php.text(moment)
+    assert meant - moment in (timedelta(), timedelta(hours=1), timedelta(minutes=30))
+
+
+@pytest.mark.parametrize(
+    "stored", [None, "", "0000-00-00 00:00:00", "1970-01-01 00:00:01", "1970-01-01 01:00:00"]
+)
+def test_never_is_never(stored: object) -> None:
+    assert PhpTime(datetime(2026, 11, 25, tzinfo=UTC), BERLIN).moment(stored) is None
+
+
+@pytest.mark.parametrize(("minutes", "news"), [(4, True), (6, False), (60, False), (1e6, False)])
+def test_stored_time_to_come_is_no_news(minutes: float, news: bool) -> None:
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    php = PhpTime(now, BERLIN)
+    assert (php.moment(php.text(now + timedelta(minutes=minutes))) is not None) == news
+
+
+@given(
+    st.sampled_from(OFFSETS),
+    st.integers(0, 23 * 60),
+    st.lists(st.integers(0, 55), min_size=1, max_size=5),
+    st.integers(-90, 90),
+)
+def test_offset_is_found_from_the_second_api_request(
+    offset: timedelta, age: int, later: list[int], skew: int
+) -> None:
+    """The first request that is read may be hours old; of each later one the time is read within a minute."""
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    zone = Zone(None)
+
+    def access(moment: datetime) -> datetime:
+        return (moment + offset + timedelta(seconds=skew)).replace(tzinfo=None)
+
+    zone.observe(access(now - timedelta(minutes=age)), now)
+    assert zone.at(now).zone.utcoffset(None) is not None
+    for seconds in later:
+        now += timedelta(minutes=1)
+        zone.observe(access(now - timedelta(seconds=seconds)), now)
+    assert zone.at(now).zone.utcoffset(now) == offset
+
+
+def test_first_request_that_is_not_an_hour_old_is_enough_in_most_zones() -> None:
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    for hours, age in ((0, 0), (1, 0), (1, 55), (-5, 0), (-5, 55), (5.5, 0), (5.5, 10)):
+        zone = Zone(None)
+        zone.observe(now.replace(tzinfo=None) + timedelta(hours=hours, minutes=-age), now)
+        assert zone.at(now).zone.utcoffset(now) == timedelta(hours=hours)
+
+
+def test_offset_follows_the_change_of_the_clock() -> None:
+    now = datetime(2026, 10, 25, tzinfo=UTC)
+    zone = Zone(None)
+    for _ in range(180):
+        now += timedelta(minutes=1)
+        zone.observe(now.astimezone(BERLIN).replace(tzinfo=None), now)
+        assert zone.at(now).text(now) == PhpTime(now, BERLIN).text(now)
+
+
+def test_without_a_request_it_is_utc() -> None:
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    zone = Zone(None)
+    zone.observe(None, now)
+    assert zone.at(now).zone.utcoffset(now) == timedelta()
+
+
+def test_zone_that_is_set_wrong_is_said_loudly_until_it_is_right(caplog: pytest.LogCaptureFixture) -> None:
+    zone = Zone(ZoneInfo("UTC"))
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    zone.observe(datetime(2026, 11, 24, 20), now)
+    assert zone.conflict == ""
+    for minute in range(1, 4):
+        zone.observe(datetime(2026, 11, 25, 1, minute), now + timedelta(minutes=minute))
+    said = "timezone: UTC is wrong, phpIPAM writes times as UTC+01:00; leave it out"
+    assert str(zone.conflict) == said
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [said]
+    zone.observe(datetime(2026, 11, 25, 0, 4), now + timedelta(minutes=4))
+    assert not zone.conflict

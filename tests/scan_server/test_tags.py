@@ -1,0 +1,99 @@
+"""The tags Used and Offline, as phpIPAM's own pingCheck sets them."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from scan_server_lab import Lab, Row, host, report, stored
+
+NET = "192.0.2.0/24"
+OFFLINE, USED, RESERVED, DHCP, OWN = 1, 2, 3, 4, 9
+
+
+@pytest.fixture(autouse=True)
+def rows_there(lab: Lab) -> None:
+    lab.database.agent(1, "alpha")
+    lab.database.subnet(10, NET, ping=1)
+    lab.database.execute("UPDATE settings SET updateTags = 1")
+
+
+def ago(minutes: float) -> str:
+    return (datetime.now(timezone.utc) - timedelta(minutes=minutes)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def send(lab: Lab, *hosts: Row, silent: tuple[int, ...] = (), made: float = 0) -> None:
+    document = report("alpha", NET, *hosts)
+    document["scan"] |= {"silent": list(silent), "made": ago(made).replace(" ", "T") + "Z"}
+    assert lab.server.post(document).json() == stored(len(hosts), 0)
+
+
+@pytest.mark.parametrize("before", [OFFLINE, USED, RESERVED, DHCP])
+def test_address_that_is_up_is_used(lab: Lab, before: int) -> None:
+    lab.database.address(101, 10, "192.0.2.1", state=before)
+    send(lab, host("192.0.2.1", lastSeen=ago(0)))
+    assert lab.database.addresses("state") == [USED]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(OFFLINE, OFFLINE), (USED, OFFLINE), (RESERVED, RESERVED), (DHCP, OFFLINE)]
+)
+def test_address_that_is_silent_for_long_is_offline(lab: Lab, before: int, after: int) -> None:
+    lab.database.address(101, 10, "192.0.2.1", state=before, lastSeen=ago(61))
+    send(lab, silent=(101,))
+    assert lab.database.addresses("state") == [after]
+
+
+@pytest.mark.parametrize(
+    ("row", "silent", "made"),
+    [
+        ({"lastSeen": ago(59)}, (101,), 0),
+        ({"lastSeen": ago(61)}, (), 0),  # not in this part of the report, or the scan failed
+        ({"lastSeen": ago(61)}, (101,), 30),  # when the scan was made, it was silent for 31 minutes
+        ({"lastSeen": ago(10)}, (101,), 120),  # seen since
+        ({"lastSeen": ago(61), "excludePing": 1}, (101,), 0),
+        ({"lastSeen": None}, (101,), 0),
+        ({"lastSeen": "1970-01-01 00:00:01"}, (101,), 0),
+        ({"lastSeen": "0000-00-00 00:00:00"}, (101,), 0),
+        ({"lastSeen": ago(61), "subnetId": 11}, (101,), 0),
+    ],
+)
+def test_nobody_is_offline_before_it_is_certain(
+    lab: Lab, row: Row, silent: tuple[int, ...], made: float
+) -> None:
+    lab.database.address(101, 10, "192.0.2.1", state=USED)
+    values = ", ".join(f"{name} = :{name}" for name in row)
+    lab.database.execute(f"UPDATE ipaddresses SET {values}", **row)
+    send(lab, silent=silent, made=made)
+    assert lab.database.addresses("state") == [USED]
+
+
+def test_old_report_makes_nobody_used(lab: Lab) -> None:
+    lab.database.address(101, 10, "192.0.2.1", state=OFFLINE, lastSeen=ago(300))
+    send(lab, host("192.0.2.1", lastSeen=ago(90)), made=90)
+    assert lab.database.addresses("state") == [OFFLINE]
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        "UPDATE settings SET updateTags = 0",
+        "UPDATE ipTags SET updateTag = 0 WHERE id IN (3, 4)",
+        "UPDATE ipaddresses SET state = 9 WHERE state <> 9",
+        "UPDATE ipaddresses SET state = NULL",
+        "UPDATE subnets SET pingSubnet = 0",
+    ],
+)
+def test_tag_stays_where_phpipam_does_not_let_it_go(lab: Lab, off: str) -> None:
+    lab.database.address(101, 10, "192.0.2.1", state=RESERVED)
+    lab.database.address(102, 10, "192.0.2.2", state=DHCP, lastSeen=ago(61))
+    lab.database.execute(off)
+    before = lab.database.addresses("state")
+    send(lab, host("192.0.2.1", lastSeen=ago(0)), silent=(102,))
+    assert lab.database.addresses("state") == before
+
+
+def test_time_that_makes_offline_is_phpipams(lab: Lab) -> None:
+    lab.database.execute("UPDATE settings SET pingStatus = '60;120'")
+    lab.database.address(101, 10, "192.0.2.1", state=USED, lastSeen=ago(3))
+    send(lab, silent=(101,))
+    assert lab.database.addresses("state") == [OFFLINE]
