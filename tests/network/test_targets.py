@@ -88,7 +88,7 @@ def test_of_subnets_left_alone_there_is_no_report(done: Run, id_: int) -> None:
     ("block", "why"),
     [
         ("10.77.8.0/29", "neither"),
-        ("0.0.0.0/0", "the mask 0"),
+        ("0.0.0.0/0", "mask is 0"),
         ("2001:db8::/64", "IPv6 is off"),
     ],
 )

@@ -51,8 +51,8 @@ def test_subnets_to_discover_and_those_to_check_are_scanned() -> None:
         (subnet("192.0.2.0/24", discover=False), NEITHER),
         (subnet("192.0.2.0/24", discover=False, resolve_names=True, addresses=known("192.0.2.1")), NEITHER),
         (subnet("2001:db8::/64"), "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"),
-        (subnet("0.0.0.0/0"), "the mask 0 is everything there is"),
-        (subnet("0.0.0.0/0", discover=False, ping=True), "the mask 0 is everything there is"),
+        (subnet("0.0.0.0/0"), "its mask is 0: the whole address space"),
+        (subnet("0.0.0.0/0", discover=False, ping=True), "its mask is 0: the whole address space"),
     ],
     ids=["neither", "names alone", "IPv6", "mask 0", "mask 0 to check"],
 )

@@ -18,7 +18,7 @@ def parser() -> Any:
 
 def run(*arguments: str, targets: str = "", version: int = 4) -> str:
     """The XML that the real nmap makes of this, well or not; without raw sockets, so as anybody."""
-    line = probes.discovery((7, 80), raw=False, version=version, rate=1000, ask=probes.Ask.USUALLY)
+    line = probes.discovery((7, 80), raw=False, version=version, rate=1000, kinds=probes.Probes.DEFAULT)
     return subprocess.run(("nmap", *line, *arguments), input=targets, capture_output=True, text=True).stdout
 
 

@@ -7,13 +7,13 @@ import nmap
 import pytest
 
 from phpipam_scan_agent.scan import probes
-from phpipam_scan_agent.scan.probes import Ask
+from phpipam_scan_agent.scan.probes import Probes
 
 VERSION: tuple[int, int] = nmap.PortScanner().nmap_version()
 
 
-def scan(targets: str, version: int = 4, ask: Ask = Ask.USUALLY) -> subprocess.CompletedProcess[str]:
-    line = probes.discovery(VERSION, raw=os.geteuid() == 0, version=version, rate=1000, ask=ask)
+def scan(targets: str, version: int = 4, kinds: Probes = Probes.DEFAULT) -> subprocess.CompletedProcess[str]:
+    line = probes.discovery(VERSION, raw=os.geteuid() == 0, version=version, rate=1000, kinds=kinds)
     return subprocess.run(("nmap", *line), input=targets, capture_output=True, text=True, check=True)
 
 
@@ -32,30 +32,30 @@ def test_no_names_are_looked_up() -> None:
     assert 'type="PTR"' not in scan("127.0.0.1\n").stdout
 
 
-@pytest.mark.parametrize("ask", Ask)
-def test_nmap_knows_every_way_to_ask(ask: Ask) -> None:
-    assert 'exit="success"' in scan("127.0.3.4\n", ask=ask).stdout
+@pytest.mark.parametrize("kinds", Probes)
+def test_nmap_knows_the_options_of_every_kind_of_probe(kinds: Probes) -> None:
+    assert 'exit="success"' in scan("127.0.3.4\n", kinds=kinds).stdout
 
 
 def test_ipv6_is_asked_without_a_timestamp() -> None:
     assert 'exit="success"' in scan("::1\n", version=6).stdout
 
 
-@pytest.mark.parametrize("ask", Ask)
-def test_without_raw_sockets_there_is_but_one_way(ask: Ask) -> None:
-    line = probes.discovery((7, 94), raw=False, version=4, rate=1000, ask=ask)
-    assert line == probes.discovery((7, 94), raw=False, version=4, rate=1000, ask=Ask.USUALLY)
+@pytest.mark.parametrize("kinds", Probes)
+def test_without_raw_sockets_the_kind_of_probe_makes_no_difference(kinds: Probes) -> None:
+    line = probes.discovery((7, 94), raw=False, version=4, rate=1000, kinds=kinds)
+    assert line == probes.discovery((7, 94), raw=False, version=4, rate=1000, kinds=Probes.DEFAULT)
     assert "--unprivileged" in line
 
 
 def test_an_nmap_that_does_not_know_how_to_ignore_resets_is_not_asked_to() -> None:
-    old = probes.discovery((7, 80), raw=True, version=4, rate=1000, ask=Ask.PAST_RESETS)
-    new = probes.discovery((7, 94), raw=True, version=4, rate=1000, ask=Ask.PAST_RESETS)
+    old = probes.discovery((7, 80), raw=True, version=4, rate=1000, kinds=Probes.IGNORE_RST)
+    new = probes.discovery((7, 94), raw=True, version=4, rate=1000, kinds=Probes.IGNORE_RST)
     assert "--discovery-ignore-rst" in new
     assert "--discovery-ignore-rst" not in old
     assert old[-2:] == ("-PE", "-PP")
 
 
 def test_the_rate_is_a_ceiling_also_where_it_is_less_than_a_packet_a_second() -> None:
-    line = probes.discovery((7, 80), raw=True, version=4, rate=0.25, ask=Ask.USUALLY)
+    line = probes.discovery((7, 80), raw=True, version=4, rate=0.25, kinds=Probes.DEFAULT)
     assert line[line.index("--max-rate") + 1] == "0.250"

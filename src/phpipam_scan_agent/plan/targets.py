@@ -1,4 +1,4 @@
-"""Which subnets to scan, and which of their addresses to probe. Pure; as phpIPAM's own scripts do it."""
+"""Which subnets to scan, and which of their addresses to probe. Pure; the rules are those of phpIPAM's scripts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,10 +15,9 @@ LARGEST_WHOLE_IPV6 = 112
 def choose(
     assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool
 ) -> tuple[list[Subnet], list[Outcome]]:
-    """Given the agent's subnets, return those to scan, and the others with the reason.
+    """Given the agent's subnets, return the subnets to scan, and an Outcome with the reason for each other one.
 
-    `only` limits the run to the subnets within these networks; an empty one does not. A subnet that is
-    chosen knows the others nested in it.
+    `only` limits the run to the subnets within these networks; empty means no limit.
     """
     chosen: list[Subnet] = []
     left = [
@@ -37,7 +36,7 @@ def choose(
 
 
 def possible(subnet: Subnet) -> Subnet:
-    """Return a subnet that can be scanned. Raise PhpIpamError for one whose known addresses are not known."""
+    """Return the subnet. Raise PhpIpamError if it cannot be scanned without the addresses that phpIPAM withheld."""
     if subnet.unknown and not subnet.discover:
         raise PhpIpamError(f"its known addresses cannot be checked: {subnet.unknown}")
     return subnet
@@ -46,15 +45,15 @@ def possible(subnet: Subnet) -> Subnet:
 def wanted(subnet: Subnet) -> Ranges:
     """Given a subnet, return the addresses to probe for it.
 
-    Discovery wants all but what belongs to nested subnets, whoever scans those: an address is reported
-    for its most specific subnet. A status check wants those that phpIPAM knows. Neither wants addresses
-    that phpIPAM says not to ping.
+    Discovery probes all addresses outside nested subnets, whichever agent scans these: an address is reported
+    for its most specific subnet. A status check probes the known addresses. Neither probes addresses with
+    phpIPAM's "ping exclude".
     """
     network = subnet.network
     whole = ranges.of_network(network)
     excluded = [_only(int(known.ip)) for known in subnet.addresses if known.exclude_ping]
     if network.prefixlen < network.max_prefixlen - 1 and not subnet.is_pool:
-        # Network and broadcast address; IPv6 has no broadcast, but its first is the routers' anycast.
+        # Network and broadcast address; in IPv6 the subnet-router anycast address (RFC 4291, 2.6.1).
         excluded.append(_only(whole.start))
         excluded += [_only(whole.stop - 1)] if network.version == 4 else []
     if subnet.discover:
@@ -67,7 +66,7 @@ def wanted(subnet: Subnet) -> Ranges:
 
 
 def too_large(network: IPNetwork) -> bool:
-    """Return whether a network is too large to be probed address by address."""
+    """Return whether a network is too large to probe every address."""
     return network.version == 6 and network.prefixlen < LARGEST_WHOLE_IPV6
 
 
@@ -75,14 +74,14 @@ def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:
     if not subnet.discover and not subnet.ping:
         return "neither discover nor ping is set in phpIPAM"
     if subnet.network.prefixlen == 0:
-        return "the mask 0 is everything there is"
+        return "its mask is 0: the whole address space"
     if subnet.network.version == 6 and not ipv6:
         return "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"
     return None
 
 
 def _nested(subnet: Subnet, assigned: Iterable[Subnet]) -> tuple[IPNetwork, ...]:
-    """Return what is nested in a subnet: what phpIPAM says, and what this agent's other subnets say."""
+    """Return the networks nested in a subnet, by phpIPAM's hierarchy and among this agent's subnets of its VRF."""
     ours = {
         other.network
         for other in assigned

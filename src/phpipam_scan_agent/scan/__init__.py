@@ -13,7 +13,7 @@ from ..models import IPAddress, ScanResult, Subnet
 from ..plan import jobs, ranges
 from ..plan.jobs import Job
 from ..system import signals
-from .discovery import Looks
+from .discovery import Discovery
 from .neighbours import with_candidates
 from .network import neighbours, own_links
 from .nmap import find_nmap
@@ -86,13 +86,13 @@ class Scan(ExitStack):
         segments = [link.address.network for link in links]
         own: dict[IPAddress, str] = {link.address.ip: link.mac for link in links}
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
-        looks = Looks(nmap, processes, self._config.scan_timeout, segments)
+        discovery = Discovery(nmap, processes, self._config.scan_timeout, segments)
         shares = Rate(rate, parallel, [job.size for job in self._jobs])
 
         # At the end, in reverse: the processes are ended, then the waiting jobs, then the names, then threads.
         # Twice as many of these as processes, so that the next nmap runs while names are looked up.
         pool = self.enter_context(ThreadPoolExecutor(2 * parallel))
-        worker = self.enter_context(Worker(looks, shares, macs, self._now))
+        worker = self.enter_context(Worker(discovery, shares, macs, self._now))
         self.callback(pool.shutdown, wait=False, cancel_futures=True)
         self.callback(processes.end_all)
         for job in self._jobs:

@@ -1,4 +1,4 @@
-"""Looks at addresses: nmap run over them, as often as it takes."""
+"""Host discovery: passes of nmap over a job's addresses."""
 
 import logging
 from collections.abc import Sequence
@@ -11,82 +11,86 @@ from ..plan.ranges import Ranges
 from ..system.redact import excerpt
 from . import nmap_xml, probes
 from .nmap import Nmap
-from .probes import Ask
+from .probes import Probes
 from .process import Ended, Processes
 
 log = logging.getLogger(__name__)
 
 Found = tuple[tuple[Host, ...], str | None]
-"""Hosts, and why some may be missing, if so."""
+"""Hosts, and the error if some may be missing."""
 
-MOST_LOOKS = 6
-"""How often the addresses of the agent's segment are asked at most."""
+MAX_PASSES = 6
+"""Upper limit of passes on the agent's own segment."""
 
 HARMLESS = ("Strange read error", "WARNING: No targets were specified")
-"""How lines of nmap's begin that mean nothing: a connection was reset; none of the targets has a route."""
+"""Prefixes of nmap's messages without significance: a connection was reset; no target has a route."""
 
 
-class Looks:
-    """Runs nmap; `patience` is the seconds it gets beyond those that its packets take at their rate."""
+class Discovery:
+    """Runs nmap over the addresses of jobs; may be used from many threads.
+
+    `timeout` is the time limit of an nmap process, in seconds, in addition to the time that its packets take at
+    their rate. `segments` are the networks of the machine's own Ethernet links.
+    """
 
     def __init__(
-        self, nmap: Nmap, processes: Processes, patience: float, segments: Sequence[IPNetwork]
+        self, nmap: Nmap, processes: Processes, timeout: float, segments: Sequence[IPNetwork]
     ) -> None:
         self._nmap = nmap
         self._processes = processes
-        self._patience = patience
+        self._timeout = timeout
         self._segments = segments
         self._loss = False
 
     def find(self, job: Job, wanted: Ranges, rate: float) -> Found:
-        """Look for hosts; on the agent's own segment until nobody new answers.
+        """Return the hosts among the wanted addresses; on the agent's own segment, pass until no new host answers.
 
-        nmap asks by ARP twice, so at 5 % loss one host in 400 is missed; a routed one gets six probes. Two
-        looks with one request each cost the same, and tell whether packets get lost: where one look has found
-        what the last missed, every job of the run looks a third time at least.
+        nmap sends two ARP requests, so at 5 % loss one host in 400 is missed; a routed host gets six probes. Two
+        passes with one request each cost the same, and show packet loss: once a pass has found a host that the
+        pass before it missed, every job of the run makes at least three.
         """
         if not self._nmap.raw:
-            return self._look(job, wanted, rate, Ask.USUALLY)
+            return self._pass(job, wanted, rate, Probes.DEFAULT)
         if not all(self._on_segment(part.network) for part in job.slices):
             return self._find_routed(job, wanted, rate)
         found: tuple[Host, ...] = ()
-        for look in range(MOST_LOOKS):
+        for number in range(MAX_PASSES):
             silent = ranges.without(wanted, ranges.of_hosts(found))
-            new, error = self._look(job, silent, rate, Ask.ONCE)
+            new, error = self._pass(job, silent, rate, Probes.SINGLE_ARP)
             found += new
-            self._loss = self._loss or bool(look and new)
-            if error or (not new and look > self._loss):
+            self._loss = self._loss or bool(number and new)
+            if error or (not new and number > self._loss):
                 return found, error
         return found, None
 
     def _find_routed(self, job: Job, wanted: Ranges, rate: float) -> Found:
-        """Look for hosts, and once more, by other means, for those that phpIPAM knows and that stay silent."""
-        found, error = self._look(job, wanted, rate, Ask.USUALLY)
+        """Return the hosts behind a router; known addresses that stay silent get a timestamp probe in addition."""
+        found, error = self._pass(job, wanted, rate, Probes.DEFAULT)
         if error or job.version == 6:
             return found, error
         silent = ranges.without(wanted, ranges.of_hosts(found))
         known = ranges.union(one for one in job.known if ranges.contains(silent, one.start))
-        more, error = self._look(job, known, rate, Ask.BY_TIMESTAMP)
+        more, error = self._pass(job, known, rate, Probes.TIMESTAMP)
         return found + more, error
 
-    def past_resets(self, job: Job, doubtful: Sequence[Host], rate: float) -> tuple[Host, ...]:
-        """Return those of the hosts that answer in another way than by a TCP reset.
+    def ignore_rst(self, job: Job, doubtful: Sequence[Host], rate: float) -> tuple[Host, ...]:
+        """Return the hosts that answer by something other than a TCP RST.
 
-        Where nmap may only connect, it has no other way to ask.
+        Without raw sockets nmap has no such probe.
         """
         if not doubtful or not self._nmap.raw:
             return ()
-        found, _ = self._look(job, ranges.union(ranges.of_hosts(doubtful)), rate, Ask.PAST_RESETS)
+        found, _ = self._pass(job, ranges.union(ranges.of_hosts(doubtful)), rate, Probes.IGNORE_RST)
         return found
 
     def _on_segment(self, network: IPNetwork) -> bool:
         return any(ranges.within(network, segment) for segment in self._segments)
 
-    def _look(self, job: Job, wanted: Ranges, rate: float, ask: Ask) -> Found:
+    def _pass(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> Found:
         if not wanted:
             return (), None
-        limit = self._patience + ranges.size(wanted) * probes.MOST_PROBES / rate
-        line = probes.discovery(self._nmap.version, self._nmap.raw, job.version, rate, ask)
+        limit = self._timeout + ranges.size(wanted) * probes.MOST_PROBES / rate
+        line = probes.discovery(self._nmap.version, self._nmap.raw, job.version, rate, kinds)
         log.debug("subnet %s: %s", job.label, " ".join(line))
         targets = "\n".join(ranges.lines(wanted, job.version))
         try:
@@ -104,7 +108,7 @@ class Looks:
             found = nmap_xml.read(self._nmap.parser, ended.xml)
         except ScanError as error:
             return nmap_xml.read_part(self._nmap.parser, ended.xml), str(error)
-        _pass_on(job, ended.complaints)
+        _log_complaints(job, ended.complaints)
         left_out = ranges.size(wanted) - nmap_xml.total(ended.xml)
         if left_out > 0:  # nmap calls that a success, as where an interface has just gone down
             return found, f"nmap left out {left_out} addresses{_why(ended.complaints)}"
@@ -121,8 +125,8 @@ def _why(complaints: Sequence[str]) -> str:
     return f": {excerpt(complaints[0], 200)}" if complaints else ""
 
 
-def _pass_on(job: Job, complaints: Sequence[str]) -> None:
-    """Hand on what nmap said on stderr although it calls the scan a success."""
+def _log_complaints(job: Job, complaints: Sequence[str]) -> None:
+    """Log nmap's messages on stderr of a scan that it calls a success."""
     serious = [line for line in complaints if not line.startswith(HARMLESS)]
     for line in complaints:
         level = logging.WARNING if line in serious[:3] else logging.DEBUG

@@ -1,4 +1,4 @@
-"""Neighbours on the link: where to look in an IPv6 subnet that is too large to be probed whole."""
+"""Candidates for host discovery in an IPv6 subnet too large to probe whole: neighbours on the link."""
 
 import logging
 from collections.abc import Iterable
@@ -15,21 +15,20 @@ from .process import Processes
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 60.0
-"""Seconds for the multicast scripts, which take 2 to 3."""
+TIMEOUT = 60.0
+"""Time limit of the multicast scripts, in seconds; they take 2 to 3."""
 
 INTERFACE_ID = (1 << 64) - 1
-"""The bits of an address that many hosts keep in every network."""
+"""Mask of the interface identifier, which many hosts keep in every network."""
 
 
 def with_candidates(
     subnets: Iterable[Subnet], nmap: Nmap, links: Iterable[Link], processes: Processes
 ) -> list[Subnet]:
-    """Return the subnets, those too large to be probed whole with the addresses that are worth a probe.
+    """Return the subnets; each that is too large to probe whole gets its candidates.
 
-    Whoever answers a multicast on the link does so from one of its addresses; nobody says which others it has.
-    Those that share the interface identifier of a link-local one are tried, and what the kernel's neighbour
-    table has.
+    A host answers a multicast from one of its addresses, and does not list the others. Candidates are the
+    addresses with the interface identifier of a link-local one, and the kernel's neighbour table.
     """
     neighbours: set[IPAddress] | None = None
     whole = []
@@ -37,7 +36,9 @@ def with_candidates(
         if subnet.discover and targets.too_large(subnet.network):
             link = next((link for link in links if subnet.network == link.address.network), None)
             if link is None or not nmap.raw:
-                log.info("subnet %s: too large for all of it; what is known is checked", subnet.network)
+                log.info(
+                    "subnet %s: too large to probe whole; only known addresses are checked", subnet.network
+                )
             else:
                 neighbours = neighbours or _neighbours(nmap, processes)
                 candidates = _candidates(subnet.network, neighbours | {link.address.ip})
@@ -48,7 +49,7 @@ def with_candidates(
 
 def _neighbours(nmap: Nmap, processes: Processes) -> set[IPAddress]:
     try:
-        ended = processes.run((nmap.path, *probes.NEIGHBOURS), "", PATIENCE)
+        ended = processes.run((nmap.path, *probes.NEIGHBOURS), "", TIMEOUT)
         answered = {host.ip for host in nmap_xml.read(nmap.parser, ended.xml)}
     except ScanError as error:
         log.warning("no neighbours are known: %s", error)

@@ -1,4 +1,4 @@
-"""The machine's network: its links, routes and neighbours."""
+"""The machine's network: links, routes and neighbour table."""
 
 import errno
 import json
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An address of the machine on Ethernet."""
+    """An address of the machine on an Ethernet interface."""
 
     name: str
-    """The interface's."""
+    """Name of the interface."""
 
     address: IPv4Interface | IPv6Interface
     """With the prefix length of the segment's network."""
@@ -28,7 +28,7 @@ class Link:
 
 
 def has_route(ip: IPAddress) -> bool:
-    """Return whether the kernel knows a way to an address; nothing is sent."""
+    """Return whether the kernel has a route to an address; no packet is sent."""
     family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as asking:
@@ -39,7 +39,7 @@ def has_route(ip: IPAddress) -> bool:
 
 
 def own_links() -> list[Link]:
-    """Return the machine's own addresses on Ethernet."""
+    """Return the machine's addresses on Ethernet interfaces."""
     return [
         Link(link["ifname"], ip_interface(f"{at['local']}/{at['prefixlen']}"), link["address"].upper())
         for link in _ip("address")
@@ -50,12 +50,12 @@ def own_links() -> list[Link]:
 
 
 def neighbours() -> dict[IPAddress, str]:
-    """Return the kernel's neighbour table: hosts of the same segment with their MAC addresses."""
+    """Return the kernel's neighbour table: MAC addresses by IP address."""
     return {ip_address(row["dst"]): row["lladdr"].upper() for row in _ip("neighbour") if "lladdr" in row}
 
 
 def _ip(table: str) -> list[dict[str, Any]]:
-    """Return what iproute2 knows; it speaks netlink, which also has IPv6. Nothing, if it is not there."""
+    """Return a table of iproute2's, which has IPv6 too, unlike /proc; empty without iproute2."""
     try:
         done = subprocess.run(["ip", "-json", table, "show"], capture_output=True, check=True, timeout=10)
         return [row for row in json.loads(done.stdout or b"[]") if row]

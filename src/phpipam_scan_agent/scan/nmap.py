@@ -15,26 +15,26 @@ from ..errors import UsageError
 from ..system.redact import excerpt
 
 OLDEST = (7, 80)
-"""The nmap of Ubuntu 22.04; older ones were never tried."""
+"""Ubuntu 22.04's version; older ones are untested."""
 
-PATIENCE = 20.0
-"""Seconds for `nmap -V`."""
+VERSION_TIMEOUT = 20.0
+"""Time limit of `nmap -V`, in seconds."""
 
 CAP_NET_RAW = 13
-"""The bit of the capability that opens raw sockets, from linux/capability.h."""
+"""CAP_NET_RAW's bit number in linux/capability.h."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nmap:
-    """The nmap that was found."""
+    """The machine's nmap."""
 
     path: str
     version: tuple[int, int]
     raw: bool
-    """Whether it may open raw sockets: ARP and ICMP probes, MAC addresses; else it only connects."""
+    """Whether it may open raw sockets, for ARP and ICMP probes; without, it only makes TCP connections."""
 
     parser: Any
-    """python-nmap's, of which every reader takes a copy."""
+    """python-nmap's PortScanner, of which every reader takes a copy."""
 
     @property
     def dotted(self) -> str:
@@ -50,14 +50,14 @@ def find_nmap() -> Nmap:
     version = _version(path)
     if version < OLDEST:
         raise UsageError(f"{path} is nmap {_dotted(version)}; {_dotted(OLDEST)} or later is needed")
-    # Without its constructor, which runs `nmap -V` once more, and breaks on what is not UTF-8.
+    # Without its constructor, which runs `nmap -V` again and fails on output that is not UTF-8.
     parser = nmap.PortScanner.__new__(nmap.PortScanner)
     return Nmap(path, version, may_open_raw_sockets(path), parser)
 
 
 def _version(path: str) -> tuple[int, int]:
     try:
-        done = subprocess.run([path, "-V"], capture_output=True, timeout=PATIENCE, check=False)
+        done = subprocess.run([path, "-V"], capture_output=True, timeout=VERSION_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UsageError(f"{path} is no nmap that works: {error}") from None
     found = re.search(rb"Nmap version (\d+)\.(\d+)", done.stdout)
@@ -72,17 +72,17 @@ def _dotted(version: tuple[int, int]) -> str:
 
 
 def may_open_raw_sockets(path: str) -> bool:
-    """Return whether a program at this path may, by who runs it or by its own file capability."""
+    """Return whether a program at this path may, by its user or by its file capability."""
     status = Path("/proc/self/status").read_text()
-    # Root hands on what it has; somebody else only what is ambient, as a systemd unit gives it.
-    handed_on = "CapEff" if os.geteuid() == 0 else "CapAmb"
-    found = re.search(rf"^{handed_on}:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    # Root passes on its effective set; other users only the ambient set, as from a systemd unit.
+    inherited = "CapEff" if os.geteuid() == 0 else "CapAmb"
+    found = re.search(rf"^{inherited}:\s*([0-9a-f]+)$", status, re.MULTILINE)
     if found and int(found[1], 16) >> CAP_NET_RAW & 1:
         return True
     if re.search(r"^NoNewPrivs:\s*1$", status, re.MULTILINE):
         return False
     with suppress(OSError):
-        # linux/capability.h: revision with the flag "effective", then what is permitted, each little endian
+        # linux/capability.h: revision with the flag "effective", then the permitted set, each little endian
         attribute = os.getxattr(path, "security.capability")
         effective = attribute[0] & 1
         return bool(effective and int.from_bytes(attribute[4:8], "little") >> CAP_NET_RAW & 1)

@@ -3,17 +3,15 @@
 from enum import Enum
 
 MOST_PROBES = 8
-"""Packets for an address that does not answer: echo, SYN to 443, ACK to 80 and timestamp, each twice. On the
-agent's own segment it is 2: ARP, twice."""
+"""Packets to an address that does not answer: echo, SYN to 443, ACK to 80 and timestamp, each twice. On the
+agent's own segment 2: two ARP requests."""
 
-IGNORES_RESETS = (7, 90)
-"""The first nmap that knows --discovery-ignore-rst."""
-
+FIRST_TO_IGNORE_RST = (7, 90)
+"""The first nmap version with --discovery-ignore-rst."""
 
 SCRIPTS = "targets-ipv6-multicast-echo,targets-ipv6-multicast-invalid-dst"
-"""nmap's scripts that make neighbours answer. Of the others, slaac would have every host on the link take an
-address of a made-up network, and mld takes 10 s to find no more."""
-
+"""nmap's scripts for IPv6 neighbour discovery by multicast. Not slaac, which makes every host on the link configure
+an address of an invented network, nor mld, which takes 10 s and finds no more."""
 
 NEIGHBOURS = (
     "-6",
@@ -27,37 +25,37 @@ NEIGHBOURS = (
     "--script-args",
     "newtargets",
 )
-"""nmap's arguments to find who is on the machine's links.
+"""nmap's arguments for IPv6 neighbour discovery on the machine's links.
 
-Told an interface, the scripts would ask from its link-local address alone, and only such would answer; this way
-each host answers with an address of the network that it was asked from.
+No interface is given: with one, the scripts probe from its link-local address only, and hosts answer from theirs;
+without, a host answers with an address of the network that the probe came from.
 """
 
 
-class Ask(Enum):
-    """How to ask an address whether it is there; the value is nmap's options for it."""
+class Probes(Enum):
+    """The kinds of probe of one pass; the value is nmap's options for them."""
 
-    USUALLY = ("-PE", "-PS443", "-PA80")
-    """By echo, SYN and ACK, each twice; on the agent's own segment by ARP, twice. These are nmap's defaults less the
-    ICMP timestamp, which was 25 % of the packets for no host more in any simulated network: with it, 50 routed
+    DEFAULT = ("-PE", "-PS443", "-PA80")
+    """Echo, SYN and ACK, each twice; on the agent's own segment two ARP requests. nmap's defaults without the ICMP
+    timestamp, which was 25 % of the packets and found no further host in any simulated network: with it, 50 routed
     networks of 254 addresses took 9.8 s at 10,000 packets a second for the packets alone, and 7.3 s without."""
 
-    BY_TIMESTAMP = ("-PP",)
-    """By what USUALLY leaves out: some block echo and forget timestamp. IPv4 has it alone."""
+    TIMESTAMP = ("-PP",)
+    """The ICMP timestamp that DEFAULT leaves out: some firewalls block echo only. IPv4 only."""
 
-    ONCE = ("--max-retries", "0")
-    """By one ARP request. Never behind a router: nmap then gives an address up at the first probe without an answer,
-    and missed 107 of 621 hosts."""
+    SINGLE_ARP = ("--max-retries", "0")
+    """One ARP request. Never behind a router: nmap then gives an address up after the first unanswered probe, and
+    missed 107 of 621 hosts."""
 
-    PAST_RESETS = ("--discovery-ignore-rst",)
-    """By all that nmap has, taking a TCP reset for no answer."""
+    IGNORE_RST = ("--discovery-ignore-rst",)
+    """All of nmap's default probes; a TCP RST does not count as an answer."""
 
 
-def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, ask: Ask) -> tuple[str, ...]:
-    """Return nmap's arguments to find the hosts among the addresses on stdin; the XML comes on stdout.
+def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, kinds: Probes) -> tuple[str, ...]:
+    """Return nmap's arguments for host discovery of the addresses on stdin, with XML on stdout.
 
-    `nmap` is its version, `raw` whether it may open raw sockets, `version` that of IP, and `rate` in packets
-    per second.
+    `nmap` is its version, `raw` whether it may open raw sockets, `version` the IP version, `rate` in packets per
+    second.
 
     --min-rate beside --max-rate, since the latter alone is neither fast nor a ceiling: nmap's congestion
     control then holds it back, and it spends in a burst what it saved. Measured over 50 networks of 254
@@ -73,13 +71,13 @@ def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, ask: 
     other timing option finds more; a host is missed when all of its probes are lost.
     """
     pace = f"{rate:.3f}"
-    how = ask.value
-    if ask is Ask.PAST_RESETS and nmap < IGNORES_RESETS:
-        how = ("-PE", "-PP")
+    options = kinds.value
+    if kinds is Probes.IGNORE_RST and nmap < FIRST_TO_IGNORE_RST:
+        options = ("-PE", "-PP")
     return (
         *("-sn", "-n", "-oX", "-", "-iL", "-"),
         "--privileged" if raw else "--unprivileged",
         *(("-6",) if version == 6 else ()),
         *("--min-rate", pace, "--max-rate", pace),
-        *(how if raw else ()),
+        *(options if raw else ()),
     )

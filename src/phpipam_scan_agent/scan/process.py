@@ -1,4 +1,4 @@
-"""One nmap process: fed, read while it writes, ended in time, never left behind."""
+"""An nmap process: input, output, time limit; it never outlives the agent."""
 
 import os
 import signal
@@ -10,37 +10,40 @@ from dataclasses import dataclass
 
 from ..errors import ScanError
 
-LEASH = ("setpriv", "--pdeathsig", "KILL")
-"""util-linux's way to have a process ended with its parent; BusyBox's setpriv has none."""
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+"""util-linux's command for PR_SET_PDEATHSIG; BusyBox's setpriv lacks the option."""
 
 GRACE = 2.0
-"""Seconds that nmap gets to end by itself before it is killed."""
+"""Seconds from SIGTERM to SIGKILL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What an nmap process left."""
+    """The output of an nmap process that has ended."""
 
     xml: str
     complaints: tuple[str, ...]
-    """Lines that it wrote to stderr."""
+    """The lines on stderr."""
 
     status: int
     timed_out: bool
 
 
 class Processes:
-    """All nmap processes of a run, so that all can be ended; may be used from many threads."""
+    """The nmap processes of a run, which can be ended together; may be used from many threads."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._closed = False
-        # The kernel ends nmap even where nobody is left to do it, as after kill -9 of the agent.
-        self._leash = LEASH if _works(LEASH) else ()
+        # So the kernel ends nmap even after kill -9 of the agent.
+        self._prefix = DIE_WITH_PARENT if _works(DIE_WITH_PARENT) else ()
 
     def run(self, command: Sequence[str], stdin: str, timeout: float) -> Ended:
-        """Run a command to its end, or for so many seconds, and return what it left."""
+        """Run a command for at most `timeout` seconds and return its output.
+
+        Raise ScanError if it cannot be started, InterruptedError after `end_all`.
+        """
         timed_out = False
         with self._start(command) as process:
             try:
@@ -55,7 +58,7 @@ class Processes:
         return Ended(out, complaints, process.returncode, timed_out)
 
     def end_all(self) -> None:
-        """End every process; none can be started afterwards."""
+        """Kill every process; none can be started afterwards."""
         with self._lock:
             self._closed = True
             for process in self._running:
@@ -65,7 +68,7 @@ class Processes:
         with self._lock:
             if self._closed:
                 raise InterruptedError
-            process = self._popen((*self._leash, *command))
+            process = self._popen((*self._prefix, *command))
             self._running.add(process)
             return process
 
@@ -85,7 +88,7 @@ class Processes:
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """End a process and all of its group; return what it had written."""
+    """End a process and its whole group; return its output up to then."""
     _signal(process, signal.SIGTERM)
     try:
         return process.communicate(timeout=GRACE)
@@ -93,7 +96,7 @@ def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
         _signal(process, signal.SIGKILL)
         return process.communicate()
     finally:
-        _signal(process, signal.SIGKILL)  # whoever of the group is left
+        _signal(process, signal.SIGKILL)  # the rest of the group
 
 
 def _works(command: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""A job → its results: look for hosts, doubt what only a firewall says, add MAC addresses and names."""
+"""A job → its results: host discovery, plausibility, MAC addresses, PTR names."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from ..plan import ranges
 from ..plan.jobs import Job, Slice
 from ..plan.ranges import Ranges
 from . import network, plausibility
-from .discovery import Looks
+from .discovery import Discovery
 from .names import Names
 from .rate import Rate
 
@@ -29,12 +29,12 @@ class Worker:
 
     def __init__(
         self,
-        looks: Looks,
+        discovery: Discovery,
         rate: Rate,
         macs: Callable[[], dict[IPAddress, str]],
         now: Callable[[], datetime],
     ) -> None:
-        self._looks = looks
+        self._discovery = discovery
         self._rate = rate
         self._macs = macs
         self._now = now
@@ -59,7 +59,7 @@ class Worker:
             log.info(
                 "subnet %s: scanning %d addresses at %.0f packets/s", job.label, ranges.size(wanted), rate
             )
-            found, error = self._looks.find(job, wanted, rate)
+            found, error = self._discovery.find(job, wanted, rate)
             found = self._proven(job, found, rate)
         seen, seconds = self._now(), time.monotonic() - started
         macs = self._macs()
@@ -87,8 +87,8 @@ class Worker:
             if doubted := plausibility.doubtful(ranges.size(part.ranges), here, whole):
                 self._warn_of_resets(str(part.network), len(doubted))
                 doubtful += doubted
-        # One look for the doubtful of all slices: each nmap takes seconds that nobody answers in.
-        proven = self._looks.past_resets(job, doubtful, rate)
+        # One pass for all slices: each nmap process waits for seconds for answers that do not come.
+        proven = self._discovery.ignore_rst(job, doubtful, rate)
         unproven = {host.ip for host in doubtful}
         return (*(host for host in found if host.ip not in unproven), *proven)
 
