@@ -9,9 +9,9 @@ from hypothesis import settings
 
 from certificates import Authority
 from clock import Clock
+from forked import ForkedSite
 from lab import network
 from phpipam_scan_agent.https import retry
-from stand_ins.site import Site
 
 # How long an example takes says something of the machine and not of the program.
 settings.register_profile("untimed", deadline=None)
@@ -41,8 +41,8 @@ def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path) as site:
+def site(tmp_path: Path) -> Iterator[ForkedSite]:
+    with ForkedSite(tmp_path) as site:
         yield site
 
 

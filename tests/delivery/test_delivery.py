@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import impatient
+from forked import ForkedSite
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.delivery import Delivery
 from phpipam_scan_agent.delivery.server import MAX_BODY, ScanServer
@@ -325,11 +326,10 @@ def test_a_dry_run_sends_keeps_and_drops_nothing(bench: Bench) -> None:
 # The whole agent
 
 
-def run_agent(site: Site, *arguments: str, before: str = ":") -> "subprocess.CompletedProcess[str]":
-    """Run the agent, in a mount namespace of its own where a shell does something first."""
-    prefix = () if before == ":" else ("unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh")
+def run_agent(site: Site, before: str) -> "subprocess.CompletedProcess[str]":
+    """Run the agent in a mount namespace of its own, after what a shell does there first."""
     return subprocess.run(
-        [*prefix, *impatient.command(site, *arguments)],
+        ["unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh", *impatient.command(site)],
         env=impatient.environment(site),
         capture_output=True,
         text=True,
@@ -339,7 +339,7 @@ def run_agent(site: Site, *arguments: str, before: str = ":") -> "subprocess.Com
 
 
 @pytest.fixture
-def two(site: Site) -> Site:
+def two(site: ForkedSite) -> ForkedSite:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30"), subnet(11, "127.0.21.0/30")]
     return site
 
@@ -352,9 +352,9 @@ def sent(site: Site) -> list[str]:
     return sorted(each["scan"]["subnet"] for each in site.scan_server.reports)
 
 
-def test_reports_survive_a_server_that_is_away_and_go_out_with_the_next_run(two: Site) -> None:
+def test_reports_survive_a_server_that_is_away_and_go_out_with_the_next_run(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
-    done = run_agent(two, "--format", "json")
+    done = two.run_once("--format", "json")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "reports kept for the next run: 2, with 4 hosts of 127.0.2" in line
@@ -365,49 +365,49 @@ def test_reports_survive_a_server_that_is_away_and_go_out_with_the_next_run(two:
     assert len(two.server.requests) == 1
 
     two.scan_server.instead = None
-    done = run_agent(two)
+    done = two.run_once()
     assert (done.returncode, done.stderr) == (0, "")
     assert sent(two) == ["127.0.20.0/30"] * 2 + ["127.0.21.0/30"] * 2
     assert spooled(two) == []
 
 
-def test_a_wrong_token_loses_nothing_and_is_named(two: Site) -> None:
+def test_a_wrong_token_loses_nothing_and_is_named(two: ForkedSite) -> None:
     right = two.settings["auth_token"]
     two.settings["auth_token"] = "another-token-altogether"
-    done = run_agent(two)
+    done = two.run_once()
     assert done.returncode == 1
     assert "HTTP 401: Invalid authorization token; check auth_token" in done.stderr
     assert "another-token-altogether" not in done.stderr
     assert len(spooled(two)) == 2
 
     two.settings["auth_token"] = right
-    assert run_agent(two).returncode == 0
+    assert two.run_once().returncode == 0
     assert len(sent(two)) == 4
 
 
-def test_a_report_that_is_set_aside_is_named_once_and_the_next_run_is_well(two: Site) -> None:
+def test_a_report_that_is_set_aside_is_named_once_and_the_next_run_is_well(two: ForkedSite) -> None:
     accept = two.scan_server.answer
     two.server._answer = lambda request: (
         Answer(400, b"no good") if b'"127.0.20.0/30"' in request.body else accept(request)
     )
-    done = run_agent(two)
+    done = two.run_once()
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("phpipam-scan-agent: error: subnet 127.0.20.0/30: Scan Server at ")
     assert sent(two) == ["127.0.21.0/30"]
 
     two.server._answer = accept
-    done = run_agent(two)
+    done = two.run_once()
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_dry_run_leaves_what_waits(two: Site) -> None:
+def test_a_dry_run_leaves_what_waits(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
-    run_agent(two)
+    two.run_once()
     two.scan_server.instead = None
     two.settings |= {"spool_max_age": 1, "epoch_time_offset": 86400}
     asked, before = len(two.server.requests), files(two.folder / "state")
-    done = run_agent(two, "--dry-run")
+    done = two.run_once("--dry-run")
     assert done.returncode == 0
     assert len(two.server.requests) == asked
     assert files(two.folder / "state") == before
@@ -427,7 +427,7 @@ mount -o remount,bind,ro "$STATE_DIRECTORY"
 
 @as_root
 @pytest.mark.parametrize("disk", [FULL, READ_ONLY], ids=["full", "read-only"])
-def test_what_cannot_be_kept_is_sent_all_the_same(two: Site, disk: str) -> None:
+def test_what_cannot_be_kept_is_sent_all_the_same(two: ForkedSite, disk: str) -> None:
     done = run_agent(two, before=disk)
     assert (done.returncode, done.stderr) == (0, "")
     assert sent(two) == ["127.0.20.0/30", "127.0.21.0/30"]
@@ -439,7 +439,7 @@ def test_what_cannot_be_kept_is_sent_all_the_same(two: Site, disk: str) -> None:
     [(FULL, "No space left on device"), (READ_ONLY, "Read-only file system")],
     ids=["full", "read-only"],
 )
-def test_what_can_be_neither_kept_nor_sent_is_named(two: Site, disk: str, why: str) -> None:
+def test_what_can_be_neither_kept_nor_sent_is_named(two: ForkedSite, disk: str, why: str) -> None:
     two.scan_server.instead = Answer(503, b"busy")
     done = run_agent(two, before=disk)
     assert done.returncode == 1
@@ -454,9 +454,9 @@ def test_what_can_be_neither_kept_nor_sent_is_named(two: Site, disk: str, why: s
 
 
 @as_root
-def test_what_waits_in_a_read_only_folder_is_sent_once_a_run(two: Site) -> None:
+def test_what_waits_in_a_read_only_folder_is_sent_once_a_run(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
-    run_agent(two)
+    two.run_once()
     assert len(spooled(two)) == 2
     two.scan_server.instead = None
     two.server.requests.clear()
@@ -465,12 +465,12 @@ def test_what_waits_in_a_read_only_folder_is_sent_once_a_run(two: Site) -> None:
     assert "cannot be removed (Read-only file system); the next run sends it again" in done.stderr
     assert len(spooled(two)) == 2
 
-    assert run_agent(two).returncode == 0
+    assert two.run_once().returncode == 0
     assert spooled(two) == []
 
 
 @as_root
-def test_a_full_cache_folder_costs_time_and_no_report(two: Site) -> None:
+def test_a_full_cache_folder_costs_time_and_no_report(two: ForkedSite) -> None:
     full = FULL.replace("STATE", "CACHE")
     done = run_agent(two, before=full)
     assert done.returncode == 0
@@ -478,32 +478,32 @@ def test_a_full_cache_folder_costs_time_and_no_report(two: Site) -> None:
     assert len(sent(two)) == 2
 
 
-def test_bounds_are_kept_and_what_is_dropped_is_counted(two: Site) -> None:
+def test_bounds_are_kept_and_what_is_dropped_is_counted(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
-    run_agent(two)
+    two.run_once()
     size = spooled(two)[0].stat().st_size
     two.settings["spool_max_size"] = 2 * size + size // 2
-    done = run_agent(two)
+    done = two.run_once()
     assert done.returncode == 1
     assert done.stderr.count("1 of the oldest reports with 2 hosts are dropped, see spool_max_age and") == 2
     assert [path.name for path in spooled(two)] == ["000000000003.json", "000000000004.json"]
 
 
-def test_a_report_larger_than_the_spool_is_sent_or_named(two: Site) -> None:
+def test_a_report_larger_than_the_spool_is_sent_or_named(two: ForkedSite) -> None:
     two.settings["spool_max_size"] = 1
-    assert run_agent(two).returncode == 0
+    assert two.run_once().returncode == 0
     assert len(sent(two)) == 2
     two.scan_server.instead = Answer(503)
-    done = run_agent(two, "--format", "json")
+    done = two.run_once("--format", "json")
     assert done.returncode == 1
     assert [row["uploaded"] for row in json.loads(done.stdout)["subnets"]] == [False, False]
 
 
-def test_a_report_that_waits_too_long_is_dropped_and_counted(two: Site) -> None:
+def test_a_report_that_waits_too_long_is_dropped_and_counted(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
-    run_agent(two)
+    two.run_once()
     two.scan_server.instead = None
     two.settings["epoch_time_offset"] = 8 * 86400
-    done = run_agent(two)
+    done = two.run_once()
     assert "2 of the oldest reports with 4 hosts are dropped, see spool_max_age" in done.stderr
     assert len(sent(two)) == 2

@@ -19,7 +19,7 @@ from reports import report
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, subnet
 from stand_ins.site import Site
-from thorough import examples
+from thorough import thorough
 
 DAY = 86400.0
 
@@ -324,7 +324,7 @@ _JSON = st.recursive(
 )
 
 
-@examples(2000)
+@thorough
 @given(part=st.sampled_from([*WHOLE, "everything"]), value=_JSON | _JSON.map(json.dumps))
 def test_any_json_in_a_file_is_a_report_or_none(part: str, value: object, folder: Path, clock: Clock) -> None:
     folder.mkdir(parents=True, exist_ok=True)
@@ -339,7 +339,7 @@ def test_any_json_in_a_file_is_a_report_or_none(part: str, value: object, folder
     assert isinstance(json.loads(found.scan), dict)
 
 
-@examples(2000)
+@thorough
 @given(content=st.binary(max_size=200))
 def test_any_bytes_in_a_file_are_no_crash(content: bytes, folder: Path, clock: Clock) -> None:
     folder.mkdir(parents=True, exist_ok=True)

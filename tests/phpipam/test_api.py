@@ -2,16 +2,14 @@
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import impatient
+from forked import ForkedSite
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, refusal, subnet
-from stand_ins.site import Site
 
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
 BAD_GATEWAY = Answer(502, b"<h1>Bad Gateway</h1>", HTML)
@@ -19,27 +17,16 @@ OUT_OF_MEMORY = Answer(500, b"", HTML)
 
 
 @pytest.fixture(autouse=True)
-def two_subnets(site: Site) -> None:
+def two_subnets(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30"), subnet(11, "127.0.21.0/30")]
     site.phpipam.addresses = [address(101, 10, "127.0.20.1")]
 
 
-def run(site: Site, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        impatient.command(site, *arguments),
-        env=impatient.environment(site),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def results(site: Site) -> dict[str, list[dict[str, Any]]]:
+def results(site: ForkedSite) -> dict[str, list[dict[str, Any]]]:
     return {each["scan"]["subnet"]: each["scan"]["results"] for each in site.scan_server.reports}
 
 
-def switch_off(site: Site) -> None:
+def switch_off(site: ForkedSite) -> None:
     """Nobody listens at phpIPAM's port any more."""
     site.api.__exit__(None, None, None)
 
@@ -47,9 +34,9 @@ def switch_off(site: Site) -> None:
 # Away
 
 
-def test_without_phpipam_and_without_a_cache_the_run_fails(site: Site) -> None:
+def test_without_phpipam_and_without_a_cache_the_run_fails(site: ForkedSite) -> None:
     switch_off(site)
-    done = run(site)
+    done = site.run_once()
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(
@@ -59,33 +46,35 @@ def test_without_phpipam_and_without_a_cache_the_run_fails(site: Site) -> None:
     assert not site.server.requests
 
 
-def test_a_fresh_cache_needs_no_phpipam(site: Site) -> None:
-    run(site)
+def test_a_fresh_cache_needs_no_phpipam(site: ForkedSite) -> None:
+    site.run_once()
     switch_off(site)
-    done = run(site)
+    done = site.run_once()
     assert (done.returncode, done.stderr) == (0, "")
     assert len(site.scan_server.reports) == 4
 
 
-def test_an_expired_cache_is_not_used_unless_wanted(site: Site) -> None:
-    run(site)
+def test_an_expired_cache_is_not_used_unless_wanted(site: ForkedSite) -> None:
+    site.run_once()
     switch_off(site)
     site.settings["epoch_time_offset"] = 3600
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
     assert len(site.scan_server.reports) == 2
 
 
 @pytest.mark.parametrize("away", [None, BAD_GATEWAY, OUT_OF_MEMORY], ids=["refused", "502", "empty 500"])
-def test_old_answers_are_used_while_phpipam_is_away_with_their_age(site: Site, away: Answer | None) -> None:
-    run(site)
+def test_old_answers_are_used_while_phpipam_is_away_with_their_age(
+    site: ForkedSite, away: Answer | None
+) -> None:
+    site.run_once()
     if away:
         site.phpipam.instead["*"] = away
     else:
         switch_off(site)
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 1900}
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 0
     old = [line for line in done.stderr.splitlines() if "cache_stale_if_error" in line]
     assert len(old) == 1
@@ -94,63 +83,63 @@ def test_old_answers_are_used_while_phpipam_is_away_with_their_age(site: Site, a
     assert results(site)["127.0.20.0/30"][0]["id"] == 101
 
 
-def test_old_answers_have_their_end(site: Site) -> None:
-    run(site)
+def test_old_answers_have_their_end(site: ForkedSite) -> None:
+    site.run_once()
     switch_off(site)
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 1700}
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
 
 
-def test_a_run_on_old_answers_does_not_make_them_younger(site: Site) -> None:
-    run(site)
+def test_a_run_on_old_answers_does_not_make_them_younger(site: ForkedSite) -> None:
+    site.run_once()
     switch_off(site)
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 3600}
-    assert run(site).returncode == 0
+    assert site.run_once().returncode == 0
     site.settings["epoch_time_offset"] = 5401
-    assert run(site).returncode == 1
+    assert site.run_once().returncode == 1
 
 
-def test_old_answers_are_replaced_once_phpipam_is_back(site: Site) -> None:
-    run(site)
+def test_old_answers_are_replaced_once_phpipam_is_back(site: ForkedSite) -> None:
+    site.run_once()
     site.settings |= {"cache_stale_if_error": 86400, "epoch_time_offset": 3600}
     site.phpipam.instead["*"] = BAD_GATEWAY
-    run(site)
+    site.run_once()
     site.phpipam.instead.clear()
     site.phpipam.subnets = site.phpipam.subnets[:1]
     site.scan_server.reports.clear()
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 0
     assert "minutes ago" not in done.stderr
     assert list(results(site)) == ["127.0.20.0/30"]
 
 
 @pytest.mark.parametrize("message", ["Unauthorized", "Application disabled"])
-def test_a_phpipam_that_says_no_is_not_away(site: Site, message: str) -> None:
-    run(site)
+def test_a_phpipam_that_says_no_is_not_away(site: ForkedSite, message: str) -> None:
+    site.run_once()
     site.phpipam.instead["*"] = refusal(401 if message == "Unauthorized" else 503, message)
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 86400}
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 1
     assert message in done.stderr
     assert len(site.scan_server.reports) == 2
 
 
-def test_phpipam_away_is_not_asked_for_each_subnet(site: Site) -> None:
+def test_phpipam_away_is_not_asked_for_each_subnet(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(id_, f"127.0.{id_}.0/30") for id_ in range(20, 40)]
-    run(site)
+    site.run_once()
     site.phpipam.instead["*"] = BAD_GATEWAY
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 86400}
     site.api.requests.clear()
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 0
     assert len(site.api.requests) <= 3
 
 
-def test_phpipam_that_goes_away_in_the_middle_leaves_the_rest_unscanned_and_named(site: Site) -> None:
+def test_phpipam_that_goes_away_in_the_middle_leaves_the_rest_unscanned_and_named(site: ForkedSite) -> None:
     site.phpipam.instead["subnets/11/slaves/"] = BAD_GATEWAY
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 1
     assert "error: subnet 127.0.21.0/30: phpIPAM at https://" in done.stderr
     assert list(results(site)) == ["127.0.20.0/30"]
@@ -159,25 +148,25 @@ def test_phpipam_that_goes_away_in_the_middle_leaves_the_rest_unscanned_and_name
 # Away, and the spool
 
 
-def test_what_waits_is_sent_though_phpipam_is_away(site: Site) -> None:
+def test_what_waits_is_sent_though_phpipam_is_away(site: ForkedSite) -> None:
     site.scan_server.instead = Answer(503)
-    run(site)
+    site.run_once()
     site.forget()
     site.scan_server.instead = None
     switch_off(site)
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
     assert sorted(results(site)) == ["127.0.20.0/30", "127.0.21.0/30"]
     assert not list((site.folder / "state" / "spool").iterdir())
 
 
-def test_with_both_away_both_are_named(site: Site) -> None:
+def test_with_both_away_both_are_named(site: ForkedSite) -> None:
     site.scan_server.instead = Answer(503, b"busy")
-    run(site)
+    site.run_once()
     site.forget()
     switch_off(site)
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 1
     (one,) = [
         line
@@ -191,9 +180,9 @@ def test_with_both_away_both_are_named(site: Site) -> None:
 # In part
 
 
-def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: Site) -> None:
+def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: ForkedSite) -> None:
     site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
-    done = run(site, "--format", "json")
+    done = site.run_once("--format", "json")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(
@@ -208,10 +197,10 @@ def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: Site) -> N
     assert rows["127.0.21.0/30"]["error"] is None
 
 
-def test_a_status_check_without_its_addresses_has_failed(site: Site) -> None:
+def test_a_status_check_without_its_addresses_has_failed(site: ForkedSite) -> None:
     site.phpipam.subnets[0] |= {"discoverSubnet": 0, "pingSubnet": 1}
     site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("phpipam-scan-agent: error: subnet 127.0.20.0/30: ")
@@ -219,12 +208,12 @@ def test_a_status_check_without_its_addresses_has_failed(site: Site) -> None:
     assert list(results(site)) == ["127.0.21.0/30"]
 
 
-def test_addresses_that_came_before_are_used_where_phpipam_has_no_memory_now(site: Site) -> None:
-    run(site)
+def test_addresses_that_came_before_are_used_where_phpipam_has_no_memory_now(site: ForkedSite) -> None:
+    site.run_once()
     site.scan_server.reports.clear()
     site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 86400}
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 0
     assert results(site)["127.0.20.0/30"][0]["id"] == 101
 
@@ -233,9 +222,9 @@ def test_addresses_that_came_before_are_used_where_phpipam_has_no_memory_now(sit
 
 
 @pytest.mark.parametrize(("offset", "words"), [(3600, "ahead of"), (-3600, "behind"), (90, "ahead of")])
-def test_a_clock_unlike_phpipams_is_said_once(site: Site, offset: int, words: str) -> None:
+def test_a_clock_unlike_phpipams_is_said_once(site: ForkedSite, offset: int, words: str) -> None:
     site.settings["epoch_time_offset"] = offset
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 0
     (line,) = done.stderr.splitlines()
     said = re.fullmatch(
@@ -248,35 +237,37 @@ def test_a_clock_unlike_phpipams_is_said_once(site: Site, offset: int, words: st
 
 
 @pytest.mark.parametrize("offset", [0, 30, -30])
-def test_a_clock_a_little_unlike_phpipams_is_not_worth_a_word(site: Site, offset: int) -> None:
+def test_a_clock_a_little_unlike_phpipams_is_not_worth_a_word(site: ForkedSite, offset: int) -> None:
     site.settings["epoch_time_offset"] = offset
-    done = run(site)
+    done = site.run_once()
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_clock_set_back_does_not_make_the_cache_immortal(site: Site) -> None:
+def test_a_clock_set_back_does_not_make_the_cache_immortal(site: ForkedSite) -> None:
     site.settings["epoch_time_offset"] = 86400
-    run(site)
+    site.run_once()
     asked = len(site.api.requests)
     site.settings |= {"epoch_time_offset": 0, "cache_stale_if_error": 10**9}
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 0
     assert len(site.api.requests) == 2 * asked
     assert "comes from the future; check the clock" in done.stderr
 
 
-def test_the_times_reported_are_those_of_the_zone_that_was_set(site: Site) -> None:
+def test_the_times_reported_are_those_of_the_zone_that_was_set(site: ForkedSite) -> None:
     site.settings |= {"timezone": "Asia/Kathmandu", "epoch_time_offset": -86400}
     site.environment["TZ"] = "America/St_Johns"
-    assert run(site).returncode == 0
+    assert site.run_once().returncode == 0
     assert {each["scan"]["tz"] for each in site.scan_server.reports} == {"+0545"}
 
 
-def test_the_zone_that_was_set_moves_the_times_and_not_only_their_name(site: Site, tmp_path: Path) -> None:
+def test_the_zone_that_was_set_moves_the_times_and_not_only_their_name(
+    site: ForkedSite, tmp_path: Path
+) -> None:
     moments = {}
     for zone in ("UTC", "Asia/Kathmandu"):
         site.settings["timezone"] = zone
-        run(site)
+        site.run_once()
         scan = site.scan_server.reports[-1]["scan"]
         moments[zone] = scan["results"][0]["lastSeen"]
         site.scan_server.reports.clear()
@@ -286,9 +277,9 @@ def test_the_zone_that_was_set_moves_the_times_and_not_only_their_name(site: Sit
 
 
 @pytest.mark.parametrize("zone", ["Europe/Nowhere", "Europe", "../../etc/passwd", "+01:00", "/etc/localtime"])
-def test_a_zone_that_there_is_not_is_named_before_anything_is_contacted(site: Site, zone: str) -> None:
+def test_a_zone_that_there_is_not_is_named_before_anything_is_contacted(site: ForkedSite, zone: str) -> None:
     site.settings["timezone"] = zone
-    done = run(site)
+    done = site.run_once()
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert ": timezone: is no time zone" in line
