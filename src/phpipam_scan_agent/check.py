@@ -12,7 +12,7 @@ from . import VERSION
 from .config import Config
 from .delivery.server import ScanServer
 from .delivery.spool import Spool
-from .errors import ScanAgentError
+from .errors import ScanAgentError, UsageError
 from .https import Identity
 from .https.tls import shown_by
 from .models import Check, Subnet
@@ -31,7 +31,7 @@ def everything(path: Path, config: Config, clock: Callable[[], float], spool: Sp
     yield _configuration(path)
     yield _nmap()
     yield _folder("cache folder", folders.cache())
-    yield _folder("spool folder", spool.folder)
+    yield _folder("spool folder", folders.state(), spool.folder)
     yield _waiting(spool)
     yield from _certificate("phpIPAM's certificate", config.api_url, Identity(config.ca_file))
     yield from _phpipam(config, clock)
@@ -59,11 +59,14 @@ def _nmap() -> Check:
     return Check("nmap", True, f"{which}, may only connect", "run the agent as root or give it CAP_NET_RAW")
 
 
-def _folder(name: str, folder: Path) -> Check:
+def _folder(name: str, *path: Path) -> Check:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in path:
+            folders.private(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
+    except UsageError as error:
+        return Check(name, False, str(error))
     except OSError as error:
         why = f"{folder} cannot be written: {error.strerror}"
         return Check(name, False, why, f"look at its path and its rights for {_who()}")

@@ -64,6 +64,7 @@ def run(options: Options, settings: Config) -> Summary:
     What fails before the first scan is raised; from then on a failure is an Outcome.
     """
     clock = _clock(settings)
+    folders.prepare()
     with (
         lock.held(folders.cache() / "lock"),
         closing(ScanServer(settings)) as server,
@@ -146,8 +147,7 @@ def _check(options: Options, settings: Config) -> int:
 
 
 def _spool(settings: Config) -> Spool:
-    folder = folders.state() / "spool"
-    return Spool(folder, settings.spool_max_age, settings.spool_max_size, _clock(settings))
+    return Spool(folders.spool(), settings.spool_max_age, settings.spool_max_size, _clock(settings))
 
 
 def _clock(settings: Config) -> Callable[[], float]:

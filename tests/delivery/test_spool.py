@@ -276,7 +276,7 @@ def test_a_file_cut_anywhere_is_no_report(spool: Spool) -> None:
 def test_a_folder_in_a_reports_place_is_set_aside(spool: Spool, folder: Path) -> None:
     (folder / "000000000001.json").mkdir(parents=True)
     (path,) = spool.waiting()
-    with pytest.raises(SpoolError, match="cannot be read \\(Is a directory\\)"):
+    with pytest.raises(SpoolError, match="cannot be read \\(it is not a regular file\\)"):
         spool.get(path)
     spool.tidy()
     spool.set_aside(path)

@@ -405,7 +405,7 @@ def test_a_folder_that_cannot_be_made_only_warns(
     assert cache["subnets"] == ROWS
     assert warnings(caplog) == [
         f"cache {path} cannot be read (Not a directory); asking phpIPAM again",
-        f"cache {path} cannot be written (File exists); every run asks phpIPAM",
+        f"cache {path} cannot be written (Not a directory); every run asks phpIPAM",
     ]
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from ..errors import SpoolError
 from ..models import Report
-from ..system import files
+from ..system import files, folders
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Changes when a file of an older version could be misread."""
+
+MAX_FILE = 16 * 1024 * 1024
+"""Bytes of a file that are read at most; the Scan Server takes reports of 1 MiB."""
 
 
 class Spool:
@@ -55,6 +58,7 @@ class Spool:
             self._latest += 1
             path = self._folder / f"{self._latest:012d}.json"
             try:
+                folders.private(self._folder)
                 files.create(path, content)
             except FileExistsError:  # of a run with another cache folder, whose lock is not ours
                 continue
@@ -76,7 +80,7 @@ class Spool:
     def get(self, path: Path) -> Report:
         """Return the report in a file. Raise SpoolError if there is none in it."""
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(files.read(path, MAX_FILE))
             if document["format"] != FORMAT or not isinstance(json.loads(document["scan"])["results"], list):
                 raise ValueError
             return Report(ip_network(str(document["subnet"])), document["scan"], int(document["hosts"]))
@@ -131,7 +135,7 @@ class Spool:
         """Return a file's size in bytes, when the report was made, and how many hosts are in it."""
         try:
             found = path.stat()
-            document = json.loads(path.read_bytes())
+            document = json.loads(files.read(path, MAX_FILE))
             return found.st_size, float(document["made"]), int(document["hosts"])
         except OSError:
             return 0, self._clock(), 0

@@ -88,7 +88,9 @@ class _LogFile(WatchedFileHandler):
             self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
-        descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        # O_NONBLOCK: a FIFO that nobody reads is an error, not a wait.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
+        descriptor = os.open(self.baseFilename, flags, 0o600)
         return TextIOWrapper(open(descriptor, "ab"), encoding="utf-8", errors="backslashreplace")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 (the base's)

@@ -3,16 +3,20 @@
 import logging
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from .. import VERSION
 from ..models import Run
+from ..system import files
 from ..system.redact import safe
 
 log = logging.getLogger(__name__)
 
 PREFIX = "phpipam_scan_agent_"
+MAX_SIZE = 16 * 1024 * 1024
+"""Bytes of the file that are read at most: about 40,000 subnets."""
+
 LAST_SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
 
 
@@ -23,8 +27,8 @@ def write(path: Path, run: Run) -> None:
     _run_gauges(registry, run, run.ended if success else _last_success(path))
     _subnet_gauges(registry, run)
     try:
-        write_to_textfile(str(path), registry)
-        path.chmod(0o644)  # node_exporter runs as another user, and the file holds no secret
+        # Readable, as node_exporter runs as another user, who may write in this folder: no symlink is followed.
+        files.replace(path, generate_latest(registry), mode=0o644)
     except OSError as error:
         log.warning("metrics_file: %s cannot be written: %s", path, error.strerror)
 
@@ -65,7 +69,7 @@ def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
 def _last_success(path: Path) -> float:
     """Return the time of the last success from the file of an earlier run; 0 if there is none."""
     try:
-        for family in text_string_to_metric_families(path.read_text("utf-8")):
+        for family in text_string_to_metric_families(files.read(path, MAX_SIZE).decode()):
             if family.name == LAST_SUCCESS:
                 return family.samples[0].value
     except (OSError, ValueError, IndexError, KeyError):

@@ -11,13 +11,16 @@ from typing import Any
 from cachetools import TLRUCache
 
 from ..config import Config
-from ..system import files
+from ..system import files, folders
 from .decode import Row
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Changes when a file of an older version could be misread."""
+
+MAX_SIZE = 64 * 1024 * 1024
+"""Bytes of a cache file that are read at most."""
 
 CLOCK_TOLERANCE = 5.0
 """Seconds that an answer may lie in the future before the clock is not believed."""
@@ -78,6 +81,7 @@ class Cache(MutableMapping[str, list[Row]]):
         salt = os.urandom(16).hex()
         document = {"format": FORMAT, "salt": salt, "for": self._owner(salt), "answers": dict(self._past)}
         try:
+            folders.private(self._path.parent)
             files.replace(self._path, json.dumps(document).encode())
         except OSError as error:
             log.warning("cache %s cannot be written (%s); every run asks phpIPAM", self._path, error.strerror)
@@ -94,10 +98,9 @@ class Cache(MutableMapping[str, list[Row]]):
         return None if answer is None else (self._clock() - answer[0], answer[1])
 
     def _read(self) -> bytes:
-        with self._path.open("rb") as file:
-            if os.fstat(file.fileno()).st_uid != os.geteuid():
-                raise ValueError("somebody else's file")
-            return file.read()
+        if self._path.stat().st_uid != os.geteuid():
+            raise ValueError("somebody else's file")
+        return files.read(self._path, MAX_SIZE)
 
     def _owner(self, salt: str) -> str:
         """Return what tells whose answers these are; salted and slow, so that it gives no secret away."""

@@ -1,15 +1,38 @@
 """Files that are whole at any moment, whatever ends the run."""
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 beside its place and rename it. Raise OSError; the old one then stays."""
-    with _beside(path, content) as beside:
+def open_regular(path: Path, flags: int) -> int:
+    """Open a file with mode 0600 and return its descriptor. Raise OSError, also for a FIFO, device or symlink.
+
+    Never waits: a FIFO would block until its other end is opened.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return descriptor
+
+
+def read(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file. Raise OSError, also if it has more than `limit` bytes."""
+    with open(open_regular(path, os.O_RDONLY), "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes")
+    return content
+
+
+def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file beside its place and rename it. Raise OSError; the old one then stays."""
+    with _beside(path, content, mode) as beside:
         os.replace(beside, path)
     sync_folder(path.parent)
 
@@ -34,11 +57,11 @@ def clean(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _beside(path: Path, content: bytes) -> Iterator[str]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _beside(path: Path, content: bytes, mode: int = 0o600) -> Iterator[str]:
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")  # 0600
     try:
         with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

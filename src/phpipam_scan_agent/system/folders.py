@@ -1,11 +1,14 @@
 """The cache and state folders: systemd's if the unit sets them, else the system's for root or the user's own."""
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from platformdirs import PlatformDirs
 
 from .. import NAME
+from ..errors import UsageError
 
 _DIRS = PlatformDirs(NAME, appauthor=False)
 
@@ -22,7 +25,70 @@ def state() -> Path:
     return _from_systemd("STATE_DIRECTORY") or default
 
 
+def spool() -> Path:
+    """Return the folder of the reports that wait, in the state folder."""
+    return state() / "spool"
+
+
+def prepare() -> None:
+    """Make and verify the three folders. Raise UsageError if one is not safe.
+
+    A folder that cannot be made is no error here: the lock, the cache and the spool say so when they write.
+    """
+    for folder in (cache(), state(), spool()):
+        with contextlib.suppress(OSError):
+            private(folder)
+
+
 def _from_systemd(variable: str) -> Path | None:
     """Return the folder that systemd sets in the environment; the first, if the unit names several."""
     value = os.environ.get(variable, "").partition(":")[0]
     return Path(value) if value else None
+
+
+def private(folder: Path) -> Path:
+    """Make a folder of mode 0700, whatever the umask, or take other users' rights off one; verify and return it.
+
+    Raise OSError if it cannot be made, UsageError if another user owns it, may have written in it, or has put a
+    symlink in its place: what is read from there is sent to the Scan Server, and as root it is written anywhere.
+    """
+    _make(folder)
+    found = folder.lstat()
+    if stat.S_ISLNK(found.st_mode) and found.st_uid in (0, os.geteuid()):  # systemd's, with DynamicUser=
+        return private(folder.resolve())
+    if stat.S_ISLNK(found.st_mode):
+        raise UsageError(f"{folder} is a symlink of the user with id {found.st_uid}; remove it")
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _verify(folder, descriptor)
+    finally:
+        os.close(descriptor)
+    return folder
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _verify(folder: Path, descriptor: int) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid():
+        raise UsageError(
+            f"{folder} belongs to the user with id {found.st_uid}, but the agent runs with id {os.geteuid()};"
+            " remove it, change its owner, or run the agent as that user"
+        )
+    with contextlib.suppress(OSError):  # a file system without modes
+        os.fchmod(descriptor, found.st_mode & 0o700)
+    # An empty folder is safe from now on, as a new volume of a container is.
+    if found.st_mode & 0o022 and (os.fstat(descriptor).st_mode & 0o022 or os.listdir(descriptor)):
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
+        raise UsageError(
+            f"{folder} may be written by other users (mode {stat.S_IMODE(found.st_mode):04o}), so its files cannot"
+            f" be trusted; check or remove them, then: chmod 700 {folder}"
+        )

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import LockedError
+from . import files, folders
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ def held(path: Path) -> Iterator[None]:
     for the message.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        folders.private(path.parent)
+        descriptor = files.open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         log.warning(
             "%s cannot be opened (%s); a second run could start at the same time", path, error.strerror
@@ -35,7 +36,9 @@ def held(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LockedError(f"another run is in progress{_holder(file.read())}; this one ends") from None
+            raise LockedError(
+                f"another run is in progress{_holder(file.read(1000))}; this one ends"
+            ) from None
         except OSError as error:  # a network file system without locks
             log.warning(
                 "%s cannot be locked (%s); a second run could start at the same time", path, error.strerror

@@ -1,0 +1,76 @@
+"""Regular files only, each read within a bound."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from phpipam_scan_agent.system import files
+from stand_ins.phpipam import subnet
+from stand_ins.site import Site
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    assert files.read(tmp_path / "file", 100) == b"x" * 100
+    with pytest.raises(OSError, match="it has more than 99 bytes"):
+        files.read(tmp_path / "file", 99)
+
+
+def test_what_is_not_a_regular_file_is_refused_without_a_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "symlink").symlink_to("/dev/zero")
+    for path in (tmp_path / "fifo", tmp_path / "symlink", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match=r"not a regular file|symbolic links"):
+            files.read(path, 100)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cache/lock", "lock cannot be opened (it is not a regular file); a second run could start"),
+        (
+            "cache/phpipam.json",
+            "phpipam.json cannot be read (it is not a regular file); asking phpIPAM again",
+        ),
+        ("state/spool/000000000001.json", "000000000001.json cannot be read (it is not a regular file)"),
+        ("agent.log", "agent.log cannot be written: No such device or address"),
+        ("agent.prom", ""),
+    ],
+)
+def test_a_fifo_in_a_files_place_is_at_most_one_line_and_no_hang(name: str, said: str, site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
+    site.settings["metrics_file"] = str(site.folder / "agent.prom")
+    for folder in ("cache", "state", "state/spool"):
+        (site.folder / folder).mkdir(mode=0o700)
+    os.mkfifo(site.folder / name)
+    done = site.run(ANSIBLE_LOG_PATH=str(site.folder / "agent.log"))
+
+    assert len(done.stderr.splitlines()) == bool(said), done.stderr
+    assert said in done.stderr
+    assert (site.folder / "agent.prom").is_file() == (name != "agent.log")
+
+
+def test_a_symlink_in_the_metrics_files_place_is_replaced_and_not_followed(site: Site) -> None:
+    target = site.folder / "target"
+    target.touch(mode=0o600)
+    (site.folder / "agent.prom").symlink_to(target)
+    site.settings["metrics_file"] = str(site.folder / "agent.prom")
+    site.run("-q")
+
+    assert "last_run_exit_code" in (site.folder / "agent.prom").read_text()
+    assert not (site.folder / "agent.prom").is_symlink()
+    assert (target.read_text(), target.stat().st_mode & 0o777) == ("", 0o600)
+
+
+def test_an_endless_cache_is_read_within_a_bound(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
+    (site.folder / "cache").mkdir(mode=0o700)
+    with (site.folder / "cache" / "phpipam.json").open("wb") as cache:
+        cache.truncate(1 << 40)
+    done = site.run()
+
+    assert done.returncode == 0
+    assert (
+        "phpipam.json cannot be read (it has more than 67,108,864 bytes); asking phpIPAM again" in done.stderr
+    )
