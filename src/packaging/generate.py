@@ -93,9 +93,11 @@ def _setting(mandatory: bool, **model: Any) -> dict[str, Any]:
     merged = {**model, **model.get("anyOf", [{}])[0]}
     types = ["string", "number"] if merged["type"] == "string" else [merged["type"]]
     kept = ("description", "default", "minimum", "maximum")
+    values = {"enum": merged["enum"] if mandatory else [*merged["enum"], None]} if "enum" in merged else {}
     return {
         "type": types if mandatory else [*types, "null"],
         **{name: merged[name] for name in kept if merged.get(name) is not None},
+        **values,
     }
 
 

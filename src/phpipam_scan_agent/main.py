@@ -68,7 +68,7 @@ def run(options: Options, settings: Config) -> Summary:
     with (
         lock.held(folders.cache() / "lock"),
         closing(ScanServer(settings)) as server,
-        Delivery(_spool(settings), server, options.dry_run) as delivery,
+        Delivery(_spool(settings), server, options.dry_run, settings.name_form) as delivery,
     ):
         # Send what earlier runs could not
         delivery.send_waiting()

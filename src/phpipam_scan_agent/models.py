@@ -18,6 +18,15 @@ class Address:
     exclude_ping: bool = False
     """phpIPAM wants it left alone."""
 
+    hostname: str | None = None
+    """Its host name as people or scans entered it, unchecked; None if it has none."""
+
+    mac: str | None = None
+    """Its MAC address in upper case with colons; None if it has none."""
+
+    last_seen: datetime | None = None
+    """When it was last seen up, in phpIPAM's local time, without a zone; None for never."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subnet:
@@ -80,6 +89,12 @@ class Host:
     name: str | None = None
     """The PTR name as DNS gave it: whoever owns the reverse zone wrote it, so it is not to be trusted."""
 
+    vendor: str | None = None
+    """Manufacturer of the network interface by its MAC address, from nmap's list."""
+
+    address: Address | None = None
+    """The address as phpIPAM has it; None if it is new there."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
@@ -98,6 +113,9 @@ class ScanResult:
 
     parts: int = 1
     """How many results there are of this subnet in the run."""
+
+    silent: tuple[Address, ...] = ()
+    """Addresses in phpIPAM that were probed and did not answer; none if anything failed or is in doubt."""
 
     error: str | None = None
     """Why something is missing, if it is; the hosts are those that had been found by then."""

@@ -293,6 +293,8 @@ def test_a_missing_secret_is_told_where_phpipam_shows_it(tmp_path: Path) -> None
         ("epoch_time_offset", "999999999999", "less than or equal to 1000000000, not '999999999999'"),
         ("epoch_time_offset", "-999999999999", "greater than or equal to -1000000000, not '-999999999999'"),
         ("epoch_time_offset", "9" * 400, "less than or equal to 1000000000, not '" + "9" * 60 + "'"),
+        ("names", "sometimes", "should be 'missing', 'always' or 'never', not 'sometimes'"),
+        ("name_form", "FULL", "should be 'short' or 'full', not 'FULL'"),
         ("cache_expire_time", "9" * 400, "less than or equal to 1000000000, not '" + "9" * 60 + "'"),
     ],
 )

@@ -18,9 +18,9 @@ def result(
     error: str | None = None,
 ) -> ScanResult:
     """A part of a scan that found these hosts; `began` and `ended` are seconds after noon."""
-    known = tuple(Address(100 + at, ip_address(f"192.0.2.{at}")) for at in (1, 2, 3))
-    subnet = Subnet(id_, ip_network("192.0.2.0/24"), discover=True, addresses=known)
-    hosts = tuple(Host(ip_address(f"192.0.2.{at}")) for at in last)
+    known = {at: Address(100 + at, ip_address(f"192.0.2.{at}")) for at in (1, 2, 3)}
+    subnet = Subnet(id_, ip_network("192.0.2.0/24"), discover=True, addresses=tuple(known.values()))
+    hosts = tuple(Host(ip_address(f"192.0.2.{at}"), address=known.get(at)) for at in last)
     return ScanResult(subnet, hosts, NOON + timedelta(seconds=ended), ended - began, parts=parts, error=error)
 
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -33,7 +34,9 @@ JSON: st.SearchStrategy[Any] = st.recursive(
         | st.dictionaries(st.text(max_size=5), inner, max_size=3)
         | st.fixed_dictionaries(
             {},
-            optional=dict.fromkeys(sorted(decode.SUBNET_FIELDS | {"ip", "code", "namesrv1"}), inner),
+            optional=dict.fromkeys(
+                sorted(decode.SUBNET_FIELDS | decode.ADDRESS_FIELDS | {"code", "namesrv1"}), inner
+            ),
         )
     ),
     max_leaves=15,
@@ -214,6 +217,59 @@ def test_ints_and_strings_make_the_same_addresses() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("typed", "mac"),
+    [
+        ("00:16:3e:00:00:01", "00:16:3E:00:00:01"),
+        ("00-16-3E-00-00-01", "00:16:3E:00:00:01"),
+        ("0016.3e00.0001", "00:16:3E:00:00:01"),
+        ("00163E000001", "00:16:3E:00:00:01"),
+        (" 00 16 3e 00 00 01 ", "00:16:3E:00:00:01"),
+        ("0:16:3e:0:0:1", None),
+        ("unknown", None),
+        ("", None),
+        (None, None),
+        (16, None),
+    ],
+)
+def test_a_mac_address_is_read_in_any_notation(typed: object, mac: str | None) -> None:
+    (found,) = decode.addresses([{"id": 1, "ip": "192.0.2.1", "mac": typed}])
+    assert found.mac == mac
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("gw", "gw"),
+        (" web01.example.org ", "web01.example.org"),
+        ("<b>\n", "<b>"),
+        ("", None),
+        (" ", None),
+        (None, None),
+    ],
+)
+def test_a_host_name_is_kept_as_it_was_typed(typed: object, name: str | None) -> None:
+    (found,) = decode.addresses([{"id": 1, "ip": "192.0.2.1", "hostname": typed}])
+    assert found.hostname == name
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("2026-11-24 12:00:00", datetime(2026, 11, 24, 12)),
+        ("1970-01-01 00:00:01", None),
+        ("0000-00-00 00:00:00", None),
+        ("2026-11-24 12:00:00+01:00", None),
+        ("yesterday", None),
+        (None, None),
+        (1, None),
+    ],
+)
+def test_never_seen_is_told_in_three_ways(said: object, seen: datetime | None) -> None:
+    (found,) = decode.addresses([{"id": 1, "ip": "192.0.2.1", "lastSeen": said}])
+    assert found.last_seen == seen
+
+
 def test_addresses_that_make_no_sense_are_left_out() -> None:
     odd: list[Row] = [
         {},
@@ -287,7 +343,9 @@ def test_a_number_is_an_int_or_its_decimal_text(value: object, number: int) -> N
 @given(data=JSON)
 def test_any_json_makes_values_or_a_refusal(data: object) -> None:
     try:
-        rows = decode.rows(json.loads(json.dumps(data)), decode.SUBNET_FIELDS | {"ip", "code", "namesrv1"})
+        rows = decode.rows(
+            json.loads(json.dumps(data)), decode.SUBNET_FIELDS | decode.ADDRESS_FIELDS | {"code", "namesrv1"}
+        )
     except PhpIpamError:
         return
     assert all(isinstance(address, Address) and address.id for address in decode.addresses(rows))

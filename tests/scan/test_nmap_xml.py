@@ -64,7 +64,7 @@ def test_a_scan_that_found_nobody_is_no_error(parser: Any) -> None:
 def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
     assert nmap_xml.read(parser, SWITCHED) == (
         Host(ip_address("192.0.2.9"), "echo-reply", ttl=64),
-        Host(ip_address("192.0.2.10"), "arp-response", mac="AA:BB:CC:DD:EE:01"),
+        Host(ip_address("192.0.2.10"), "arp-response", mac="AA:BB:CC:DD:EE:01", vendor='A "vendor"'),
     )
 
 

@@ -66,6 +66,35 @@ def test_addresses_not_to_ping_are_not_found() -> None:
     assert ips(result) == [f"127.0.20.{last}" for last in (1, 3, 4, 5, 6)]
 
 
+def test_a_host_comes_with_its_address_in_phpipam() -> None:
+    addresses = known("127.0.20.7", "127.0.20.99")
+    (result,) = scan(subnet("127.0.20.0/28", addresses=addresses))
+    assert {str(host.ip): host.address for host in result.hosts if host.address} == {
+        "127.0.20.7": addresses[0]
+    }
+    assert result.silent == ()
+
+
+def test_known_addresses_that_do_not_answer_are_silent_if_they_were_probed(
+    nmap: Callable[[str], None],
+) -> None:
+    nmap(say(START, HOST, END))
+    addresses = (
+        *known("127.0.20.1", "127.0.20.2", "127.0.21.1", "2001:db8::1"),
+        *known("127.0.20.3", exclude_ping=True),
+    )
+    (result,) = scan(subnet("127.0.20.0/29", addresses=addresses))
+    assert set(ips(result)) == {"127.0.20.1"}
+    assert [str(address.ip) for address in result.silent] == ["127.0.20.2"]
+
+
+def test_after_an_error_nobody_is_silent(nmap: Callable[[str], None]) -> None:
+    nmap(say(START, HOST) + "exit 3")
+    (result,) = scan(subnet("127.0.20.0/29", addresses=known("127.0.20.1", "127.0.20.2")))
+    assert result.error
+    assert result.silent == ()
+
+
 def test_nothing_to_probe_is_a_result_without_hosts() -> None:
     (result,) = scan(subnet("127.0.20.0/24", discover=False, ping=True))
     assert (result.hosts, result.error) == ((), None)

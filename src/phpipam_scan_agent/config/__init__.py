@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -47,6 +47,13 @@ class Config(BaseModel):
     )
     ipv6: bool = Field(
         False, description="whether IPv6 subnets are scanned; the usual Scan Server drops them"
+    )
+    names: Literal["missing", "always", "never"] = Field(
+        "missing",
+        description="which addresses get a name from DNS: those without one in phpIPAM, all, or none",
+    )
+    name_form: Literal["short", "full"] = Field(
+        "short", description="a name's form: its first label, or the whole name"
     )
     cache_expire_time: int = Field(
         1800, ge=0, le=10**9, description="seconds that phpIPAM's answers are kept; 0 never keeps them"

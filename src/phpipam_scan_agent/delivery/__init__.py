@@ -22,10 +22,11 @@ class Delivery:
     finds bad is set aside, any other refusal leaves the report for the next run and the others go on.
     """
 
-    def __init__(self, spool: Spool, server: ScanServer, dry_run: bool) -> None:
+    def __init__(self, spool: Spool, server: ScanServer, dry_run: bool, name_form: str = "short") -> None:
         self._spool = spool
         self._server = server
         self._dry_run = dry_run
+        self._name_form = name_form
         self._refused: dict[Path, str] = {}
         self._sent: set[Path] = set()
         self._stopped: UnavailableError | None = None
@@ -72,7 +73,7 @@ class Delivery:
             return [], []
         kept: list[Path] = []
         unkept: list[tuple[Report, SpoolError]] = []
-        for report in reports.make(result, self._server.room):
+        for report in reports.make(result, self._server.room, self._name_form):
             try:
                 kept.append(self._spool.put(report))
             except SpoolError as error:

@@ -1,22 +1,18 @@
 """ScanResult → Reports, exactly as the Scan Server takes them. Pure."""
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ..models import Host, IPAddress, Report, ScanResult
-
-_HOSTNAME = re.compile(r"[A-Za-z0-9_-]{1,63}")
-"""All that may pass: the server pastes the name into SQL, and PTR names are written by strangers."""
+from ..models import Host, Report, ScanResult
+from .hostname import reported
 
 
-def make(result: ScanResult, room: int) -> Iterator[Report]:
+def make(result: ScanResult, room: int, name_form: str = "short") -> Iterator[Report]:
     """Given what a scan found, yield the reports of it, each complete in itself and at most `room` bytes long."""
-    ids = {address.ip: address.id for address in result.subnet.addresses}
     seen = result.seen.strftime("%Y-%m-%d %H:%M:%S")
-    rows = [_row(host, ids.get(host.ip), result.subnet.id, seen) for host in result.hosts]
+    rows = [_row(host, result.subnet.id, seen, name_form) for host in result.hosts]
     scan: dict[str, Any] = {"subnet": str(result.subnet.network), "tz": zone(result.seen), "results": []}
     overhead = len(json.dumps(scan))
     part: list[dict[str, object]] = []
@@ -49,30 +45,18 @@ def zone(moment: datetime) -> str:
     return moment.strftime("%z")[:5]
 
 
-def hostname(name: str | None, ip: IPAddress) -> str | None:
-    """Given a PTR name, return its first label, or None where it may not pass or only spells the address."""
-    if not name:
-        return None
-    octets = str(ip).split(".")
-    spelled = "|".join("-".join(order) for order in (octets, octets[::-1]))
-    if re.search(rf"(?<!\d)({spelled})(?!\d)", name):
-        return None
-    label = name.partition(".")[0]
-    return label if _HOSTNAME.fullmatch(label) else None
-
-
 def _report(result: ScanResult, scan: dict[str, Any], rows: list[dict[str, object]]) -> Report:
     return Report(result.subnet.network, json.dumps(scan | {"results": rows}), len(rows))
 
 
-def _row(host: Host, id_: int | None, subnet_id: int, seen: str) -> dict[str, object]:
+def _row(host: Host, subnet_id: int, seen: str, name_form: str) -> dict[str, object]:
     """Return one result. What is not known is left out: the server takes null as "wipe the field"."""
     row = {
-        "id": id_,
+        "id": host.address and host.address.id,
         "subnetId": str(subnet_id),
         "ip": str(host.ip),
         "lastSeen": seen,
-        "hostname": hostname(host.name, host.ip),
+        "hostname": reported(host, name_form),
         "mac": host.mac,
     }
     return {key: value for key, value in row.items() if value is not None}

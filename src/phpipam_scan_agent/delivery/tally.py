@@ -23,7 +23,6 @@ class Tally:
 
 def _sum(parts: list[ScanResult], deliveries: list[Delivered]) -> Outcome:
     subnet = parts[0].subnet
-    ips = {address.ip for address in subnet.addresses}
     began = min(part.seen - timedelta(seconds=part.seconds) for part in parts)
     errors = [
         subnet.unknown and f"scanned without the addresses that phpIPAM knows: {subnet.unknown}",
@@ -34,7 +33,7 @@ def _sum(parts: list[ScanResult], deliveries: list[Delivered]) -> Outcome:
         subnet=str(subnet.network),
         id=subnet.id,
         up=sum(len(part.hosts) for part in parts),
-        known=sum(host.ip in ips for part in parts for host in part.hosts),
+        known=sum(host.address is not None for part in parts for host in part.hosts),
         seconds=(max(part.seen for part in parts) - began).total_seconds(),
         uploaded=all(delivered.uploaded for delivered in deliveries),
         waiting=any(delivered.waiting for delivered in deliveries),

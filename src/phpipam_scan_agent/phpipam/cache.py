@@ -16,7 +16,7 @@ from .decode import Row
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Changes when a file of an older version could be misread."""
 
 MAX_SIZE = 64 * 1024 * 1024

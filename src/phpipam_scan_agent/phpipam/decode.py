@@ -6,6 +6,7 @@ an admin can force them.
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -33,8 +34,11 @@ SUBNET_FIELDS = frozenset(
 )
 NESTED_FIELDS = frozenset(("subnet", "mask", "isFolder"))
 AGENT_FIELDS = frozenset(("id", "name", "code"))
-ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing"))
+ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing", "hostname", "mac", "lastSeen"))
 NAMESERVER_FIELDS = frozenset(("namesrv1",))
+
+MAX_HOSTNAME = 255
+"""Characters of a host name in phpIPAM's database."""
 
 
 def rows(data: object, fields: frozenset[str]) -> list[Row]:
@@ -101,7 +105,14 @@ def _cidr(row: Row) -> str:
 def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
     """Given a subnet's address rows, return those that make sense; no host could match another."""
     return tuple(
-        Address(id=id_, ip=ip, exclude_ping=flag(row, "excludePing"))
+        Address(
+            id=id_,
+            ip=ip,
+            exclude_ping=flag(row, "excludePing"),
+            hostname=_hostname(row.get("hostname")),
+            mac=_mac(row.get("mac")),
+            last_seen=_time(row.get("lastSeen")),
+        )
         for row in found
         if (id_ := number(row.get("id"))) and (ip := _ip(row.get("ip"))) is not None
     )
@@ -133,6 +144,25 @@ def _network(row: Row) -> IPNetwork | None:
         return ip_network(_cidr(row), strict=False)
     except ValueError:
         return None
+
+
+def _hostname(value: object) -> str | None:
+    return (value.strip()[:MAX_HOSTNAME] or None) if isinstance(value, str) else None
+
+
+def _mac(value: object) -> str | None:
+    """Given a MAC address in any notation, return it in upper case with colons; None for anything else."""
+    digits = re.sub("[^0-9A-F]", "", value.upper()) if isinstance(value, str) else ""
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if len(digits) == 12 else None
+
+
+def _time(value: object) -> datetime | None:
+    """Given a time of phpIPAM's, return it; None for never, which is null, 1970 or the year 0."""
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time if time and time.year > 1970 and time.tzinfo is None else None
 
 
 def _ip(value: object) -> IPAddress | None:

@@ -92,7 +92,7 @@ class Scan(ExitStack):
         # At the end, in reverse: the processes are ended, then the waiting jobs, then the names, then threads.
         # Twice as many of these as processes, so that the next nmap runs while names are looked up.
         pool = self.enter_context(ThreadPoolExecutor(2 * parallel))
-        worker = self.enter_context(Worker(discovery, shares, macs, self._now))
+        worker = self.enter_context(Worker(discovery, shares, macs, self._now, self._config.names))
         self.callback(pool.shutdown, wait=False, cancel_futures=True)
         self.callback(processes.end_all)
         for job in self._jobs:

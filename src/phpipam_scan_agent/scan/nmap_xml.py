@@ -60,4 +60,5 @@ def _host(found: dict[str, Any], ttls: dict[str, str]) -> Host:
         reason=found["status"]["reason"],
         ttl=int(ttls.get(ip, 0)),
         mac=mac.upper() if mac else None,
+        vendor=found["vendor"].get(mac),
     )

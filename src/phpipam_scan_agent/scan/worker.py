@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 
-from ..models import Host, IPAddress, ScanResult, Subnet
+from ..models import Address, Host, IPAddress, ScanResult, Subnet
 from ..plan import ranges
 from ..plan.jobs import Job, Slice
 from ..plan.ranges import Ranges
@@ -24,7 +24,8 @@ NO_ROUTE = "this machine has no route to it; check its address in phpIPAM and th
 class Worker:
     """Scans jobs, many at a time in as many threads, until the end of the `with` block.
 
-    `macs` gives the MAC addresses that nmap does not see, and `now` the agent's time with its zone.
+    `macs` gives the MAC addresses that nmap does not see, and `now` the agent's time with its zone. `names` is the
+    setting of that name: which hosts' names are looked up.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Worker:
         rate: Rate,
         macs: Callable[[], dict[IPAddress, str]],
         now: Callable[[], datetime],
+        names: str,
     ) -> None:
         self._discovery = discovery
         self._rate = rate
         self._macs = macs
         self._now = now
+        self._wanted_names = names
         self._names = Names()
         self._suspected: set[str] = set()
 
@@ -59,19 +62,21 @@ class Worker:
             log.info(
                 "subnet %s: scanning %d addresses at %.0f packets/s", job.label, ranges.size(wanted), rate
             )
-            found, error = self._discovery.find(job, wanted, rate)
-            found = self._proven(job, found, rate)
+            answered, error = self._discovery.find(job, wanted, rate)
+            found = self._proven(job, answered, rate)
         seen, seconds = self._now(), time.monotonic() - started
         macs = self._macs()
-        known = tuple(replace(host, mac=host.mac or macs.get(host.ip)) for host in found)
+        hosts = tuple(replace(host, mac=host.mac or macs.get(host.ip)) for host in found)
+        up = {host.ip for host in answered}
         return [
             ScanResult(
                 subnet=subnet,
-                hosts=self._hosts_of(subnet, part, wish, known, seconds),
+                hosts=self._hosts_of(subnet, part, wish, hosts, seconds),
                 seen=seen,
                 seconds=seconds,
                 probed=ranges.size(part.ranges),
                 parts=part.parts,
+                silent=() if error or part not in routed else _silent(subnet, part, wish, up),
                 error=error if part in routed else NO_ROUTE,
             )
             for part in job.slices
@@ -106,13 +111,37 @@ class Worker:
         self, subnet: Subnet, part: Slice, wish: Ranges, found: Sequence[Host], seconds: float
     ) -> tuple[Host, ...]:
         """Return what a subnet wants to know of the hosts of a slice, with their names if it wants these."""
-        numbers = ((host, int(host.ip)) for host in found)
+        known = {address.ip: address for address in subnet.addresses}
         mine = tuple(
-            host for host, ip in numbers if ranges.contains(part.ranges, ip) and ranges.contains(wish, ip)
+            replace(host, address=known.get(host.ip)) for host in found if _is_target(part, wish, host.ip)
         )
         about = {"subnet": str(subnet.network), "hosts": len(mine), "seconds": round(seconds, 3)}
         log.info("subnet %s: %d hosts up after %.1f s", *about.values(), extra={"about": about})
-        if not subnet.resolve_names or not mine:
-            return mine
-        names = self._names.look_up((host.ip for host in mine), subnet.nameservers)
-        return tuple(replace(host, name=names.get(host.ip)) for host in mine)
+        unnamed = [host.ip for host in mine if self._wants_name(subnet, host)]
+        names = self._names.look_up(unnamed, subnet.nameservers) if unnamed else {}
+        return tuple(replace(host, name=names[host.ip]) if host.ip in names else host for host in mine)
+
+    def _wants_name(self, subnet: Subnet, host: Host) -> bool:
+        """Return whether a host's name is to be reported, and so to be looked up.
+
+        By default an address that has a name in phpIPAM keeps it, as with phpIPAM's own scripts
+        (`resolve_emptyonly`). Where phpIPAM did not give the addresses, each of them may have one.
+        """
+        if not subnet.resolve_names or subnet.unknown or self._wanted_names == "never":
+            return False
+        return self._wanted_names == "always" or not (host.address and host.address.hostname)
+
+
+def _is_target(part: Slice, wish: Ranges, ip: IPAddress) -> bool:
+    return ranges.contains(part.ranges, int(ip)) and ranges.contains(wish, int(ip))
+
+
+def _silent(subnet: Subnet, part: Slice, wish: Ranges, up: Collection[IPAddress]) -> tuple[Address, ...]:
+    """Return the addresses in phpIPAM that were probed in a slice and did not answer."""
+    return tuple(
+        address
+        for address in subnet.addresses
+        if address.ip not in up
+        and address.ip.version == part.network.version
+        and _is_target(part, wish, address.ip)
+    )
