@@ -11,7 +11,7 @@ from certificates import Authority
 from clock import Clock
 from forked import ForkedSite
 from lab import network
-from phpipam_scan_agent.https import retry
+from phpipam_scan_agent import https
 
 # How long an example takes says something of the machine and not of the program.
 settings.register_profile("untimed", deadline=None)
@@ -48,8 +48,8 @@ def site(tmp_path: Path) -> Iterator[ForkedSite]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests are not tried again, where it matters only that they fail."""
-    monkeypatch.setattr(retry, "TRIES", 0)
+    """Requests are not sent again, where it matters only that they fail."""
+    monkeypatch.setattr(https, "LIMITS", https.Limits(retries=0))
 
 
 @pytest.hookimpl(hookwrapper=True)

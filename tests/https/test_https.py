@@ -15,15 +15,14 @@ from requests.auth import AuthBase
 from certificates import Authority
 from phpipam_scan_agent import NAME, VERSION, https
 from phpipam_scan_agent.errors import TransportError
-from phpipam_scan_agent.https import Answer, Client, retry
+from phpipam_scan_agent.https import Answer, Client, Limits
 from rough_servers import Proxy, Raw
 from stand_ins.https import Answer as Reply
 from stand_ins.https import Server
 
-pytestmark = pytest.mark.usefixtures("hasty")
-
 SECRET = "s3cret-value"
 LIMIT = 100_000
+ONCE = Limits(retries=0)
 
 
 class Token(AuthBase):
@@ -51,18 +50,22 @@ def server(trusted: Authority) -> Iterator[Server]:
         yield server
 
 
-def send(url: str, method: str = "GET", limit: int = LIMIT, body: bytes | None = None) -> Answer:
-    client = Client("phpIPAM", "api_url", Token(), limit)
+def send(
+    url: str, method: str = "GET", limit: int = LIMIT, body: bytes | None = None, limits: Limits = ONCE
+) -> Answer:
+    client = Client("phpIPAM", "api_url", Token(), limit, limits=limits)
     try:
         return client.send(method, url, params={"filter_value": SECRET}, data=body)
     finally:
         client.close()
 
 
-def failure(url: str, method: str = "GET", limit: int = LIMIT, body: bytes | None = None) -> str:
+def failure(
+    url: str, method: str = "GET", limit: int = LIMIT, body: bytes | None = None, limits: Limits = ONCE
+) -> str:
     """What is said of a failed request, which is one line that names peer and place and no secret."""
     with pytest.raises(TransportError) as failed:
-        send(url, method, limit, body)
+        send(url, method, limit, body, limits)
     said = str(failed.value)
     assert SECRET not in "".join(traceback.format_exception(failed.value))
     assert len(said.splitlines()) == 1
@@ -508,10 +511,10 @@ def test_what_is_no_http_is_said_to_be_none(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD + b"Content-Length: 100\r\n\r\n["], ids=["at all", "to the end"])
-def test_a_server_that_does_not_answer_is_given_up(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "READ", 0.2)
+def test_a_server_that_does_not_answer_is_given_up(sent: bytes) -> None:
     with Raw([sent], "silence") as server:
-        assert failure(at(server.port)) == "no answer within 0.2 s; check that it is not overloaded"
+        said = failure(at(server.port), limits=Limits(retries=0, read=0.2))
+    assert said == "no answer within 0.2 s; check that it is not overloaded"
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from requests.auth import HTTPBasicAuth
 
 from certificates import Authority
 from phpipam_scan_agent.errors import TransportError
-from phpipam_scan_agent.https import Answer, Client, retry
+from phpipam_scan_agent.https import Answer, Client, Limits
 from rough_servers import ClosedInTls, Turn, Turns, read_head, read_request, says
+from stand_ins.https import Answer as Reply
+from stand_ins.https import Server as Echo
 
 LIMIT = 1_000_000
 MB = 10**6
@@ -27,16 +31,12 @@ def status(code: int, body: bytes = b"", *headers: str, length: bool = True) -> 
     return says("\r\n".join([*lines, "", ""]).encode() + body)
 
 
-@pytest.fixture(autouse=True)
-def limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So few and so short that a test of what comes after the last is over soon."""
-    monkeypatch.setattr(retry, "TRIES", 1)
-    monkeypatch.setattr(retry, "READ", 0.3)
-    monkeypatch.setattr(retry, "WHOLE", 20.0)
+LIMITS = Limits(retries=1, read=0.3, whole=20.0)
+"""So few and so short that a test of what comes after the last is over soon."""
 
 
-def send(port: int, protocol: str = "http", **arguments: Any) -> Answer:
-    client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), LIMIT)
+def send(port: int, protocol: str = "http", limits: Limits = LIMITS, **arguments: Any) -> Answer:
+    client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), LIMIT, limits=limits)
     try:
         usual = {"data": b"{}"}
         return client.send("POST", f"{protocol}://127.0.0.1:{port}/api", **usual | arguments)
@@ -44,9 +44,9 @@ def send(port: int, protocol: str = "http", **arguments: Any) -> Answer:
         client.close()
 
 
-def failure(port: int, protocol: str = "http") -> str:
+def failure(port: int, protocol: str = "http", limits: Limits = LIMITS) -> str:
     with pytest.raises(TransportError) as failed:
-        send(port, protocol)
+        send(port, protocol, limits)
     start = f"phpIPAM at {protocol}://127.0.0.1:{port}/api: "
     assert str(failed.value).startswith(start)
     return str(failed.value).removeprefix(start)
@@ -89,11 +89,10 @@ def test_what_may_pass_is_tried_again_with_the_same_request(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["503", "empty 500", "half an answer", "reset at once"])
 @pytest.mark.parametrize("tries", [0, 1, 2])
-def test_what_does_not_pass_is_given_up(fault: str, tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "TRIES", tries)
+def test_what_does_not_pass_is_given_up(fault: str, tries: int) -> None:
     with Turns(PASSING[fault]) as server:
         try:
-            answer = send(server.port)
+            answer = send(server.port, limits=replace(LIMITS, retries=tries))
         except TransportError:
             assert fault in ("half an answer", "reset at once")
         else:
@@ -101,15 +100,14 @@ def test_what_does_not_pass_is_given_up(fault: str, tries: int, monkeypatch: pyt
     assert len(server.asked) == 1 + tries
 
 
-def test_it_is_not_tried_for_ever_as_the_program_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    assert 0 < retry.TRIES <= 5
-    assert 0 < retry.CONNECT <= retry.READ <= retry.WHOLE <= 300
-    assert 0 < retry.LONGEST_PAUSE < retry.WHOLE
+def test_it_is_not_tried_for_ever_as_the_program_has_it() -> None:
+    limits = Limits()
+    assert 0 < limits.retries_after_loss <= limits.retries <= 5
+    assert 0 < limits.connect <= limits.read <= limits.whole <= 300
+    assert 0 < limits.longest_pause < limits.whole
 
 
-def test_a_server_that_is_just_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "TRIES", 4)
+def test_a_server_that_is_just_starting_is_waited_for() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))  # nobody listens yet: who connects is refused
 
@@ -123,23 +121,27 @@ def test_a_server_that_is_just_starting_is_waited_for(monkeypatch: pytest.Monkey
 
         starting = threading.Thread(target=start)
         starting.start()
-        answer = send(listener.getsockname()[1])
+        answer = send(listener.getsockname()[1], limits=replace(LIMITS, retries=4))
         starting.join()
     assert answer.body == b"well"
 
 
-def test_tries_are_bounded_in_time_whatever_the_server_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "WHOLE", 0.7)
+def test_tries_are_bounded_in_time_whatever_the_server_asks_for() -> None:
     with Turns(status(429, b"", "Retry-After: 20"), WELL) as server:
-        said = failure(server.port)
+        said = failure(server.port, limits=replace(LIMITS, whole=0.7))
     assert said == "no whole answer within 0.7 s; check that it is not overloaded, and the network"
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("code", [429, 503])
-def test_a_day_to_wait_is_cut_to_the_longest_pause(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.1)
+def test_a_day_to_wait_is_cut_to_the_longest_pause(code: int) -> None:
     with Turns(status(code, b"", "Retry-After: 86400"), WELL) as server:
+        assert send(server.port, limits=replace(LIMITS, longest_pause=0.1)).body == b"well"
+
+
+def test_an_application_that_is_busy_for_a_moment_is_asked_again() -> None:
+    busy = status(503, b"{}", "Content-Type: application/json", "Retry-After: 0")
+    with Turns(busy, WELL) as server:
         assert send(server.port).body == b"well"
 
 
@@ -158,15 +160,14 @@ LAST_WORDS = {
     "500 with text": status(500, b"playbook failed"),
     "501": status(501),
     "phpIPAM's 503": status(503, b'{"message": "Application disabled"}', "Content-Type: application/json"),
-    "phpIPAM's 503, to wait": status(503, b"{}", "Content-Type: application/json", "Retry-After: 0"),
+    "503 for longer": status(503, b"{}", "Content-Type: application/json", "Retry-After: 60"),
 }
 
 
 @pytest.mark.parametrize("answer", LAST_WORDS)
-def test_a_last_word_is_taken_for_one(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "TRIES", 4)
+def test_a_last_word_is_taken_for_one(answer: str) -> None:
     with Turns(LAST_WORDS[answer], WELL) as server:
-        came = send(server.port)
+        came = send(server.port, limits=replace(LIMITS, retries=4))
     assert came.status == int(answer.removeprefix("phpIPAM's ")[:3])
     assert came.body == b"".join(LAST_WORDS[answer].pieces()).partition(b"\r\n\r\n")[2]
     assert len(server.asked) == 1
@@ -209,15 +210,15 @@ def trickle(start: bytes, stop: threading.Event) -> Iterator[bytes]:
     ids=["first line", "headers", "body", "body without a length"],
 )
 @pytest.mark.parametrize("protocol", ["http", "https"])
-def test_an_answer_byte_by_byte_is_given_up(
-    start: bytes, protocol: str, trusted: Authority, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_byte_by_byte_is_given_up_in_any_thread(
+    start: bytes, protocol: str, trusted: Authority
 ) -> None:
-    monkeypatch.setattr(retry, "WHOLE", 1.0)
     stop = threading.Event()
     tls = trusted.right() if protocol == "https" else None
     with Turns(Turn(lambda: trickle(start, stop)), tls=tls) as server:
         try:
-            said = failure(server.port, protocol)
+            with ThreadPoolExecutor() as threads:
+                said = threads.submit(failure, server.port, protocol, replace(LIMITS, whole=1.0)).result()
         finally:
             stop.set()
     assert said == "no whole answer within 1 s; check that it is not overloaded, and the network"
@@ -229,11 +230,53 @@ def test_a_silent_server_is_given_up() -> None:
     assert len(server.asked) == 2
 
 
-def test_an_alarm_does_not_outlive_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "WHOLE", 0.3)
-    with Turns(WELL) as server:
-        send(server.port)
-    time.sleep(0.5)  # SIGALRM would end the process, or raise here
+@pytest.mark.parametrize("protocol", ["http", "https"])
+def test_a_report_that_is_read_piece_by_piece_is_given_up(protocol: str, trusted: Authority) -> None:
+    class Slow(Turns):
+        def _answer(self, connection: Any) -> None:
+            while not self._ended.wait(0.05) and connection.recv(4096):
+                pass
+
+    tls = trusted.right() if protocol == "https" else None
+    limits = replace(LIMITS, read=0.8, whole=1.0)
+    with Slow(WELL, tls=tls) as server, pytest.raises(TransportError, match="no whole answer within 1 s"):
+        send(server.port, protocol, limits, data=b"x" * 20 * MB)
+
+
+@pytest.mark.parametrize(
+    "fault", ["silent", "silent inside the headers", "429 in a while", "silent in the body"]
+)
+@pytest.mark.parametrize("protocol", ["http", "https"])
+def test_close_ends_what_another_thread_waits_for(fault: str, protocol: str, trusted: Authority) -> None:
+    faults = PASSING | {
+        "429 in a while": status(429, b"", "Retry-After: 25"),
+        "silent in the body": says(HEAD + b"Content-Length: 100\r\n\r\nwe", end="silence"),
+    }
+    tls = trusted.right() if protocol == "https" else None
+    with Turns(faults[fault], tls=tls) as server, ThreadPoolExecutor() as threads:
+        client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), LIMIT)
+        sent = threads.submit(client.send, "GET", f"{protocol}://127.0.0.1:{server.port}/")
+        while not server.asked:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        client.close()
+        with pytest.raises(TransportError):
+            sent.result(timeout=2)
+        with pytest.raises(TransportError):
+            client.send("GET", f"{protocol}://127.0.0.1:{server.port}/")
+    assert len(server.asked) == 1
+
+
+def test_threads_share_a_client(trusted: Authority) -> None:
+    bodies = [b"%d" % n * 50_000 for n in range(8)]
+    with Echo(lambda request: Reply(200, request.body), trusted.right()) as server:
+        client = Client("phpIPAM", "api_url", HTTPBasicAuth("user", "password"), LIMIT)
+        with ThreadPoolExecutor(8) as threads:
+            url = f"{server.url}:{server.port}/"
+            answers = threads.map(lambda body: client.send("POST", url, data=body).body, bodies * 5)
+            assert list(answers) == bodies * 5
+        client.close()
+    assert server.connections <= 8
 
 
 class Stream:

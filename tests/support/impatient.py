@@ -1,16 +1,16 @@
-"""Run the agent with other limits of patience than its own: `impatient.py TRIES=0,READ=0.5 ARGUMENTS…`."""
+"""Run the agent with other limits for its requests than its own: `impatient.py retries=0,read=0.5 ARGUMENTS…`."""
 
 import sys
 from typing import Any
 
+from phpipam_scan_agent import https
 from phpipam_scan_agent.__main__ import main
-from phpipam_scan_agent.https import retry
 from stand_ins.site import Site
 
 
 def command(site: Site, *arguments: str, **limits: float) -> list[str]:
-    """The command that runs the agent of a site; what fails is not tried again, unless `TRIES` says so."""
-    given = ",".join(f"{name}={value}" for name, value in ({"TRIES": 0} | limits).items())
+    """The command that runs the agent of a site; a request that fails is not sent again, unless `retries` says so."""
+    given = ",".join(f"{name}={value}" for name, value in ({"retries": 0} | limits).items())
     return [sys.executable, __file__, given, *site.command(*arguments)[1:]]
 
 
@@ -19,14 +19,11 @@ def environment(site: Site) -> dict[str, str]:
     return site.environment | {"PYTHONPATH": ":".join(path for path in sys.path if path)}
 
 
-def _apply(given: str) -> None:
-    for each in given.split(","):
-        name, _, value = each.partition("=")
-        limit: Any = float(value) if "." in value else int(value)
-        assert isinstance(getattr(retry, name), (int, float))
-        setattr(retry, name, limit)
+def _limits(given: str) -> https.Limits:
+    values: Any = {name: float(value) for name, value in (each.split("=") for each in given.split(","))}
+    return https.Limits(**values)
 
 
 if __name__ == "__main__":
-    _apply(sys.argv[1])
+    https.LIMITS = _limits(sys.argv[1])
     sys.exit(main(sys.argv[2:]))

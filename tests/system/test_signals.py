@@ -135,7 +135,7 @@ def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: Site, number
 
 def test_a_pause_between_two_tries_is_no_obstacle(site: Site) -> None:
     site.scan_server.instead = Answer(503, b"", {"Retry-After": "25"})
-    agent = runs.start(site, TRIES=4)
+    agent = runs.start(site, retries=4)
     assert runs.wait_for(lambda: bool(site.server.requests))
     agent.terminate()
 

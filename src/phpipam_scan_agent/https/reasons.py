@@ -1,15 +1,17 @@
-"""What requests raises → plain words; its own text holds the whole URL, query and all. Pure."""
+"""Errors of requests → plain words; their own text holds the whole URL with its query. Pure."""
 
 import re
 import ssl
 import zlib
+from collections.abc import Iterator
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any
 
 import requests
 from urllib3.exceptions import DecodeError, InvalidChunkLength, ProtocolError
 
-from . import retry
+from .deadline import TooSlow
+from .limits import Limits
 
 WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
     RemoteDisconnected: "it closed the connection without an answer",
@@ -18,30 +20,28 @@ WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
     HTTPException: "it answers something that is not HTTP",
     ProtocolError: "the answer was cut off",
 }
-"""What the exceptions mean that have no words of their own; those that wrap others come last."""
+"""Words for exceptions that have no `strerror`; those that wrap others come last."""
 
 
-def reason(error: BaseException) -> str:
-    """Given what requests raised, return the cause and what to do."""
-    if isinstance(error, retry.TooSlow):
-        return f"no whole answer within {retry.WHOLE:g} s; check that it is not overloaded, and the network"
-    causes = list(_causes(error))
-    for cause in causes:
+def reason(error: BaseException, limits: Limits) -> str:
+    """Given an error of a request with these limits, return the cause and what to do."""
+    if isinstance(error, TooSlow):
+        return f"no whole answer within {limits.whole:g} s; check that it is not overloaded, and the network"
+    found = list(causes(error))
+    for cause in found:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _untrusted(cause)
         if isinstance(cause, FileNotFoundError) or "no certificate or crl found" in str(cause):
             return "the trusted certificates cannot be read; check SSL_CERT_FILE and REQUESTS_CA_BUNDLE"
     if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy does not pass it on ({_innermost(causes)}); check https_proxy and no_proxy"
+        return f"the proxy does not pass it on ({_innermost(found)}); check https_proxy and no_proxy"
     if isinstance(error, requests.exceptions.SSLError):
-        return (
-            f"TLS fails ({_innermost(causes)}); check that the port speaks https, or asks for a client_cert"
-        )
+        return f"TLS fails ({_innermost(found)}); check that the port speaks https, or asks for a client_cert"
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"no connection within {retry.CONNECT:g} s; check address, port and firewalls"
-    if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in causes):
-        return f"no answer within {retry.READ:g} s; check that it is not overloaded"
-    return f"{_innermost(causes)}; check that it runs, the URL and the network"
+        return f"no connection within {limits.connect:g} s; check address, port and firewalls"
+    if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in found):
+        return f"no answer within {limits.read:g} s; check that it is not overloaded"
+    return f"{_innermost(found)}; check that it runs, the URL and the network"
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> str:
@@ -55,8 +55,8 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> str:
     return f"its certificate is not trusted ({why}); {advice}"
 
 
-def _causes(error: BaseException) -> Any:
-    """Walk inwards through what requests and urllib3 wrapped around a failure."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and all errors that requests and urllib3 have wrapped, from the outermost on."""
     seen: list[BaseException] = []
     waiting: list[Any] = [error]
     while waiting:
@@ -67,11 +67,11 @@ def _causes(error: BaseException) -> Any:
             waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
 
 
-def _innermost(causes: list[BaseException]) -> str:
-    for cause in reversed(causes):
+def _innermost(found: list[BaseException]) -> str:
+    for cause in reversed(found):
         if isinstance(cause, OSError) and cause.strerror:
             return re.sub(r"^\[.*?\] | \(_ssl.*\)$", "", cause.strerror)
     for kinds, words in WORDS.items():
-        if any(isinstance(cause, kinds) for cause in causes):
+        if any(isinstance(cause, kinds) for cause in found):
             return words
-    return f"the answer makes no sense ({type(causes[-1]).__name__})"
+    return f"the answer makes no sense ({type(found[-1]).__name__})"

@@ -1,4 +1,4 @@
-"""TLS, always verified, against what the machine trusts."""
+"""TLS, always verified, against the machine's trusted certificates."""
 
 import socket
 import ssl
@@ -9,15 +9,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import truststore
-from requests.adapters import HTTPAdapter
 
 from ..errors import UsageError
-from . import retry
+from .deadline import BoundedAdapter
+from .limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom to trust beside those that the machine trusts, and what to show of ourselves."""
+    """A CA to trust beside the machine's trusted certificates, and the certificate to show to the server."""
 
     ca_file: Path | None = None
     client_cert: Path | None = None
@@ -44,7 +44,7 @@ class Identity:
         return context
 
 
-class TrustingTheMachine(HTTPAdapter):
+class TrustingAdapter(BoundedAdapter):
     """Verifies TLS against the machine's trusted certificates.
 
     requests alone brings a bundle of its own and knows nothing of `update-ca-certificates`. SSL_CERT_FILE
@@ -75,7 +75,7 @@ def _refuse_to_ask() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What an operator wants to know of a certificate that is trusted."""
+    """Issuer and remaining validity of a trusted certificate."""
 
     issuer: str
     days_left: int
@@ -86,7 +86,7 @@ def shown_by(url: str, identity: Identity) -> Certificate:
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 443)
     with (
-        socket.create_connection(address, retry.CONNECT) as connection,
+        socket.create_connection(address, Limits().connect) as connection,
         identity.context().wrap_socket(connection, server_hostname=parts.hostname) as tls,
     ):
         shown = tls.getpeercert() or {}

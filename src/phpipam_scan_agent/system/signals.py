@@ -1,6 +1,7 @@
 """Signals that end the run, delivered only where an interruption loses nothing."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,8 +23,14 @@ def install() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Make this block interruptible: a signal raises Interrupted here; outside such blocks it stays pending."""
+    """Make this block interruptible: a signal raises Interrupted here; outside such blocks it stays pending.
+
+    In another thread than the main one, which alone gets signals, it does nothing.
+    """
     global _interruptible
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     _interruptible = True
     try:
         if _pending is not None:
