@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clock import NOW, Clock
+from leftovers import half_written
 from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.errors import SpoolError
 from reports import report
@@ -311,7 +312,7 @@ def test_somebody_elses_file_is_left_alone_and_changes_no_order(
 
 def test_what_a_killed_run_left_half_written_is_cleared_away(spool: Spool, folder: Path) -> None:
     path = spool.put(report())
-    (folder / f".{path.name}.k2j4h5g6").write_bytes(path.read_bytes()[:20])
+    half_written(folder / "000000000009.json", os.getpid())
     assert spool.waiting() == [path]
     spool.tidy()
     assert os.listdir(folder) == [path.name]

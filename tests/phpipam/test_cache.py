@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import configs
 from clock import NOW, Clock
+from leftovers import half_written
 from phpipam_scan_agent.phpipam.cache import Cache
 from phpipam_scan_agent.phpipam.decode import Row
 from thorough import thorough
@@ -363,7 +364,7 @@ def test_old_answers_from_the_future_are_dropped_too(path: Path, clock: Clock) -
 
 def test_what_a_killed_run_left_half_written_is_cleared_away(path: Path, clock: Clock) -> None:
     saved(path, clock)
-    (path.parent / f".{path.name}.k2j4h5g6").write_bytes(b"{")
+    half_written(path, os.getpid())
     assert "subnets" in loaded(path, clock)
     assert os.listdir(path.parent) == [path.name]
 

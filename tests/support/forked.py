@@ -26,7 +26,7 @@ class ForkedSite(Site):
 
     def run_once(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run the agent to its end, without a second try for requests that fail."""
-        return self._run(arguments, self.environment, {"TRIES": 0})
+        return self._run(arguments, self.environment, {"retries": 0})
 
     def _run(
         self, arguments: tuple[str, ...], environment: dict[str, str], limits: dict[str, float]
@@ -47,8 +47,8 @@ class ForkedSite(Site):
 def _agent(
     command: list[str], environment: dict[str, str], limits: dict[str, Any], stdout: Path, stderr: Path
 ) -> None:
+    from phpipam_scan_agent import https
     from phpipam_scan_agent.__main__ import main
-    from phpipam_scan_agent.https import retry
 
     for number, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
@@ -56,6 +56,5 @@ def _agent(
     os.environ.update(environment)
     time.tzset()
     sys.argv = command
-    for name, limit in limits.items():
-        setattr(retry, name, limit)
+    https.LIMITS = https.Limits(**limits)
     sys.exit(main(command[1:]))

@@ -1,10 +1,13 @@
-"""Regular files only, each read within a bound."""
+"""Regular files only, each read within a bound and whole at any moment."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from leftovers import half_written
 from phpipam_scan_agent.system import files
 from stand_ins.phpipam import subnet
 from stand_ins.site import Site
@@ -74,3 +77,34 @@ def test_an_endless_cache_is_read_within_a_bound(site: Site) -> None:
     assert (
         "phpipam.json cannot be read (it has more than 67,108,864 bytes); asking phpIPAM again" in done.stderr
     )
+
+
+def test_a_left_over_file_of_a_dead_process_is_removed(tmp_path: Path) -> None:
+    half_written(tmp_path / "1.json")
+    files.clean(tmp_path / "*.json")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_left_over_file_with_the_own_pid_is_removed_as_in_a_container(tmp_path: Path) -> None:
+    half_written(tmp_path / "1.json", os.getpid())
+    files.clean(tmp_path / "*.json")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_another_living_process_writes_stays(tmp_path: Path) -> None:
+    kept = half_written(tmp_path / "1.json", os.getppid())
+    half_written(tmp_path / "2.json")
+    files.clean(tmp_path / "*.json")
+    assert os.listdir(tmp_path) == [kept.name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")
+def test_of_two_runs_with_pid_1_the_second_removes_what_the_first_left(tmp_path: Path) -> None:
+    clean = "import sys; from pathlib import Path; from phpipam_scan_agent.system import files"
+    clean += "; files.clean(Path(sys.argv[1]))"
+    half_written(tmp_path / "1.json", 1)
+    subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", clean, str(tmp_path / "1.json")],
+        check=True,
+    )
+    assert os.listdir(tmp_path) == []

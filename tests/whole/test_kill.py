@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import runs
+from leftovers import half_written
 from phpipam_scan_agent.delivery.spool import Spool
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, subnet
@@ -144,7 +145,7 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(site: Site) -> None
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     for folder, name in (("state/spool", "000000000007.json"), ("cache", "phpipam.json")):
         (site.folder / folder).mkdir(parents=True)
-        (site.folder / folder / f".{name}.ab3_de5f").write_bytes(b'{"format": 1, "ma')
+        half_written(site.folder / folder / name)
     assert site.run().returncode == 0
     assert runs.leftovers(site) == []
 

@@ -65,7 +65,7 @@ class Spool:
             except OSError as error:
                 raise SpoolError(f"{self._folder} cannot keep it ({error.strerror})") from None
             if sum(_size(each) for each in self._all()) > self._max_size:
-                self.tidy()
+                self._drop()
             return path
 
     def waiting(self) -> list[Path]:
@@ -94,7 +94,7 @@ class Spool:
         self._latest = max(self._latest, int(path.stem))  # no other report of this run gets its number
         try:
             path.unlink()
-            files.sync_folder(path.parent)
+            files.sync(path.parent)
         except OSError as error:
             log.warning("%s cannot be removed (%s); the next run sends it again", path, error.strerror)
 
@@ -110,8 +110,11 @@ class Spool:
             return path
 
     def tidy(self) -> None:
-        """Drop the oldest reports beyond the bounds, and what a killed run has left half written."""
+        """Drop the oldest reports beyond the bounds, and half-written files of killed runs; before any `put`."""
         files.clean(self._folder / "*.json")
+        self._drop()
+
+    def _drop(self) -> None:
         reports = [(path, *self._facts(path)) for path in self._all()]
         size = sum(size for _, size, _, _ in reports)
         dropped: list[int] = []

@@ -1,4 +1,4 @@
-"""Files that are whole at any moment, whatever ends the run."""
+"""Files that are whole at any moment, however the run ends and whatever the file system lacks."""
 
 import contextlib
 import errno
@@ -7,6 +7,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+NOT_SUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY))
+"""What fsync fails with where a file system cannot do it: FUSE, SMB and vfat for folders, some FUSE for files."""
 
 
 def open_regular(path: Path, flags: int) -> int:
@@ -30,41 +33,58 @@ def read(path: Path, limit: int) -> bytes:
     return content
 
 
-def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file beside its place and rename it. Raise OSError; the old one then stays."""
-    with _beside(path, content, mode) as beside:
+def replace(path: Path, content: bytes, mode: int = 0o600, durable: bool = True) -> None:
+    """Write a file beside its place and rename it. Raise OSError; the old one then stays.
+
+    Without `durable` it survives the end of the process but not a power failure: call `sync` later.
+    """
+    with _beside(path, content, mode, durable) as beside:
         os.replace(beside, path)
-    sync_folder(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def create(path: Path, content: bytes) -> None:
     """Write a new file in the same way. Raise OSError, FileExistsError if there is one."""
-    with _beside(path, content) as beside:
+    with _beside(path, content, 0o600, durable=True) as beside:
         os.link(beside, path)
         os.unlink(beside)
-    sync_folder(path.parent)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk, as far as the file system can. Raise OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def clean(path: Path) -> None:
-    """Remove what killed runs have left half written beside a file; `path` may hold `*`.
+    """Remove half-written files of killed runs beside a file, before this run writes any; `path` may hold `*`.
 
-    What a run that lives is writing stays: one with another cache folder has another lock.
+    Files of a living process stay: a run with another cache folder has another lock. This process' own number
+    counts as dead, since in a container every run has the number 1.
     """
     with contextlib.suppress(OSError):  # glob raises where the folder cannot be searched
         for leftover in path.parent.glob(f".{path.name}.*"):
-            if not Path("/proc", leftover.name.split(".")[-2]).exists():
+            pid = leftover.name.split(".")[-2]
+            if pid == str(os.getpid()) or not Path("/proc", pid).exists():
                 leftover.unlink()
 
 
 @contextlib.contextmanager
-def _beside(path: Path, content: bytes, mode: int = 0o600) -> Iterator[str]:
+def _beside(path: Path, content: bytes, mode: int, durable: bool) -> Iterator[str]:
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")  # 0600
     try:
         with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
+            if mode != 0o600:
+                os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                _sync(descriptor)
         yield beside
     except BaseException:
         with contextlib.suppress(OSError):
@@ -72,10 +92,9 @@ def _beside(path: Path, content: bytes, mode: int = 0o600) -> Iterator[str]:
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the kernel write down what was created, renamed or removed in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
