@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from .answers import ROW_ERRORS, error_number
-from .database import addresses, explain_missing, settings, tags
+from .database import addresses, explain_missing, settings, tags, update_rows
 from .decode import Report
 from .php_time import PhpTime
 
@@ -55,8 +55,7 @@ def _write(
         if tag != row.state:
             changes[row.state, tag].append(row.id)
     for (old, tag), changed in changes.items():
-        unchanged = addresses.c.id.in_(changed), addresses.c.state == old
-        connection.execute(update(addresses).where(*unchanged).values(state=tag))
+        connection.execute(update_rows(changed).where(addresses.c.state == old).values(state=tag))
 
 
 def _rules(connection: Connection) -> _Rules | None:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from . import tags
 from .answers import COLLIDED, ROW_ERRORS, Refusal, error_number
-from .database import addresses, agents, subnets
+from .database import addresses, agents, subnets, update_rows
 from .decode import Host, Report
 from .php_time import PhpTime
 
@@ -224,7 +224,7 @@ def _execute(connection: Connection, changes: list[_Change]) -> None:
     single = defaultdict(list)
     for values, ids in equal.items():
         if len(ids) > 1:
-            connection.execute(update(addresses).where(addresses.c.id.in_(ids)).values(dict(values)))
+            connection.execute(update_rows(ids).values(dict(values)))
         else:
             single[tuple(dict(values))].append({"key": ids[0], **{f"new_{k}": v for k, v in values}})
     for names, rows in single.items():
