@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import uvicorn
+from sqlalchemy import Engine
 
 from . import config, database
 from .app import make_app
@@ -30,20 +31,27 @@ def main() -> int:
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr])
-    uvicorn.run(
-        make_app(settings, engine),
-        host=settings.host,
-        port=settings.http_port,
-        ssl_certfile=settings.tls_cert,
-        ssl_keyfile=settings.tls_key,
-        log_config=None,
-        access_log=False,  # ours is structured
-        server_header=False,
-        http=Protocol,
-        h11_max_incomplete_event_size=MAX_HEAD,
-        timeout_graceful_shutdown=30,
-    )
+    make_server(settings, engine).run()
     return 0
+
+
+def make_server(settings: config.Config, engine: Engine) -> uvicorn.Server:
+    """Return the web server."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(settings, engine),
+            host=settings.host,
+            port=settings.http_port,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+            http=Protocol,
+            h11_max_incomplete_event_size=MAX_HEAD,
+            log_config=None,
+            access_log=False,  # ours is structured
+            server_header=False,
+            timeout_graceful_shutdown=30,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -30,16 +30,16 @@ foreign key, refused by a trigger, refused by a check."""
 
 DATABASE_ERRORS = {
     1044: "refuses mysql_user; check mysql_database, and run grants.sql on it",
-    1045: "refuses mysql_user or mysql_password",
+    1045: "refuses mysql_user or mysql_password, or wants a certificate, see mysql_ssl_cert",
     1049: "has no mysql_database of that name",
     1142: "refuses a statement; run grants.sql again",
     1143: "refuses a column; run grants.sql again",
     1146: "lacks a table; check that mysql_database is phpIPAM's",
     1698: "refuses mysql_user or mysql_password",
-    2003: "cannot be reached; check mysql_host and mysql_port, and TLS if it is set",
+    2003: "cannot be reached; check mysql_host and mysql_port",
     3159: "takes connections with TLS only; set mysql_ssl_ca",
 }
-"""What the administrator should check, by MariaDB's error number; the number's own text is in the log only."""
+"""By MariaDB's error number."""
 
 
 class Refusal(Exception):  # noqa: N818
@@ -82,9 +82,15 @@ async def unavailable(request: Request, error: Exception) -> JSONResponse:
     if error_number(error) in COLLIDED or isinstance(error, NoConnectionError):
         body = {"error": "phpIPAM's database is busy; keep the report, and send it again", "reason": "busy"}
         return answer(request, 503, body, {"Retry-After": "5"})
-    what = DATABASE_ERRORS.get(error_number(error), "cannot be used now")
-    why = f"phpIPAM's database {what}; keep the report, and see the Scan Server's log"
+    why = f"phpIPAM's database {trouble(error)}; keep the report, and see the Scan Server's log"
     return answer(request, 503, {"error": why, "reason": "database"}, {"Retry-After": "60"})
+
+
+def trouble(error: Exception) -> str:
+    """Return what the administrator should check. MariaDB's own words are for the log: anybody may ask /health."""
+    if "certificate verify failed" in str(error):
+        return "has a certificate that mysql_ssl_ca does not vouch for, or that does not name mysql_host"
+    return DATABASE_ERRORS.get(error_number(error), "cannot be used now")
 
 
 def error_number(error: Exception) -> int:

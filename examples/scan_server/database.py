@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-import ssl
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -84,10 +83,12 @@ def _tls(config: Config) -> dict[str, Any]:
     """Without mysql_ssl_ca, the connection is what the server makes of it: encrypted perhaps, verified never."""
     if not config.mysql_ssl_ca:
         return {}
-    context = ssl.create_default_context(cafile=config.mysql_ssl_ca)
-    if config.mysql_ssl_cert:
-        context.load_cert_chain(config.mysql_ssl_cert, config.mysql_ssl_key)
-    return {"ssl": context}
+    files = {
+        "ssl_ca": config.mysql_ssl_ca,
+        "ssl_cert": config.mysql_ssl_cert,
+        "ssl_key": config.mysql_ssl_key,
+    }
+    return {**files, "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
 def update_rows(ids: list[int]) -> Update:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 import requests
+import trustme
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from scan_server import write
+from scan_server.answers import trouble
 from scan_server.config import Config
-from scan_server.database import connect
+from scan_server.database import check, connect
 from scan_server.decode import Host, decode
 from scan_server.php_time import PhpTime
 from scan_server_lab import (
@@ -100,6 +103,41 @@ def test_wrong_password_is_in_the_log_but_not_the_password(start: Start, mariadb
     server.stop()
     assert any("Access denied for user 'scan_server'@'localhost'" in line["event"] for line in server.log)
     assert "wrong-password" not in server.text
+
+
+def test_database_over_tls_is_verified(mariadb: MariaDb, tmp_path: Path) -> None:
+    """The database takes encrypted connections only."""
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    mariadb.execute("SET GLOBAL require_secure_transport = ON")
+    try:
+        assert _trouble(mariadb) == ""
+        assert "mysql_ssl_ca does not vouch for" in _trouble(mariadb, mysql_ssl_ca=tmp_path / "other.pem")
+        assert "does not name mysql_host" in _trouble(mariadb, mysql_host="localhost")
+    finally:
+        mariadb.execute("SET GLOBAL require_secure_transport = OFF")
+
+
+def test_database_that_wants_a_certificate_gets_one(mariadb: MariaDb) -> None:
+    mariadb.execute("ALTER USER 'scan_server'@'localhost' REQUIRE X509")
+    try:
+        assert "wants a certificate, see mysql_ssl_cert" in _trouble(mariadb)
+        own = {"mysql_ssl_cert": mariadb.certificate, "mysql_ssl_key": mariadb.certificate}
+        assert _trouble(mariadb, **own) == ""
+    finally:
+        mariadb.execute("ALTER USER 'scan_server'@'localhost' REQUIRE NONE")
+
+
+def _trouble(database: MariaDb, **settings: object) -> str:
+    """Connect over TLS, and return what the agent hears of it."""
+    over_tls = {"mysql_host": "127.0.0.1", "mysql_port": database.port, "mysql_ssl_ca": database.authority}
+    engine = connect(Config.model_validate(database.settings | over_tls | settings))
+    try:
+        check(engine)
+    except SQLAlchemyError as error:
+        return trouble(error)
+    finally:
+        engine.dispose()
+    return ""
 
 
 def test_address_that_phpipam_adds_meanwhile_is_updated(lab: Lab) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+import trustme
 import yaml
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL
@@ -95,7 +97,7 @@ class Sqlite(Database):
 
 
 class MariaDb(Database):
-    """A server of its own in `folder`, reached through its socket alone.
+    """A server of its own in `folder`, reached through its socket, or over TLS.
 
     The zone of its clock is Berlin's, which must not matter.
     """
@@ -111,6 +113,9 @@ class MariaDb(Database):
             "mysql_user": "scan_server",
             "mysql_password": PASSWORD,
         }
+        self.certificate = folder / "database.pem"
+        self.authority = folder / "authority.pem"
+        self.port = _free_port()
         url = URL.create(
             "mysql+pymysql", username="root", database="phpipam", query={"unix_socket": str(self._socket)}
         )
@@ -120,6 +125,9 @@ class MariaDb(Database):
         """Make the server's files, phpIPAM's tables, and a user as the Scan Server's README says."""
         root = "--auth-root-authentication-method=normal"
         _run("mariadb-install-db", "--no-defaults", self._user, self._data, root, "--skip-test-db")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(self.authority))
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(self.certificate))
         self.start()
         self.script(TABLES.read_text())
         self.grant()
@@ -131,9 +139,12 @@ class MariaDb(Database):
     def start(self, *options: str) -> None:
         """Return when it takes connections."""
         files = (f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}")
+        tls = [f"--ssl-{what}={self.certificate}" for what in ("cert", "key")]
+        tls.append(f"--ssl-ca={self.authority}")
+        network = (f"--port={self.port}", "--bind-address=127.0.0.1", *tls)
         assert MARIADBD
         self._process = subprocess.Popen(
-            (MARIADBD, "--no-defaults", self._user, self._data, *files, "--skip-networking", *options),
+            (MARIADBD, "--no-defaults", self._user, self._data, *files, *network, *options),
             env=os.environ | {"TZ": "Europe/Berlin"},
             stderr=subprocess.PIPE,
         )
@@ -268,6 +279,11 @@ def hosts_of(cidr: str, number: int, **fields: object) -> list[Row]:
 def decimal(ip: str) -> str:
     """Return the address as phpIPAM stores it."""
     return str(int(ip_address(ip)))
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,197 @@
+"""What a client can do to the service: without the token, and with the token but no code."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from scan_server import database, limits
+from scan_server.__main__ import make_server
+from scan_server.config import Config
+from scan_server_lab import TOKEN, ScanServer, Sqlite, Start, host, report, wait_until
+
+NET = "192.0.2.0/24"
+REPORT = report("alpha", NET, host("192.0.2.1"))
+
+
+Serve = Callable[..., str]
+"""Starts the service in this process, with these settings, and returns its URL."""
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    with ExitStack() as stack:
+
+        def serve(**settings: object) -> str:
+            own = {"sqlite_file": tmp_path / "own.db", "http_port": 0, "auth_token": TOKEN}
+            config = Config.model_validate(own | settings)
+            engine = database.connect(config)
+            stack.callback(engine.dispose)
+            server = make_server(config, engine)
+            thread = Thread(target=server.run)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(setattr, server, "should_exit", True)
+            wait_until(lambda: server.started)
+            return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+        yield serve
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScanServer]:
+    """Give a process of the module's own."""
+    folder = tmp_path_factory.mktemp("limits")
+    database = Sqlite(folder / "own.db")
+    server = ScanServer(folder, database.settings | {"auth_token": TOKEN})
+    database.agent(1, "alpha")
+    database.subnet(10, NET)
+    yield server
+    server.stop()
+    database.engine.dispose()
+
+
+def connect(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    return socket.create_connection((str(parts.hostname), parts.port or 0), 30)
+
+
+def test_idle_connections_keep_nobody_out_and_are_ended(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 clients send nothing, half a head, a byte now and then, or the body of a request that is refused."""
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
+    url = serve()
+    begun = b"GET /health HTTP/1.1\r\nHost"
+    refused = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(url)) for _ in range(200)]
+        for client, sent in zip(clients, [b"", begun, begun, refused] * 50, strict=True):
+            client.sendall(sent)
+        assert requests.get(f"{url}/health", timeout=1).status_code == 200
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and clients:
+            for client in clients:
+                send_a_byte(client)
+            time.sleep(0.2)
+            clients = [client for client in clients if is_open(client)]
+        assert not clients
+
+
+def send_a_byte(client: socket.socket) -> None:
+    with suppress(OSError):
+        client.send(b"x")
+
+
+def is_open(client: socket.socket) -> bool:
+    client.setblocking(False)
+    try:
+        while client.recv(65536):
+            pass
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def test_long_path_is_a_short_line(server: ScanServer) -> None:
+    for length in (10_000, 60_000):
+        requests.get(f"{server.url}/{'x' * length}", timeout=30)
+    wait_until(lambda: "xxx" in server.text)
+    assert max(map(len, server.text.splitlines())) < 1000
+
+
+def test_nobody_is_redirected(server: ScanServer) -> None:
+    for path in ("/health/", "/metrics/", "//"):
+        answer = requests.get(server.url + path, headers={"Host": "evil.example"}, timeout=30)
+        assert (answer.status_code, answer.json()["reason"]) == (404, "path")
+        assert "evil" not in str(answer.headers)
+
+
+def test_large_bodies_cost_little(server: ScanServer) -> None:
+    """Eight reports of a megabyte at once, with a code that exists and nothing in their results."""
+    body = b'{"code": "alpha", "scan": {"subnet": "192.0.2.0/24", "tz": "+0000", "results": [%s]}}'
+    body %= b",".join([b"{}"] * 340_000)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(server.post, body) for _ in range(8)]
+        slowest = 0.0
+        while not all(answer.done() for answer in answers):
+            started = time.monotonic()
+            assert requests.get(f"{server.url}/health", timeout=30).status_code == 200
+            slowest = max(slowest, time.monotonic() - started)
+    assert {answer.result().json()["field"] for answer in answers} == {"scan.results.0.ip"}
+    assert slowest < 1
+    assert peak_memory(server) < 300
+
+
+def peak_memory(server: ScanServer) -> float:
+    """Return the most memory that the process has had, in MB."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def test_code_is_checked_before_the_results(server: ScanServer) -> None:
+    answer = server.post({"code": "nobody", "scan": {"results": [{}]}})
+    assert (answer.status_code, answer.json()["reason"]) == (401, "code")
+
+
+def test_guessing_of_codes_is_slowed_down(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = serve()
+    monkeypatch.setattr("scan_server.limits.time", SimpleNamespace(monotonic=lambda: 90.0))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    def send(code: str) -> requests.Response:
+        return requests.post(url, json=report(code, NET), headers=headers, timeout=30)
+
+    for guess in range(limits.MAX_GUESSES):
+        assert send("guess-0").status_code == 401  # the same one again is no guess
+        assert send(f"guess-{guess}").status_code == 401
+    answer = send("alpha")
+    assert (answer.json()["reason"], answer.headers["Retry-After"]) == ("guesses", "30")
+    monkeypatch.setattr("scan_server.limits.time", SimpleNamespace(monotonic=lambda: 121.0))
+    assert send("alpha").status_code == 401
+
+
+def test_metrics_count_what_was_done(start: Start, tmp_path: Path) -> None:
+    database = Sqlite(tmp_path / "own.db")
+    server = start(**database.settings)
+    database.agent(1, "alpha")
+    database.subnet(10, NET)
+    database.engine.dispose()
+    server.post(REPORT)
+    server.post(report("alpha", NET, host("192.0.2.1"), host("192.0.2.2", id=5)))
+    server.post(REPORT, headers={})
+    server.post(b"{")
+    text = requests.get(f"{server.url}/metrics", timeout=30).text
+    for line in (
+        "scan_server_reports_total 2.0",
+        'scan_server_hosts_total{outcome="added"} 1.0',
+        'scan_server_hosts_total{outcome="updated"} 1.0',
+        'scan_server_hosts_total{outcome="skipped"} 1.0',
+        'scan_server_refusals_total{reason="token"} 1.0',
+        'scan_server_refusals_total{reason="json"} 1.0',
+        "scan_server_report_seconds_count 2.0",
+    ):
+        assert line in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "forwarded", "status"),
+    [("loopback", "", 200), ("loopback", "192.0.2.9", 404), ("everyone", "192.0.2.9", 200), ("off", "", 404)],
+)
+def test_metrics_are_for_loopback_unless_asked_for(
+    serve: Serve, setting: str, forwarded: str, status: int
+) -> None:
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    assert (
+        requests.get(f"{serve(metrics=setting)}/metrics", headers=headers, timeout=30).status_code == status
+    )
