@@ -98,7 +98,7 @@ def test_a_slash_at_the_end_of_api_url_makes_no_difference(written: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "url", ["https://h/phpipam", "http://h:8080", "https://192.0.2.1", "https://[2001:db8::1]:443/ipam"]
+    "url", ["https://h/phpipam", "https://h:8080", "https://192.0.2.1", "https://[2001:db8::1]:443/ipam"]
 )
 def test_a_url_with_protocol_works(url: str, tmp_path: Path) -> None:
     assert load(tmp_path, configs.text(api_url=url)).api_url == url
@@ -186,6 +186,54 @@ def test_a_yaml_error_names_the_line_and_no_value(wrong: str, where: str, tmp_pa
     assert SECRET not in said
 
 
+HEAD = f"{ROOT_KEY}:\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "advice"),
+    [
+        (
+            f"{HEAD}  api_url: h\n    http_port: 1\n",
+            "line 3, column 14",
+            "indent it as the settings around it",
+        ),
+        (
+            f"{HEAD}  api_url: h\n http_port: 1\n",
+            "line 3, column 2",
+            "indent all settings by the same number of",
+        ),
+        (
+            f"{HEAD}    api_url: h\n  http_port: 1\n",
+            "line 3, column 3",
+            "indent all settings by the same number of",
+        ),
+        (f"{HEAD}  api_url: h\n  - http_port: 1\n", "line 3, column 3", "without a dash"),
+        (f"{HEAD}\tapi_url: h\n", "line 2, column 1", "use spaces in place of the tab"),
+        (f"{HEAD}  api_url https://h\n  http_port: 1\n", "line 3, column 12", "after the key in line 2"),
+        (f"{HEAD}  api_url:h\n\n  http_port: 1\n", "line 4, column 12", "after the key in line 2"),
+        (
+            f"{HEAD}  a: b\n  api_url h\n",
+            "line 3, column 3",
+            "write a colon and a blank between key and value",
+        ),
+        (
+            f"{HEAD}  a: b\n  api_url:h\n  c: d\n",
+            "line 3, column 3",
+            "a colon and a blank between key and value",
+        ),
+        (f"{ROOT_KEY}\n  a: b\n", "line 2, column 4", "write a colon and a blank after the key in line 1"),
+        (f"{HEAD}  api_url: a: b\n", "line 2, column 13", "put special values in quotes"),
+        (f"{HEAD}  api_url: @h\n", "line 2, column 12", "put special values in quotes"),
+    ],
+)
+def test_a_yaml_error_comes_with_the_way_to_mend_it(
+    content: str, where: str, advice: str, tmp_path: Path
+) -> None:
+    said = problem(tmp_path, content)
+    assert said.startswith(f"{where}: ")
+    assert advice in said.partition("; ")[2]
+
+
 @pytest.mark.parametrize("content", [b"\xc3\x28: x", b"\xff\xfe\x00", b"\xffapi_url: https://h"])
 def test_what_is_no_text_is_said_to_be_none(content: bytes, tmp_path: Path) -> None:
     assert problem(tmp_path, content) == "is not YAML text in UTF-8; write it again with an editor"
@@ -270,7 +318,7 @@ def test_a_mandatory_setting_that_is_missing_or_empty(key: str, empty: str | Non
 def test_a_missing_secret_is_told_where_phpipam_shows_it(tmp_path: Path) -> None:
     said = problems(tmp_path, f"{ROOT_KEY}:")
     assert said == [
-        "api_url: missing or empty; set it to phpIPAM's URL with protocol",
+        "api_url: missing or empty; set it to phpIPAM's URL, which begins with https://",
         "client_token: missing or empty; set it to App code, in phpIPAM: Administration → API → edit",
         "client_name: missing or empty; set it to App id, in phpIPAM: Administration → API → edit",
         "scanagent_code: missing or empty; set it to Code, in phpIPAM: Administration → Scan agents → edit",
@@ -280,30 +328,33 @@ def test_a_missing_secret_is_told_where_phpipam_shows_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("http_port", "0", "greater than or equal to 1, not '0'"),
-        ("http_port", "65536", "less than or equal to 65535, not '65536'"),
-        ("http_port", "-5000", "greater than or equal to 1, not '-5000'"),
-        ("http_port", "https", "valid integer, unable to parse string as an integer, not 'https'"),
-        ("http_port", "1e5", "valid integer, unable to parse string as an integer, not '1e5'"),
-        ("http_port", "9" * 5000, "exceeded maximum size, not '" + "9" * 60 + "'"),
-        ("cache_expire_time", "-1", "greater than or equal to 0, not '-1'"),
-        ("cache_expire_time", "30 minutes", "valid integer, unable to parse string as an integer"),
-        ("epoch_time_offset", "1.5", "valid integer, unable to parse string as an integer, not '1.5'"),
-        ("epoch_time_offset", "no", "valid integer, unable to parse string as an integer, not 'no'"),
-        ("epoch_time_offset", "999999999999", "less than or equal to 1000000000, not '999999999999'"),
-        ("epoch_time_offset", "-999999999999", "greater than or equal to -1000000000, not '-999999999999'"),
-        ("epoch_time_offset", "9" * 400, "less than or equal to 1000000000, not '" + "9" * 60 + "'"),
-        ("names", "sometimes", "should be 'missing', 'always' or 'never', not 'sometimes'"),
-        ("name_form", "FULL", "should be 'short' or 'full', not 'FULL'"),
-        ("cache_expire_time", "9" * 400, "less than or equal to 1000000000, not '" + "9" * 60 + "'"),
+        ("http_port", "0", "a whole number from 1 to 65535, not '0'"),
+        ("http_port", "65536", "a whole number from 1 to 65535, not '65536'"),
+        ("http_port", "https", "a whole number from 1 to 65535, not 'https'"),
+        ("http_port", "1e5", "a whole number from 1 to 65535, not '1e5'"),
+        ("max_rate", "fast", "a whole number from 1 to 1000000, not 'fast'"),
+        ("scan_timeout", "15 min", "a whole number of at least 1, not '15 min'"),
+        ("cache_expire_time", "-1", "a whole number from 0 to 1000000000, not '-1'"),
+        ("epoch_time_offset", "1.5", "a whole number from -1000000000 to 1000000000, not '1.5'"),
+        ("epoch_time_offset", "999999999999", "from -1000000000 to 1000000000, not '999999999999'"),
+        ("ipv6", "maybe", "true or false, not 'maybe'"),
+        ("names", "sometimes", "'missing', 'always' or 'never', not 'sometimes'"),
+        ("name_form", "FULL", "'short' or 'full', not 'FULL'"),
     ],
 )
 def test_a_wrong_type_or_range_is_named_with_the_value(
     key: str, value: str, said: str, tmp_path: Path
 ) -> None:
     line = problem(tmp_path, configs.text(**{key: value}))
-    assert line.startswith(f"{key}: ")
-    assert said in line
+    assert line.startswith(f"{key}: must be ")
+    assert line.endswith(said)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "9" * 400])
+@pytest.mark.parametrize("key", ["http_port", "epoch_time_offset", "cache_expire_time"])
+def test_a_number_of_many_digits_is_named_by_its_line(key: str, value: str, tmp_path: Path) -> None:
+    line = problem(tmp_path, configs.text(**{key: value}))
+    assert re.fullmatch(rf"{key} \(line 6\): must be a whole number from [-0-9]+ to [0-9]+", line)
 
 
 @pytest.mark.parametrize("value", ["[5000]", "[]", "{a: b}", "{}", f"[{SECRET}]"])
@@ -348,27 +399,27 @@ def test_a_token_over_two_lines_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["auth_token", "client_token"])
 def test_a_token_that_no_header_can_carry_is_refused(key: str, value: str, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(**{"http_server": "https://h", key: value}))
-    expected = "has characters that no HTTP header can carry; copy it again, without blanks around"
+    expected = "has characters that an HTTP header cannot carry; copy it again, without blanks around"
     assert said == f"{key}: {expected}"
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("phpipam.example", "has no protocol; write https:// in front"),
-        ("phpipam.example:443", "has no protocol; write https:// in front"),
-        ("//phpipam.example", "has no protocol; write https:// in front"),
-        ("ftp://phpipam.example", "has no protocol; write https:// in front"),
-        ("file:///etc/passwd", "has no protocol; write https:// in front"),
-        ("https://[::1", "is no URL; write it like https://ipam.example.org"),
-        ("https://", "names no host"),
-        ("https:///path", "names no host"),
+        ("phpipam.example", "has no protocol; write https:// before it"),
+        ("phpipam.example:443", "has no protocol; write https:// before it"),
+        ("//phpipam.example", "has no protocol; write https:// before it"),
+        ("ftp://phpipam.example", "has no protocol; write https:// before it"),
+        ("file:///etc/passwd", "has no protocol; write https:// before it"),
+        ("https://[::1", "is not a URL; write it like https://ipam.example.org"),
+        ("https://", "has no host name"),
+        ("https:///path", "has no host name"),
         ("https://a b", "has blanks or control characters in it"),
         ('"https://a\\nb"', "has blanks or control characters in it"),
-        ("https://h:99999", "has a port that is no number from 0 to 65535"),
-        ("https://h:http", "has a port that is no number from 0 to 65535"),
-        ("https://h/?page=1", "goes on after the path; leave out everything from '?' or '#'"),
-        ("https://h/#top", "goes on after the path; leave out everything from '?' or '#'"),
+        ("https://h:99999", "has a port that is not a number from 0 to 65535"),
+        ("https://h:http", "has a port that is not a number from 0 to 65535"),
+        ("https://h/?page=1", "has a query or fragment; leave out the part from '?' or '#' on"),
+        ("https://h/#top", "has a query or fragment; leave out the part from '?' or '#' on"),
     ],
 )
 def test_a_wrong_url_is_told_what_to_write(url: str, said: str, tmp_path: Path) -> None:
@@ -379,14 +430,14 @@ def test_a_wrong_url_is_told_what_to_write(url: str, said: str, tmp_path: Path) 
 def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path) -> None:
     for key in ("api_url", "http_server"):
         said = problem(tmp_path, configs.text(**{key: f"https://admin:{SECRET}@h"}))
-        assert said == f"{key}: has a user name or password in it; leave them out, nothing here uses them"
+        assert said == f"{key}: has a user name or password in it; leave them out, they are not used"
 
 
 @pytest.mark.parametrize("key", ["api_url", "http_server"])
 def test_a_password_in_a_url_that_unicode_makes_two_of_is_not_shown(key: str, tmp_path: Path) -> None:
     """℀ is normalised to a/c, which would move the host; Python refuses such a URL and quotes it whole."""
     said = problem(tmp_path, configs.text(**{key: f"https://user:{SECRET}\u2100@h"}))
-    assert said == f"{key}: is no URL; write it like https://ipam.example.org"
+    assert said == f"{key}: is not a URL; write it like https://ipam.example.org"
 
 
 def test_the_server_has_its_port_in_its_own_setting(tmp_path: Path) -> None:
@@ -402,8 +453,13 @@ def test_the_server_has_no_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("server", [None, "http://127.0.0.1", "http://localhost", "HTTP://server.example"])
 def test_a_server_token_over_http_is_refused(server: str | None, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(auth_token=SECRET, http_server=server))
-    shown = server or "http://127.0.0.1"
-    assert said == f"auth_token: is set, but http_server is {shown}: a token is sent over https only"
+    why = "http_server does not begin with https://; a token is sent over https only"
+    assert said == f"auth_token: is set, but {why}"
+
+
+def test_phpipam_over_http_is_refused(tmp_path: Path) -> None:
+    said = problem(tmp_path, configs.text(api_url="HTTP://phpipam.example"))
+    assert said == "api_url: begins with http://; use https, since the App code is sent with each request"
 
 
 @pytest.mark.parametrize(
@@ -457,6 +513,88 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 
 
 # Secrets
+
+
+TOKEN = "Zk3_vX9-qLm2RtYw7BnPe4HsUc6JdGa1"
+
+
+@pytest.mark.parametrize(
+    "key", sorted(set(Config.model_fields) - {"client_token", "auth_token", "scanagent_code", "client_name"})
+)
+@pytest.mark.parametrize("value", [TOKEN, TOKEN[:15], f"/{TOKEN}/x", f"{TOKEN}=="])
+def test_a_token_in_another_setting_is_not_repeated(key: str, value: str, tmp_path: Path) -> None:
+    content = configs.text(**{key: value, "auth_token": value, "http_server": "https://h"} | {key: value})
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, content)
+    assert f": {key}" in str(refused.value)
+    assert value not in str(refused.value)
+
+
+def test_a_token_in_another_setting_is_named_by_its_line(tmp_path: Path) -> None:
+    said = problems(tmp_path, configs.text(max_rate=TOKEN, ca_file=TOKEN, client_cert=TOKEN))
+    assert said == [
+        "max_rate (line 6): must be a whole number from 1 to 1000000",
+        "ca_file (line 7): the file cannot be read: No such file or directory",
+        "client_cert (line 8): the file cannot be read: No such file or directory",
+    ]
+    assert problem(tmp_path, configs.text(client_token=None, client_token_file=TOKEN)) == (
+        "client_token_file (line 5): the file cannot be read: No such file or directory"
+    )
+
+
+@pytest.mark.parametrize(
+    "place", ["  {}: x", "{}: x", "  {}: x\n  {}: y", "  {}", "  ? {}", "  &{}", "  *{}"]
+)
+@pytest.mark.parametrize("typed", [TOKEN, SECRET])
+def test_a_token_as_a_key_is_not_repeated(place: str, typed: str, tmp_path: Path) -> None:
+    content = configs.text(client_token=typed) + place.format(typed, typed) + "\n"
+    assert typed not in problem(tmp_path, content)
+
+
+@pytest.mark.parametrize("typed", ["cache_expire_times", "client_token_flie", "scanagent_code_files"])
+def test_a_long_key_that_is_like_a_known_one_is_shown(typed: str, tmp_path: Path) -> None:
+    assert problem(tmp_path, configs.text() + f"  {typed}: x\n").startswith(
+        f"{typed}: unknown key; did you mean "
+    )
+
+
+def test_a_path_is_shown_if_its_folder_exists(tmp_path: Path) -> None:
+    path = tmp_path / "an-authority-with-a-long-name.pem"
+    said = problem(tmp_path, configs.text(ca_file=str(path)))
+    assert said == f"ca_file: {path} cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_token_file", "metrics_file"])
+def test_a_nul_character_in_a_path_is_refused(key: str, tmp_path: Path) -> None:
+    assert all(line.startswith(key) for line in problems(tmp_path, configs.text(**{key: '"a\\0b"'}))[-1:])
+
+
+@pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_token_file"])
+def test_a_fifo_is_not_waited_for(key: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    content = configs.text(**{"client_token": None if "token" in key else configs.APP_CODE, key: "fifo"})
+    assert problem(tmp_path, content) == f"{key}: {tmp_path}/fifo cannot be read: it is not a regular file"
+
+
+def test_under_systemd_messages_name_the_file_and_not_the_credential(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    path = configs.write(
+        tmp_path, configs.text(client_token=None, client_token_file="client_token", ca_file="ca")
+    )
+    with pytest.raises(ConfigError) as refused:
+        config.load(path)
+    here = "/etc/phpipam/scan_agent.yaml"
+    assert str(refused.value).splitlines() == [
+        f"{here}: client_token_file: /etc/phpipam/client_token cannot be read: No such file or directory",
+        f"{here}: ca_file: /etc/phpipam/ca cannot be read: No such file or directory",
+    ]
+
+
+def test_an_endless_configuration_is_refused() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: has more than 1,048,576 bytes"):
+        config.load(Path("/dev/zero"))
 
 
 def test_secrets_are_all_that_must_not_be_seen(tmp_path: Path) -> None:

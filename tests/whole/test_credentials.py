@@ -126,7 +126,7 @@ def test_a_file_that_is_no_text(site: Site) -> None:
     (site.folder / "client_token").write_bytes(b"\xff\xfet\0")
 
     assert refused(site) == (
-        f"client_token_file: {site.folder / 'client_token'} cannot be read: it is no text in UTF-8"
+        f"client_token_file: {site.folder / 'client_token'} cannot be read: it is not text in UTF-8"
     )  # the command's own line, for all the others
 
 
@@ -166,7 +166,7 @@ def test_a_token_of_a_file_is_never_sent_over_http(site: Site) -> None:
     into_files(site, site.folder)
     site.settings["http_server"] = "http://127.0.0.1"
 
-    assert problems(site)[0].startswith("auth_token: is set, but http_server is http://127.0.0.1: ")
+    assert problems(site)[0].startswith("auth_token: is set, but http_server does not begin with https://; ")
 
 
 # A certificate to show
@@ -336,7 +336,7 @@ def test_nobody_is_asked_for_a_passphrase(site: Site, pair: Pair) -> None:
 
 @pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_key"])
 @pytest.mark.parametrize(
-    ("place", "why"), [("nowhere.pem", "No such file or directory"), ("", "Is a directory")]
+    ("place", "why"), [("nowhere.pem", "No such file or directory"), ("", "it is not a regular file")]
 )
 def test_a_file_that_cannot_be_read(site: Site, key: str, place: str, why: str) -> None:
     site.settings[key] = str(site.folder / place)

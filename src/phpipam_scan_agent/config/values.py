@@ -1,5 +1,6 @@
-"""What a setting may hold. Each check says what is wrong with a value and what to write instead. Pure."""
+"""Types of the settings. Each check says what is wrong with a value, without the value, and what to write."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +9,23 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, SecretStr
 
+from ..system import files
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, line breaks, and the halves of characters that no UTF-8 can carry."""
+"""Control characters, line breaks, and surrogates, which UTF-8 cannot encode."""
+
+LONGEST_SHOWN = 15
+"""Characters of a word that is shown as it is; phpIPAM's codes and tokens have 32."""
+
+
+def looks_secret(text: str) -> bool:
+    """Return whether a text may be a secret in a wrong place: a long word, and not a path in a folder that exists."""
+    if len(text) <= LONGEST_SHOWN or any(character.isspace() for character in text):
+        return False
+    try:
+        return not (text.startswith("/") and Path(text).parent.is_dir())
+    except (OSError, ValueError):
+        return True
 
 
 def _without_control_characters(value: str) -> str:
@@ -21,7 +37,9 @@ def _without_control_characters(value: str) -> str:
 def _header_value(secret: SecretStr) -> SecretStr:
     value = _without_control_characters(secret.get_secret_value())
     if not value.isascii() or value != value.strip():
-        raise ValueError("has characters that no HTTP header can carry; copy it again, without blanks around")
+        raise ValueError(
+            "has characters that an HTTP header cannot carry; copy it again, without blanks around"
+        )
     return secret
 
 
@@ -32,7 +50,7 @@ def _printable(secret: SecretStr) -> SecretStr:
 
 def _app_id(value: str) -> str:
     if "/" in value:
-        raise ValueError("has a slash in it; write the App id alone")
+        raise ValueError("has a slash in it; write the App id only")
     return _without_control_characters(value)
 
 
@@ -40,35 +58,42 @@ def _time_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError("is no time zone; write it like Europe/Berlin or UTC") from None
+        raise ValueError("is not a time zone; write it like Europe/Berlin or UTC") from None
     except KeyError:
         raise ValueError(
-            "is no time zone that this machine knows; write it like Europe/Berlin, or install tzdata"
+            "is not a time zone that this machine knows; write it like Europe/Berlin, or install tzdata"
         ) from None
     return value
 
 
 def _url(value: str) -> str:
-    """Given a URL, return it without a slash at its end. Raise ValueError with what to write instead."""
+    """Given a URL, return it without a slash at its end. Raise ValueError that says what to write."""
     if re.search(r"[\s\x00-\x1f\x7f]", value):
         raise ValueError("has blanks or control characters in it")
     if not value.lower().startswith(("https://", "http://")):
-        raise ValueError("has no protocol; write https:// in front")
+        raise ValueError("has no protocol; write https:// before it")
     try:
         parts = urlsplit(value)
     except ValueError:
-        raise ValueError("is no URL; write it like https://ipam.example.org") from None
+        raise ValueError("is not a URL; write it like https://ipam.example.org") from None
     if not parts.hostname:
-        raise ValueError("names no host")
+        raise ValueError("has no host name")
     if "@" in parts.netloc:
-        raise ValueError("has a user name or password in it; leave them out, nothing here uses them")
+        raise ValueError("has a user name or password in it; leave them out, they are not used")
     if parts.query or parts.fragment:
-        raise ValueError("goes on after the path; leave out everything from '?' or '#'")
+        raise ValueError("has a query or fragment; leave out the part from '?' or '#' on")
     try:
         _ = parts.port
     except ValueError:
-        raise ValueError("has a port that is no number from 0 to 65535") from None
+        raise ValueError("has a port that is not a number from 0 to 65535") from None
     return value.rstrip("/")
+
+
+def _api_url(value: str) -> str:
+    url = _url(value)
+    if not url.lower().startswith("https://"):
+        raise ValueError("begins with http://; use https, since the App code is sent with each request")
+    return url
 
 
 def _server_url(value: str) -> str:
@@ -81,23 +106,29 @@ def _server_url(value: str) -> str:
     return url
 
 
-def _readable(path: Path) -> Path:
-    try:
-        with path.open("rb"):
-            return path
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _prom(path: Path) -> Path:
-    if path.suffix != ".prom":
-        raise ValueError(f"{path} does not end in .prom, which node_exporter wants")
+def _path(path: Path) -> Path:
+    _without_control_characters(str(path))
     return path
 
 
+def _readable(path: Path) -> Path:
+    try:
+        os.close(files.open_regular(_path(path), os.O_RDONLY, follow_symlinks=True))
+        return path
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+
+
+def _prom(path: Path) -> Path:
+    if _path(path).suffix != ".prom":
+        raise ValueError("does not end in .prom, as node_exporter requires")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_path)]
 MetricsFile = Annotated[Path, AfterValidator(_prom)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
-Url = Annotated[str, AfterValidator(_url)]
+ApiUrl = Annotated[str, AfterValidator(_api_url)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]

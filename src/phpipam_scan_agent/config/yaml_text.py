@@ -1,4 +1,4 @@
-"""A YAML file → its values as they were typed: a token `0123` stays `0123`; the schema gives types."""
+"""A YAML file → its values as typed: a token `0123` stays `0123`; the schema gives types."""
 
 import re
 from collections.abc import Hashable
@@ -8,58 +8,103 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError
+from ..system import folders, signals
+
+MAX_SIZE = 1024 * 1024
+"""Bytes of a file that are read at most."""
 
 _NULL = ("", "~", "null", "Null", "NULL")
 """How YAML writes, without quotes, that a key has no value."""
 
+_NOT_TEXT = "is not YAML text in UTF-8; write it again with an editor"
+
+
+class Key(str):
+    """A key as typed, and its line in the file."""
+
+    line: int
+
 
 class _Loader(yaml.BaseLoader):
-    """Makes nothing but text, lists, mappings, and None for a key without a value."""
+    """Makes text, lists, mappings, and None for a key without a value; nothing else."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: ARG002
         found: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, "a key is no text", key_node.start_mark)
-            if key in found:
-                what = f"{key} is there twice; keep one"
-                raise yaml.constructor.ConstructorError(None, None, what, key_node.start_mark)
+            text = self.construct_object(key_node, deep=True)
+            if not isinstance(text, str):
+                raise yaml.constructor.ConstructorError(None, None, "a key is not text", key_node.start_mark)
+            if text in found:
+                which = (
+                    text if re.fullmatch("[a-z]+(_[a-z]+)*", text) else "a key"
+                )  # no secret looks like our keys
+                problem = f"{which} is there twice; keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            key = Key(text)
+            key.line = key_node.start_mark.line + 1
             plain = isinstance(value_node, yaml.ScalarNode) and value_node.style is None
-            nothing = plain and value_node.value in _NULL
-            found[key] = None if nothing else self.construct_object(value_node, deep=True)
+            empty = plain and value_node.value in _NULL
+            found[key] = None if empty else self.construct_object(value_node, deep=True)
         return found
 
 
 def read(path: Path) -> Any:
-    """Given the file's path, return what it holds. Raise ConfigError that says where it is no YAML."""
+    """Given the file's path, return its document. Raise ConfigError with the line and column of an error."""
+    shown = folders.shown(path)
+    content = b""
     try:
-        return yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 (it makes nothing but text)
+        with signals.interruptible():
+            with path.open("rb") as file:
+                content = file.read(MAX_SIZE + 1)
+            if len(content) > MAX_SIZE:
+                raise ConfigError(
+                    shown, [f"has more than {MAX_SIZE:,} bytes; check that it is the configuration"]
+                )
+            return yaml.load(content, Loader=_Loader)  # noqa: S506 (it makes nothing but text)
     except OSError as error:
-        raise ConfigError(path, [f"cannot be read: {error.strerror}"]) from None
+        raise ConfigError(shown, [f"cannot be read: {error.strerror}"]) from None
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(path, [_problem(error)]) from None
+        raise ConfigError(shown, [_problem(error, content.decode("utf-8", "replace").splitlines())]) from None
     except yaml.reader.ReaderError as error:
-        raise ConfigError(path, [_unreadable(path, error)]) from None
+        raise ConfigError(shown, [_unreadable(content, error)]) from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise ConfigError(path, ["is not YAML text in UTF-8; write it again with an editor"]) from None
+        raise ConfigError(shown, [_NOT_TEXT]) from None
 
 
-def _problem(error: yaml.MarkedYAMLError) -> str:
-    # A quote that is never closed is noticed at the end of the file, but the mistake is where it opens.
-    unclosed = "quoted scalar" in (error.context or "")
-    mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
+def _problem(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
+    # YAML notices a quote that is not closed, or a colon that is missing, where the next line or the file ends.
+    early = "quoted scalar" in (error.context or "") or "simple key" in (error.context or "")
+    mark = (error.context_mark if early else None) or error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    # YAML quotes what it stumbles over, which may be a token (`client_token: *abc`); one character is none.
+    # YAML repeats the text at fault, which may be a token (`client_token: *abc`); a single character is not.
     harmless_or_not = r"'(\\?.|<[a-z ]+>)'|'[^']*'"
     what = re.sub(harmless_or_not, lambda said: said[0] if said[1] else "'…'", error.problem or "not YAML")
     what = what.replace(r"character '\t'", "a tab")
-    advice = "" if isinstance(error, yaml.constructor.ConstructorError) else "; put special values in quotes"
-    return f"{where}{what}{advice}"
+    if isinstance(error, yaml.constructor.ConstructorError):
+        return f"{where}{what}"
+    return (
+        f"{where}{what}; {_advice(what, lines[: mark.line + 1] if mark else [], mark.column if mark else 0)}"
+    )
 
 
-def _unreadable(path: Path, error: yaml.reader.ReaderError) -> str:
+def _advice(problem: str, lines: list[str], column: int) -> str:
+    """Return what to do about a problem, given the lines up to the one where YAML stopped, and the column there."""
+    if "a tab" in problem:
+        return "use spaces in place of the tab"
+    if "expected ':'" in problem:
+        return "write a colon and a blank between key and value"
+    if "<block end>" in problem:
+        return "indent all settings by the same number of spaces, without a dash"
+    if "mapping values" in problem and not re.search(r":\s", lines[-1][:column]):
+        above = [number for number, line in enumerate(lines[:-1], 1) if re.match(r"\s*[^\s#]", line)]
+        if above and not re.search(r":(\s|$)", lines[above[-1] - 1]):
+            return f"write a colon and a blank after the key in line {above[-1]}"
+        return "indent it as the settings around it"
+    return "put special values in quotes"
+
+
+def _unreadable(content: bytes, error: yaml.reader.ReaderError) -> str:
     if isinstance(error.character, int) and error.character <= 0x10FFFF and error.encoding == "unicode":
-        line = path.read_text("utf-8", "replace")[: error.position].count("\n") + 1
+        line = content.decode("utf-8", "replace")[: error.position].count("\n") + 1
         return f"line {line}: has the control character {error.character:#04x}; take it out"
-    return "is not YAML text in UTF-8; write it again with an editor"
+    return _NOT_TEXT

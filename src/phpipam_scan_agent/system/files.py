@@ -12,21 +12,22 @@ NOT_SUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.E
 """What fsync fails with where a file system cannot do it: FUSE, SMB and vfat for folders, some FUSE for files."""
 
 
-def open_regular(path: Path, flags: int) -> int:
-    """Open a file with mode 0600 and return its descriptor. Raise OSError, also for a FIFO, device or symlink.
+def open_regular(path: Path, flags: int, follow_symlinks: bool = False) -> int:
+    """Open a file, make it with mode 0600, and return its descriptor. Raise OSError, also for a FIFO or device.
 
     Never waits: a FIFO would block until its other end is opened.
     """
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_symlinks else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a regular file")
     return descriptor
 
 
-def read(path: Path, limit: int) -> bytes:
+def read(path: Path, limit: int, follow_symlinks: bool = False) -> bytes:
     """Return the content of a regular file. Raise OSError, also if it has more than `limit` bytes."""
-    with open(open_regular(path, os.O_RDONLY), "rb") as file:
+    with open(open_regular(path, os.O_RDONLY, follow_symlinks), "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes")

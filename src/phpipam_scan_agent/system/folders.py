@@ -40,6 +40,17 @@ def prepare() -> None:
             private(folder)
 
 
+def credentials() -> Path | None:
+    """Return the folder of systemd's credentials, if the unit loads some."""
+    value = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(value) if value else None
+
+
+def shown(path: Path) -> Path:
+    """Return the path to show in a message: for a credential, that of the file which systemd copied it from."""
+    return Path("/etc/phpipam", path.name) if path.parent == credentials() else path
+
+
 def _from_systemd(variable: str) -> Path | None:
     """Return the folder that systemd sets in the environment; the first, if the unit names several."""
     value = os.environ.get(variable, "").partition(":")[0]
