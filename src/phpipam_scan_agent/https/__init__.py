@@ -13,6 +13,7 @@ from requests.auth import AuthBase
 from .. import NAME, VERSION
 from ..errors import TransportError
 from ..system import signals
+from ..system.redact import excerpt
 from . import answer, retry
 from .answer import Answer
 from .deadline import BoundedAdapter, Deadline, TooSlow
@@ -125,7 +126,7 @@ class _Redirected(Exception):  # noqa: N818 (an answer that is not followed)
     """The answer is a redirect: requests would carry the token to the other host and turn a POST into a GET."""
 
     def __init__(self, response: requests.Response) -> None:
-        target = without_query(response.headers.get("Location") or "an unnamed place")[:200]
+        target = excerpt(without_query(response.headers.get("Location") or "an unnamed place"), 200)
         super().__init__(f"redirects to {target} (HTTP {response.status_code}); redirects are not followed")
 
 

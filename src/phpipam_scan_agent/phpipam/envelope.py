@@ -57,7 +57,7 @@ def _not_json(url: str, answer: Answer) -> str:
         return "and nothing else; its database is down or PHP ran out of memory, see its log"
     if not answer.body:
         return "and nothing else; see the log of its web server and PHP"
-    said = excerpt(answer.body[:10_000].decode("utf-8", "replace"), 120)
+    said = excerpt(answer.body[:100_000].decode("utf-8", "replace"), 120)
     if answer.status in (502, 503, 504):
         return f"({said}); the web server or proxy in front has trouble"
     return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"

@@ -1,42 +1,80 @@
 """Text from outside made safe to show: without secrets, control characters and line breaks, and short."""
 
+import base64
+import html
 import json
 import re
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
+
+LONGEST = 2000
+"""Characters of a text that are shown at most."""
+
+_WINDOW = 10_000
+"""Characters of a foreign text that an excerpt is made of; its tags may be most of it."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _TAGS = re.compile(r"(?s)<(style|script)\b.*?</\1>|</?[a-zA-Z!][^<>]*>")
 """The parts of an HTML page that are not its text."""
 
-_secrets: list[str] = []
-"""The values to mask, longest first."""
+_secrets = re.compile(r"(?!)")
+"""Matches each secret in each of its encodings; `(?!)` matches nothing."""
+
+_longest_secret = 0
+"""Characters of the longest encoding."""
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Mask these values from now on, also URL-encoded and JSON-escaped."""
+    """Mask these values from now on, also in the encodings in which servers echo them, and in another case."""
     # The agent's own messages hold no secret; this is for a peer that echoes one.
-    encodings = (str, partial(quote, safe=""), quote, quote_plus, lambda secret: json.dumps(secret)[1:-1])
-    forms = {encode(secret) for secret in secrets for encode in encodings}
-    _secrets[:] = sorted((form for form in forms if len(form) > 3), key=len, reverse=True)
+    global _secrets, _longest_secret
+    forms = {form for secret in secrets for form in _encodings(secret) if len(form) > 3}
+    longest_first = sorted(forms, key=len, reverse=True)
+    _secrets = re.compile("|".join(map(re.escape, longest_first)) or "(?!)", re.IGNORECASE)
+    _longest_secret = max(map(len, forms), default=0)
+
+
+def _encodings(secret: str) -> Iterator[str]:
+    """Yield a secret as it is and as URLs, JSON, HTML and base64 (also inside a longer text) have it."""
+    in_json = [json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
+    yield from (secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1])
+    yield from in_json
+    yield from (form.replace("/", r"\/") for form in in_json)  # PHP's
+    for entities in (html.escape(secret), html.escape(secret, quote=False)):
+        yield from (entities, entities.replace("&#x27;", "&#39;"), entities.replace("&#x27;", "&#039;"))
+    content = secret.encode("utf-8", "surrogatepass")
+    yield content.hex()
+    for before in range(3):
+        # Characters that also encode bits of the text before or after are left out.
+        encoded = base64.b64encode(bytes(before) + content).decode().rstrip("=")
+        end = None if (before + len(content)) % 3 == 0 else -1
+        inner = encoded[(0, 2, 3)[before] : end]
+        if len(inner) > 7:
+            yield from (inner, inner.replace("+", "-").replace("/", "_"))
 
 
 def masked(text: str) -> str:
     """Return a text with `***` in place of each secret."""
-    for secret in _secrets:
-        text = text.replace(secret, "***")
-    return text
+    return _secrets.sub("***", text)
 
 
 def safe(text: str) -> str:
-    """Return a text with secrets masked and control characters escaped."""
-    return _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], masked(text))
+    """Return a text as one line of bounded length, with secrets masked and control characters escaped."""
+    shown = _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], _start(text, LONGEST))
+    if len(text) <= LONGEST:
+        return shown
+    return f"{shown[:LONGEST]}… ({len(text):,} characters)"
 
 
 def excerpt(text: str, limit: int) -> str:
     """Return the start of a text, without HTML tags, as one line of at most `limit` characters."""
-    # Masked first: half a secret, or one with its blanks joined, would not be recognized any more.
-    words = _TAGS.sub(" ", masked(text)).split()
-    return " ".join(words)[:limit]
+    return " ".join(_TAGS.sub(" ", _start(text, _WINDOW)).split())[:limit]
+
+
+def _start(text: str, limit: int) -> str:
+    """Return the start of a text, masked first: half a secret would not be recognized any more."""
+    if len(text) <= limit:
+        return masked(text)
+    window = masked(text[: limit + _longest_secret])
+    return window[:-_longest_secret] if _longest_secret else window  # where the window cuts a secret

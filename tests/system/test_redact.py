@@ -1,0 +1,83 @@
+"""Secrets in what a foreign server answers: masked before anything is cut, in each encoding."""
+
+import base64
+import html
+import json
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from phpipam_scan_agent.system import redact
+from stand_ins.https import Answer
+from stand_ins.phpipam import subnet
+from stand_ins.site import Site
+
+SECRET = "Zk3/vX9+qL'2Rt&w7BnP\"4HsUc6<dGa1"
+
+
+@pytest.fixture(autouse=True)
+def hidden() -> Iterator[None]:
+    redact.hide((SECRET, "another-secret"))
+    yield
+    redact.hide(())
+
+
+def pieces(text: str, secret: str = SECRET) -> list[str]:
+    """Parts of a secret, of six characters, that are in a text."""
+    parts = [secret[start : start + 6] for start in range(len(secret) - 5)]
+    return [part for part in parts if part.lower() in text.lower()]
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        str,
+        str.upper,
+        str.lower,
+        quote,
+        quote_plus,
+        lambda text: quote(text, safe="").lower(),
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: json.dumps(text)[1:-1].replace("/", r"\/"),
+        html.escape,
+        lambda text: html.escape(text).replace("&#x27;", "&#039;"),
+        lambda text: html.escape(text, quote=False),
+        lambda text: text.encode().hex(),
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: base64.b64encode(f"Bearer {text}".encode()).decode(),
+        lambda text: base64.b64encode(f"user1:{text}".encode()).decode(),
+        lambda text: base64.urlsafe_b64encode(f"x:{text}, and more".encode()).decode(),
+    ],
+)
+def test_a_secret_is_masked_in_the_encodings_of_servers(encode: Callable[[str], str]) -> None:
+    encoded = encode(SECRET)
+    middle = encoded[len(encoded) // 2 - 6 :][:12]  # not of the text around it, in base64
+    for shown in (redact.safe(f"it says {encoded}."), redact.excerpt(f"<p>it says {encoded}.", 200)):
+        assert "***" in shown
+        assert middle not in shown
+
+
+@pytest.mark.parametrize("filling", ["x", "x ", "<b>"])
+@pytest.mark.parametrize("limit", [120, 10_000, 2_000])
+def test_no_cut_shows_a_part_of_a_secret(filling: str, limit: int) -> None:
+    for before in range(limit - 40, limit + 10):
+        text = (filling * limit)[:before] + SECRET + filling * 100
+        assert pieces(redact.excerpt(text, limit)) == []
+        assert pieces(redact.safe(text)) == []
+
+
+def test_a_long_text_is_shown_up_to_a_bound_with_its_length() -> None:
+    assert redact.safe("x" * 20_000_000) == "x" * 2000 + "… (20,000,000 characters)"
+
+
+@pytest.mark.parametrize("characters", [200 - 31, 200 - len("https://h/") - 16, 150])
+def test_a_redirect_that_echoes_the_token_across_the_cut(characters: int, site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
+    token = site.settings["client_token"]
+    location = "https://h/".ljust(characters, "x") + token + "y" * 100
+    site.phpipam.instead["*"] = Answer(302, b"", {"Location": location})
+    done = site.run()
+
+    assert "redirects to https://h/xxx" in done.stderr
+    assert pieces(done.stderr, token) == []
