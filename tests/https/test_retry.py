@@ -218,10 +218,10 @@ def test_an_answer_byte_by_byte_is_given_up_in_any_thread(
     with Turns(Turn(lambda: trickle(start, stop)), tls=tls) as server:
         try:
             with ThreadPoolExecutor() as threads:
-                said = threads.submit(failure, server.port, protocol, replace(LIMITS, whole=1.0)).result()
+                said = threads.submit(failure, server.port, protocol, replace(LIMITS, whole=0.5)).result()
         finally:
             stop.set()
-    assert said == "no whole answer within 1 s; check that it is not overloaded, and the network"
+    assert said == "no whole answer within 0.5 s; check that it is not overloaded, and the network"
 
 
 def test_a_silent_server_is_given_up() -> None:

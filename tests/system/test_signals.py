@@ -80,34 +80,32 @@ def test_in_the_middle_of_a_scan_what_was_found_is_delivered(site: Site, number:
     check_the_next_run(site)
 
 
-@every_signal
-def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: Site, number: signal.Signals) -> None:
+def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: Site) -> None:
     reached = runs.slow_nmap(site, "127.0.21", HALF)
     site.phpipam.subnets = site.phpipam.subnets[1:]
     agent = runs.start(site)
     assert runs.wait_for(reached.exists)
-    agent.send_signal(number)
+    agent.terminate()
 
     status, said = runs.end(agent)
-    assert status == 128 + number
-    assert said[-1] == f"phpipam-scan-agent: error: ended by {number.name}"
+    assert status == 143
+    assert said[-1] == "phpipam-scan-agent: error: ended by SIGTERM"
     check_what_is_left(site)
     assert site.scan_server.reports == []
     assert spooled(site) == {"127.0.21.0/24": 99}
     check_the_next_run(site)
 
 
-@every_signal
-def test_in_the_middle_of_an_upload_the_report_is_kept(site: Site, number: signal.Signals) -> None:
+def test_in_the_middle_of_an_upload_the_report_is_kept(site: Site) -> None:
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
     agent = runs.start(site)
     assert gate.reached.wait(runs.LONGEST)
-    agent.send_signal(number)
+    agent.terminate()
 
     status, said = runs.end(agent)
-    assert status == 128 + number
-    assert said[-1] == f"phpipam-scan-agent: error: ended by {number.name}"
+    assert status == 143
+    assert said[-1] == "phpipam-scan-agent: error: ended by SIGTERM"
     check_what_is_left(site)
     kept = spooled(site)
     assert kept
@@ -118,15 +116,14 @@ def test_in_the_middle_of_an_upload_the_report_is_kept(site: Site, number: signa
     check_the_next_run(site)
 
 
-@every_signal
-def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: Site, number: signal.Signals) -> None:
+def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: Site) -> None:
     gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("/subnets/11/slaves/"))
     site.api._answer = gate
     agent = runs.start(site)
     assert gate.reached.wait(runs.LONGEST)
-    agent.send_signal(number)
+    agent.terminate()
 
-    assert runs.end(agent) == (128 + number, [f"phpipam-scan-agent: error: ended by {number.name}"])
+    assert runs.end(agent) == (143, ["phpipam-scan-agent: error: ended by SIGTERM"])
     gate.opened.set()
     check_what_is_left(site)
     assert spooled(site) == received(site) == {}
