@@ -1,7 +1,8 @@
-"""`--check`: everything a run needs, one by one, without a scan and without storing anything."""
+"""`--check`: what a run needs, item by item, without a scan and without storing anything."""
 
 import os
 import platform
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,21 +19,24 @@ from .https.tls import shown_by
 from .models import Check, Subnet
 from .phpipam import PhpIpam
 from .phpipam.decode import Row
-from .scan.nmap import find_nmap
+from .scan.nmap import find_nmap, raw_socket_error
 from .system import folders
 
 EXPIRES_SOON = 14
-"""Days a certificate has left when that is a warning."""
+"""Days of validity below which a certificate is a warning."""
 
 
-def everything(path: Path, config: Config, clock: Callable[[], float], spool: Spool) -> Iterator[Check]:
-    """Yield a Check of each thing; `path` is the configuration file's."""
+def run_checks(path: Path, config: Config, clock: Callable[[], float], spool: Spool) -> Iterator[Check]:
+    """Yield the result of each check; `path` is the configuration file's."""
     yield Check("versions", True, f"phpipam-scan-agent {VERSION}, Python {platform.python_version()}")
     yield _configuration(path)
     yield _nmap()
+    yield _iproute2()
     yield _folder("cache folder", folders.cache())
     yield _folder("spool folder", folders.state(), spool.folder)
     yield _waiting(spool)
+    if config.metrics_file:
+        yield _writable("metrics file", config.metrics_file.parent, str(config.metrics_file))
     yield from _certificate("phpIPAM's certificate", config.api_url, Identity(config.ca_file))
     yield from _phpipam(config, clock)
     identity = Identity(config.ca_file, config.client_cert, config.client_key)
@@ -41,6 +45,9 @@ def everything(path: Path, config: Config, clock: Callable[[], float], spool: Sp
 
 
 def _configuration(path: Path) -> Check:
+    shown = folders.shown(path)
+    if shown != path:
+        return Check("configuration", True, f"{shown}, as systemd's credential")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         advice = f"it holds secrets and others may read it (mode {mode:04o}): chmod 600 {path}"
@@ -54,27 +61,43 @@ def _nmap() -> Check:
     except ScanAgentError as error:
         return Check("nmap", False, str(error))
     which = f"{nmap.path}, version {nmap.dotted}"
+    if str(Path(nmap.path).resolve()).endswith("/snap"):
+        advice = "a snap cannot open raw sockets: snap remove nmap, then apt-get install nmap"
+        return Check("nmap", True, f"{which}, is a snap", advice)
     if nmap.raw:
         return Check("nmap", True, f"{which}, may open raw sockets")
+    if why := raw_socket_error():
+        advice = "a container, seccomp or AppArmor forbids raw sockets; allow AF_INET and AF_PACKET"
+        return Check("nmap", True, f"{which}, may only connect: CAP_NET_RAW is set, but {why}", advice)
     return Check("nmap", True, f"{which}, may only connect", "run the agent as root or give it CAP_NET_RAW")
+
+
+def _iproute2() -> Check:
+    if ip := shutil.which("ip"):
+        return Check("iproute2", True, ip)
+    advice = "install it for MAC addresses, local segments and IPv6 neighbours: apt-get install iproute2"
+    return Check("iproute2", True, "its command ip is not on PATH", advice)
 
 
 def _folder(name: str, *path: Path) -> Check:
     try:
         for folder in path:
             folders.private(folder)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"x")
     except UsageError as error:
         return Check(name, False, str(error))
+    except OSError:
+        pass  # the attempt to write says why
+    return _writable(name, path[-1], str(path[-1]))
+
+
+def _writable(name: str, folder: Path, detail: str) -> Check:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
     except OSError as error:
         why = f"{folder} cannot be written: {error.strerror}"
-        return Check(name, False, why, f"look at its path and its rights for {_who()}")
-    return Check(name, True, str(folder))
-
-
-def _who() -> str:
-    return f"the user with the id {os.geteuid()}"
+        return Check(name, False, why, f"check the path and its rights for the user with id {os.geteuid()}")
+    return Check(name, True, detail)
 
 
 def _waiting(spool: Spool) -> Check:
@@ -86,7 +109,7 @@ def _waiting(spool: Spool) -> Check:
 
 def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
     if not url.startswith("https:") or os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY"):
-        return  # the request that follows says what there is to say
+        return  # the request that follows has the error
     try:
         shown = shown_by(url, identity)
     except (OSError, ScanAgentError):
@@ -100,7 +123,7 @@ def _phpipam(config: Config, clock: Callable[[], float]) -> Iterator[Check]:
         phpipam = PhpIpam(config, _NothingRemembered(), clock)
         name = phpipam.agent_name()
     except ScanAgentError as error:
-        yield Check("phpIPAM", False, str(error))
+        yield Check("phpIPAM", False, str(error).removeprefix("phpIPAM at "))
         return
     with closing(phpipam):
         yield Check("phpIPAM", True, f"{config.api_url} takes the token and knows this scan agent as {name}")
@@ -127,11 +150,15 @@ def _subnets(subnets: list[Subnet], ipv6: bool) -> Check:
     ping = sum(subnet.ping and not subnet.discover for subnet in subnets)
     six = sum(subnet.network.version == 6 for subnet in subnets)
     detail = (
-        f"{len(subnets)} assigned: {discover} to discover, {ping} to ping only,"
-        f" {len(subnets) - discover - ping} neither; {six} of IPv6{'' if ipv6 or not six else ', which is off'}"
+        f"{len(subnets)} assigned: {discover} with Discover new hosts, {ping} with Check hosts status only,"
+        f" {len(subnets) - discover - ping} with neither; {six} of IPv6{'' if ipv6 or not six else ', which is off'}"
     )
     usable = any((each.discover or each.ping) and (ipv6 or each.network.version == 4) for each in subnets)
-    advice = None if usable else "choose this scan agent in the form of a subnet, and what it is to do"
+    advice = (
+        None
+        if usable
+        else "in a subnet's form, set Check hosts status or Discover new hosts, then Select agent"
+    )
     return Check("subnets", True, detail, advice)
 
 
@@ -140,7 +167,7 @@ def _server(config: Config) -> Check:
         with closing(ScanServer(config)) as server:
             return Check("Scan Server", True, server.try_token())
     except ScanAgentError as error:
-        return Check("Scan Server", False, str(error))
+        return Check("Scan Server", False, str(error).removeprefix("Scan Server at "))
 
 
 class _NothingRemembered(dict[str, list[Row]]):

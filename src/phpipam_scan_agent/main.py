@@ -142,7 +142,7 @@ def _name_failure(outcome: Outcome) -> None:
 
 def _check(options: Options, settings: Config) -> int:
     """Verify everything, show it, and return the exit code."""
-    checks = check.everything(options.config, settings, _clock(settings), _spool(settings))
+    checks = check.run_checks(options.config, settings, _clock(settings), _spool(settings))
     return int(not output.show_checks(checks, options.format))
 
 

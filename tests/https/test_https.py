@@ -549,3 +549,12 @@ def test_a_port_where_nobody_listens_is_named(protocol: str, closed_port: int) -
 )
 def test_a_url_is_shown_without_what_may_hold_a_secret(url: str, shown: str) -> None:
     assert https.without_query(url) == shown
+
+
+def test_a_name_that_does_not_resolve_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_name(*_: object, **__: object) -> None:  # a real one would ask a nameserver
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    said = failure("https://phpipam.invalid/")
+    assert said == "the name does not resolve (Name or service not known); check DNS and the name"

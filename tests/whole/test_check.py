@@ -27,7 +27,7 @@ NMAP = shutil.which("nmap") or ""
 Done = subprocess.CompletedProcess[str]
 
 NAMES = [
-    *("versions", "configuration", "nmap", "cache folder", "spool folder", "reports waiting"),
+    *("versions", "configuration", "nmap", "iproute2", "cache folder", "spool folder", "reports waiting"),
     *("phpIPAM's certificate", "phpIPAM", "clock", "subnets", "Scan Server's certificate", "Scan Server"),
 ]
 
@@ -87,7 +87,10 @@ def test_it_tells_what_a_bug_report_needs(site: Site) -> None:
         in shown
     )
     assert re.search(r"phpIPAM's certificate: by trustme v\S+, \d+ days left\n", shown)
-    assert "subnets: 3 assigned: 1 to discover, 1 to ping only, 1 neither; 0 of IPv6\n" in shown
+    assert (
+        "subnets: 3 assigned: 1 with Discover new hosts, 1 with Check hosts status only, 1 with neither; 0 of IPv6\n"
+        in shown
+    )
     assert f"Scan Server: https://127.0.0.1:{site.server.port}/ takes the token" in shown
 
 
@@ -142,6 +145,7 @@ def test_a_configuration_that_others_may_read_is_a_warning(site: Site, mode: int
 
 
 def test_no_nmap(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "ip").symlink_to(shutil.which("ip") or "")
     line = the_fault(site.run("--check", PATH=str(tmp_path)))
 
     assert line.startswith("✗ nmap: nmap is not installed")
@@ -156,6 +160,54 @@ def test_an_nmap_that_may_only_connect_is_a_warning(site: Site) -> None:
     assert done.returncode == 0
 
 
+def test_no_iproute2_is_a_warning(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "nmap").symlink_to(NMAP)
+    line = the_fault(site.run("--check", PATH=str(tmp_path)), "!")
+
+    assert line.startswith("! iproute2: its command ip is not on PATH → install it for MAC addresses")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has CAP_NET_RAW")
+def test_raw_sockets_that_the_kernel_refuses_are_a_warning(site: Site) -> None:
+    """In a user namespace every capability is set, but the network is not its own."""
+    command = ["unshare", "--user", "--map-root-user", *site.command("--check")]
+    done = subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)
+
+    (line,) = lines(done, "! nmap")
+    assert (
+        "may only connect: CAP_NET_RAW is set, but Operation not permitted → a container, seccomp or" in line
+    )
+    assert done.returncode == 0
+
+
+def test_an_nmap_of_a_snap_is_a_warning(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program = "#!/bin/sh\necho 'Nmap version 7.95 ( https://nmap.org )'\n"
+    (tmp_path / "snap").write_text(program)
+    (tmp_path / "snap").chmod(0o755)
+    (tmp_path / "bin" / "nmap").symlink_to(tmp_path / "snap")
+    (line,) = lines(site.run("--check", PATH=f"{tmp_path}/bin:{os.environ['PATH']}"), "! nmap")
+
+    assert "version 7.95, is a snap → a snap cannot open raw sockets: snap remove nmap" in line
+
+
+def test_an_nmap_that_is_too_old(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "nmap").write_text("#!/bin/sh\necho 'Nmap version 7.70 ( https://nmap.org )'\n")
+    (tmp_path / "nmap").chmod(0o755)
+    line = the_fault(site.run("--check", PATH=f"{tmp_path}:{os.environ['PATH']}"))
+
+    assert line == f"✗ nmap: {tmp_path}/nmap is nmap 7.70; 7.80 or later is needed: upgrade it"
+
+
+def test_a_metrics_file_in_a_missing_folder(site: Site) -> None:
+    site.settings["metrics_file"] = str(site.folder / "missing" / "agent.prom")
+    line = the_fault(site.run("--check"))
+
+    assert line.startswith(
+        f"✗ metrics file: {site.folder}/missing cannot be written: No such file or directory → "
+    )
+
+
 @pytest.mark.parametrize(("name", "folder"), [("cache folder", "cache"), ("spool folder", "state/spool")])
 def test_a_folder_that_cannot_be_written(site: Site, tmp_path: Path, name: str, folder: str) -> None:
     site.run("--check")
@@ -163,7 +215,7 @@ def test_a_folder_that_cannot_be_written(site: Site, tmp_path: Path, name: str, 
     line = the_fault(run_without("dac_override", site))
 
     assert line.startswith(f"✗ {name}: {tmp_path / folder} cannot be written: Permission denied → ")
-    assert f"the user with the id {os.geteuid()}" in line
+    assert f"the user with id {os.geteuid()}" in line
 
 
 def run_without(capability: str, site: Site) -> Done:
@@ -276,13 +328,13 @@ def test_no_subnets_is_a_warning(site: Site) -> None:
     line = the_fault(site.run("--check"), "!")
 
     assert line.startswith("! subnets: 0 assigned: ")
-    assert "choose this scan agent in the form of a subnet" in line
+    assert "set Check hosts status or Discover new hosts, then Select agent" in line
 
 
 def test_subnets_with_nothing_to_do_are_a_warning(site: Site) -> None:
     site.phpipam.subnets = [subnet(12, "127.0.22.0/30", discoverSubnet=0)]
 
-    assert "1 neither" in the_fault(site.run("--check"), "!")
+    assert "1 with neither" in the_fault(site.run("--check"), "!")
 
 
 def test_ipv6_that_is_off_is_said(site: Site) -> None:
@@ -334,9 +386,7 @@ def test_a_web_server_in_its_place(site: Site, status: int, advice: str) -> None
         site.settings["http_port"] = web.port
         line = the_fault(site.run("--check"))
 
-    assert line.startswith(
-        f"✗ Scan Server: Scan Server at https://127.0.0.1:{web.port}/ answers HTTP {status}"
-    )
+    assert line.startswith(f"✗ Scan Server: https://127.0.0.1:{web.port}/ answers HTTP {status}")
     assert advice in line
 
 
@@ -390,21 +440,21 @@ def closed_port(stack: ExitStack) -> int:
 def test_phpipam_is_away(patient: dict[str, Done]) -> None:
     line = the_fault(patient["phpIPAM away"])
 
-    assert line.startswith("✗ phpIPAM: phpIPAM at https://127.0.0.1:")
+    assert line.startswith("✗ phpIPAM: https://127.0.0.1:")
     assert line.endswith("Connection refused; check that it runs, the URL and the network")
 
 
 def test_the_scan_server_is_away(patient: dict[str, Done]) -> None:
     line = the_fault(patient["Scan Server away"])
 
-    assert line.startswith("✗ Scan Server: Scan Server at https://127.0.0.1:")
+    assert line.startswith("✗ Scan Server: https://127.0.0.1:")
     assert line.endswith("Connection refused; check that it runs, the URL and the network")
 
 
 def test_a_proxy_without_its_scan_server(patient: dict[str, Done]) -> None:
     line = the_fault(patient["503"])
 
-    assert line.startswith("✗ Scan Server: Scan Server at https://127.0.0.1:")
+    assert line.startswith("✗ Scan Server: https://127.0.0.1:")
     assert "HTTP 503" in line
 
 

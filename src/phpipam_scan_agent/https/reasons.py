@@ -1,6 +1,7 @@
 """Errors of requests → plain words; their own text holds the whole URL with its query. Pure."""
 
 import re
+import socket
 import ssl
 import zlib
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def reason(error: BaseException, limits: Limits) -> str:
         return f"the proxy does not pass it on ({_innermost(found)}); check https_proxy and no_proxy"
     if isinstance(error, requests.exceptions.SSLError):
         return f"TLS fails ({_innermost(found)}); check that the port speaks https, or asks for a client_cert"
+    if any(isinstance(cause, socket.gaierror) for cause in found):
+        return f"the name does not resolve ({_innermost(found)}); check DNS and the name"
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return f"no connection within {limits.connect:g} s; check address, port and firewalls"
     if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in found):

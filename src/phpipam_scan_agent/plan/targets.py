@@ -72,7 +72,7 @@ def too_large(network: IPNetwork) -> bool:
 
 def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:
     if not subnet.discover and not subnet.ping:
-        return "neither discover nor ping is set in phpIPAM"
+        return "neither Discover new hosts nor Check hosts status is on in phpIPAM"
     if subnet.network.prefixlen == 0:
         return "its mask is 0: the whole address space"
     if subnet.network.version == 6 and not ipv6:

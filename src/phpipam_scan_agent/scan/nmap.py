@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,10 +50,30 @@ def find_nmap() -> Nmap:
         raise UsageError("nmap is not installed, or not on PATH; install it: apt-get install nmap")
     version = _version(path)
     if version < OLDEST:
-        raise UsageError(f"{path} is nmap {_dotted(version)}; {_dotted(OLDEST)} or later is needed")
+        raise UsageError(
+            f"{path} is nmap {_dotted(version)}; {_dotted(OLDEST)} or later is needed: upgrade it"
+        )
     # Without its constructor, which runs `nmap -V` again and fails on output that is not UTF-8.
     parser = nmap.PortScanner.__new__(nmap.PortScanner)
-    return Nmap(path, version, may_open_raw_sockets(path), parser)
+    return Nmap(path, version, may_open_raw_sockets(path) and not raw_socket_error(), parser)
+
+
+def raw_socket_error() -> str | None:
+    """Try to open raw sockets, and return why the kernel refuses one although this process has CAP_NET_RAW.
+
+    A container, seccomp or AppArmor may forbid them. Without the capability in this process, as where only nmap has
+    it, nothing can be tried.
+    """
+    if not _has_capability("CapEff"):
+        return None
+    for family in (socket.AF_INET, socket.AF_PACKET):
+        try:
+            socket.socket(
+                family, socket.SOCK_RAW, socket.IPPROTO_ICMP if family == socket.AF_INET else 0
+            ).close()
+        except OSError as error:
+            return error.strerror
+    return None
 
 
 def _version(path: str) -> tuple[int, int]:
@@ -73,13 +94,10 @@ def _dotted(version: tuple[int, int]) -> str:
 
 def may_open_raw_sockets(path: str) -> bool:
     """Return whether a program at this path may, by its user or by its file capability."""
-    status = Path("/proc/self/status").read_text()
     # Root passes on its effective set; other users only the ambient set, as from a systemd unit.
-    inherited = "CapEff" if os.geteuid() == 0 else "CapAmb"
-    found = re.search(rf"^{inherited}:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    if found and int(found[1], 16) >> CAP_NET_RAW & 1:
+    if _has_capability("CapEff" if os.geteuid() == 0 else "CapAmb"):
         return True
-    if re.search(r"^NoNewPrivs:\s*1$", status, re.MULTILINE):
+    if re.search(r"^NoNewPrivs:\s*1$", Path("/proc/self/status").read_text(), re.MULTILINE):
         return False
     with suppress(OSError):
         # linux/capability.h: revision with the flag "effective", then the permitted set, each little endian
@@ -87,3 +105,9 @@ def may_open_raw_sockets(path: str) -> bool:
         effective = attribute[0] & 1
         return bool(effective and int.from_bytes(attribute[4:8], "little") >> CAP_NET_RAW & 1)
     return False
+
+
+def _has_capability(which: str) -> bool:
+    """Return whether CAP_NET_RAW is in this set of the process's capabilities, as `CapEff`."""
+    found = re.search(rf"^{which}:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return bool(found and int(found[1], 16) >> CAP_NET_RAW & 1)
