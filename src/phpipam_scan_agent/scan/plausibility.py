@@ -1,62 +1,218 @@
-"""Firewalls that answer TCP probes to addresses that nobody has, with a reset. Pure.
+"""Answerers that speak for addresses that nobody has: routers with proxy ARP, firewalls, SYN proxies. Pure.
 
-nmap's defaults call such a network up as a whole. The rule was found in simulated networks of 254 and 14
-addresses, 20 ms away, with 0, 1 and 5 % loss; "quiet" hosts drop ICMP, so that a reset is all they say.
+nmap calls an address up after a single answer, whoever sent it. An answerer is one MAC address for ARP replies, and
+one kind of answer with one TTL for the others. It is suspicious if it speaks for almost all addresses that nobody
+else answers for (its coverage), and a suspect's addresses are probed again by other means. Measured in simulated
+networks of 254 and 14 addresses, 20 ms away, with 0, 1 and 5 % loss; "quiet" hosts drop ICMP, "share" is the part of
+the dead addresses that is answered for:
 
-| network                        | up    | of these by reset | distance of resets            |
-|--------------------------------|-------|-------------------|-------------------------------|
-| firewall, 5 % live             | 100 % | 92-93 %           | firewall's                    |
-| firewall, 50 % live, 20 % quiet| 100 % | 65 %              | firewall's 138, hosts' 28     |
-| firewall, 90 % live, 20 % quiet| 100 % | 30-32 %           | firewall's 25, hosts' 52-56   |
-| none, 5-50 % live, 50 % quiet  | 8-46 %| 64-80 %           | hosts'                        |
-| none, 90 % live, 50 % quiet    | 90 %  | 55 %              | hosts'                        |
-| none, all 14 live, 50 % quiet  | 100 % | 57 %              | hosts'                        |
+| network                              | answerer          | addresses | coverage | farther away | same distance |
+|--------------------------------------|-------------------|----------:|---------:|-------------:|--------------:|
+| proxy ARP, 5 / 40 / 90 % live        | router's MAC      |  241/152/25|    100 % |            - |             - |
+| proxy ARP, share 79 %                | router's MAC      | 190/120/20|  76-83 % |            - |             - |
+| server with 60 addresses, 5-40 % live| its MAC           |        60 |  25-40 % |            - |             - |
+| RST firewall, 5 % live               | RST, firewall     |       240 | 99-100 % |           14 |             0 |
+| RST firewall, 50 % live, 20 % quiet  | RST, firewall     |       138 | 99-100 % |          116 |             0 |
+| RST firewall, 90 % live, 20 % quiet  | RST, firewall     |        25 | 96-100 % |          229 |             0 |
+| none, 90 % live, 50 % quiet          | RST, hosts        |       126 |     83 % |            0 |           103 |
+| none, all 14 live, 50 % quiet        | RST, hosts        |         7 |    100 % |            0 |             7 |
+| SYN proxy, echoes, 5 % live          | firewall          |       240 | 99-100 % |           14 |             0 |
+| SYN proxy, echoes, share 79 %        | firewall          |       189 |  76-83 % |           14 |             0 |
+| none, 95 % live                      | echo, hosts       |       241 |     95 % |            0 |             0 |
 
-A dead address has four chances to be answered for, so loss does not blur the 100 %; what tells a firewall
-from a full network of quiet hosts is the distance, which the reset's TTL gives away. With nmap's
---discovery-ignore-rst alone, 42 of the 116 hosts of the half-full network without firewall would be left.
+The distance (routers on the way, from the TTL) separates a firewall from the hosts behind it. An answerer that is
+nearer than the hosts that answer otherwise is a suspect from a coverage of 70 % on; without such a difference, only
+a subnet in which nobody at all is silent is one.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from ..models import Host
 
-ALMOST_ALL = 0.95
-"""Share of the probed addresses that are up where a firewall may be at work."""
+COVERAGE = 0.7
+"""Share of the addresses without another answerer from which one is a suspect, if its MAC or distance tells."""
 
-MOST = 0.75
-"""Share of resets that is believed of no network, where a firewall forges the distance too."""
+FULL = 0.97
+"""The same where nothing tells the answerer from the hosts."""
+
+FEW_NEARER = 4
+"""Smallest number of addresses of a suspect's MAC, and of a nearer suspect where everybody answers: a router, its
+spare and their virtual address are three. In a /28 that is 90 % live, the dead are fewer than that. One is enough for
+a nearer suspect that answers by TCP, as routers answer echo."""
+
+FEW = 8
+"""Smallest number of addresses of a suspect else."""
+
+FEW_KNOWN = 13
+"""Smallest number where only known addresses are checked, which may well all be up and on one server."""
 
 MANY = 32
-"""Addresses that make a share mean something where the distance says nothing."""
+"""Smallest number of addresses for a share of RST to be significant where distances do not differ."""
 
-SOME = 8
-"""Addresses that are not all up by resets alone unless a firewall is at work, in a whole subnet."""
+MOST = 0.75
+"""Share of RST that no network of hosts has."""
 
-BY_RESET = frozenset(("reset", "conn-refused"))
-"""nmap's reasons: with raw sockets, and when it may only connect."""
+FARTHER = 3
+"""Hosts that must be farther away where not everybody answers; a host with an unusual initial TTL only seems so."""
+
+AGREEING = 0.25
+"""Share of a suspect's addresses that answer from its own distance by other means, if it is the hosts after all."""
+
+TTLS = 6
+"""Most different TTLs of RST that hosts of a subnet have; a firewall may send random ones."""
 
 INITIAL_TTLS = (64, 128, 255)
 
 
-def doubtful(probed: int, hosts: Sequence[Host], whole: bool) -> tuple[Host, ...]:
-    """Given the number of addresses probed and the hosts found, return those that may be a firewall's.
+class Kind(Enum):
+    """What nmap takes for the proof that a host is up; the value is nmap's words for it."""
 
-    `whole` says that a subnet was searched, not just what is known checked: known addresses may well all be
-    up, behind a firewall that lets no ICMP pass.
+    ARP = ("arp-response", "nd-response")
+    ECHO = ("echo-reply",)
+    TIMESTAMP = ("timestamp-reply",)
+    SYN_ACK = ("syn-ack",)
+    RST = ("reset", "conn-refused")
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether a TCP probe has been answered; else an ICMP probe, or ARP."""
+        return self in (Kind.SYN_ACK, Kind.RST)
+
+
+KINDS = {reason: kind for kind in Kind for reason in kind.value}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How the addresses of a subnet, or of a part of it, have answered."""
+
+    network: str
+    probed: int
+    """Number of addresses probed."""
+
+    hosts: tuple[Host, ...]
+    whole: bool
+    """Whether every address was probed: known addresses may well all be up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An answerer that speaks for more addresses than is plausible."""
+
+    kind: Kind
+    hosts: tuple[Host, ...]
+    nearer: bool = False
+    """Whether hosts that answer otherwise are farther away."""
+
+    @property
+    def distance(self) -> int | None:
+        """Routers on the way to it, or None if it forges various distances."""
+        distances = {distance(host.ttl) for host in self.hosts}
+        return distances.pop() if len(distances) == 1 else None
+
+    def __str__(self) -> str:
+        """Name the answerer in a message."""
+        if self.kind is Kind.ARP:
+            return f"{self.hosts[0].mac} seems to answer ARP requests (proxy ARP)"
+        where = "" if self.distance is None else f" at distance {self.distance}"
+        return f"a firewall{where} seems to answer ({self.kind.name.replace('_', '/')})"
+
+
+def suspects(answers: Answers) -> tuple[Suspect, ...]:
+    """Return the suspicious answerers of a subnet. Loopback is never suspicious."""
+    groups: defaultdict[tuple[Kind, str | int | None], list[Host]] = defaultdict(list)
+    for host in answers.hosts:
+        kind = KINDS.get(host.reason)
+        if kind and not host.ip.is_loopback:
+            groups[kind, host.mac if kind is Kind.ARP else host.ttl].append(host)
+    resets = [group for (kind, _), group in groups.items() if kind is Kind.RST]
+    found = [
+        suspect
+        for (kind, _), group in groups.items()
+        if (kind is not Kind.RST or len(resets) <= TTLS) and (suspect := _suspect(kind, group, answers))
+    ]
+    if not any(suspect.kind is Kind.RST for suspect in found):
+        found += _by_rst_alone([host for group in resets for host in group], answers)
+    return tuple(found)
+
+
+def believed(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
+    """Given how a suspect's addresses have answered by other means, return the hosts that are there.
+
+    By IP these are the hosts that answer independently of the suspect, or all if enough of them do so from its own
+    distance. Behind a suspected MAC all that answer; the MAC is theirs if none is missing and none is farther away.
     """
-    resets = tuple(host for host in hosts if host.reason in BY_RESET and not host.ip.is_loopback)
-    if not resets or len(hosts) < ALMOST_ALL * probed:
-        return ()
-    distances = {_distance(host.ttl) for host in hosts if host.reason not in BY_RESET}
-    if not distances:
-        return resets if whole and probed >= SOME else ()
-    foreign = tuple(host for host in resets if _distance(host.ttl) not in distances)
-    if foreign:
-        return foreign
-    return resets if whole and probed >= MANY and len(resets) >= MOST * len(hosts) else ()
+    if suspect.kind is Kind.ARP:
+        owns_all = len(confirmed) == len(suspect.hosts) and not any(distance(host.ttl) for host in confirmed)
+        return tuple(replace(host, mac=suspect.hosts[0].mac if owns_all else None) for host in confirmed)
+    independent = [host for host in confirmed if _is_independent(host, suspect)]
+    agreeing = sum(distance(host.ttl) == suspect.distance for host in independent)
+    return suspect.hosts if agreeing >= AGREEING * len(suspect.hosts) else tuple(independent)
 
 
-def _distance(ttl: int) -> int:
-    """Return how many routers an answer with this TTL has come through."""
-    return next(initial for initial in INITIAL_TTLS if ttl <= initial) - ttl
+def distance(ttl: int) -> int | None:
+    """Return how many routers an answer with this TTL has passed; None where nmap does not know it."""
+    return next(initial for initial in INITIAL_TTLS if ttl <= initial) - ttl if ttl else None
+
+
+def _suspect(kind: Kind, group: Sequence[Host], answers: Answers) -> Suspect | None:
+    coverage = _coverage(group, answers)
+    if coverage < COVERAGE:
+        return None
+    nearer = kind is not Kind.ARP and _is_nearer(group, answers.hosts, coverage)
+    if not answers.whole:
+        few = FEW_KNOWN
+    elif nearer and coverage >= FULL:
+        few = 1 if kind.is_tcp else FEW_NEARER
+    else:
+        few = FEW_NEARER if kind is Kind.ARP else FEW
+    full = answers.whole and coverage >= FULL and _tells_enough(kind, group, answers.hosts)
+    suspicious = bool(group[0].mac) if kind is Kind.ARP else nearer or full
+    return Suspect(kind, tuple(group), nearer) if suspicious and len(group) >= few else None
+
+
+def _coverage(group: Sequence[Host], answers: Answers) -> float:
+    """Return the share of the addresses without another answerer that this one speaks for."""
+    silent = answers.probed - len(answers.hosts)
+    return len(group) / (len(group) + silent)
+
+
+def _is_nearer(group: Sequence[Host], hosts: Iterable[Host], coverage: float) -> bool:
+    """Return whether the hosts with another TTL are mostly farther away than this answerer."""
+    ttl = group[0].ttl
+    here = distance(ttl)
+    others = [distance(host.ttl) for host in hosts if host.ttl not in (0, ttl)]
+    farther = sum(there > here for there in others if there is not None and here is not None)
+    return farther > others.count(here) and farther >= (1 if coverage >= FULL else FARTHER)
+
+
+def _tells_enough(kind: Kind, group: Sequence[Host], hosts: Sequence[Host]) -> bool:
+    """Return whether the answerer of a full subnet can be doubted: RST is all that quiet hosts say."""
+    here = distance(group[0].ttl)
+    kin = len(hosts) > len(group) and any(
+        distance(host.ttl) == here and KINDS.get(host.reason) is not kind for host in hosts
+    )
+    return kind is not Kind.RST or not kin
+
+
+def _by_rst_alone(resets: Sequence[Host], answers: Answers) -> list[Suspect]:
+    """Return the RST of all distances as a suspect: a firewall may forge the hosts' distance, or random ones."""
+    significant = answers.whole and len(resets) >= max(MANY, MOST * len(answers.hosts))
+    covers = significant and _coverage(resets, answers) >= FULL
+    return [Suspect(Kind.RST, tuple(resets))] if covers else []
+
+
+def _is_independent(host: Host, suspect: Suspect) -> bool:
+    """Return whether an answer comes from somebody else than the suspect.
+
+    A SYN proxy may answer ACK as well, and a router both kinds of ICMP. A small subnet without anybody farther
+    away gets the benefit of the doubt.
+    """
+    kind = KINDS.get(host.reason)
+    if kind is None or kind.is_tcp is not suspect.kind.is_tcp:
+        return True
+    small = len(suspect.hosts) < MANY and not suspect.nearer
+    return kind is not suspect.kind and (small or distance(host.ttl) != suspect.distance)

@@ -2,9 +2,9 @@
 
 from enum import Enum
 
-MOST_PROBES = 8
-"""Packets to an address that does not answer: echo, SYN to 443, ACK to 80 and timestamp, each twice. On the
-agent's own segment 2: two ARP requests."""
+MOST_PROBES = 10
+"""Packets to an address that does not answer at most: five probes, each twice. On the agent's own segment 2: two
+ARP requests."""
 
 FIRST_TO_IGNORE_RST = (7, 90)
 """The first nmap version with --discovery-ignore-rst."""
@@ -47,8 +47,20 @@ class Probes(Enum):
     """One ARP request. Never behind a router: nmap then gives an address up after the first unanswered probe, and
     missed 107 of 621 hosts."""
 
-    IGNORE_RST = ("--discovery-ignore-rst",)
-    """All of nmap's default probes; a TCP RST does not count as an answer."""
+    BY_IP = ("-PE", "-PS443", "-PA80", "-PP")
+    """All that DEFAULT and TIMESTAMP have, and no ARP."""
+
+    ICMP = ("-PE", "-PP")
+    TCP = ("-PS443", "-PA80")
+    ACK = ("-PA80",)
+
+    IGNORE_RST = ("-PE", "-PP", "-PS22,443,445", "--discovery-ignore-rst")
+    """A TCP RST does not count as an answer. More ports: only an open one shows a host that drops ICMP."""
+
+    @property
+    def past_arp(self) -> bool:
+        """Whether the probes go by IP on the agent's own segment, too."""
+        return self not in (Probes.DEFAULT, Probes.TIMESTAMP, Probes.SINGLE_ARP)
 
 
 def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, kinds: Probes) -> tuple[str, ...]:
@@ -73,7 +85,11 @@ def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, kinds
     pace = f"{rate:.3f}"
     options = kinds.value
     if kinds is Probes.IGNORE_RST and nmap < FIRST_TO_IGNORE_RST:
-        options = ("-PE", "-PP")
+        options = Probes.ICMP.value
+    if kinds.past_arp:
+        options = ("--disable-arp-ping", *options)
+    if version == 6:
+        options = tuple(option for option in options if option != "-PP")
     return (
         *("-sn", "-n", "-oX", "-", "-iL", "-"),
         "--privileged" if raw else "--unprivileged",

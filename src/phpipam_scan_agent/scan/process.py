@@ -35,7 +35,7 @@ class Processes:
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
         # So the kernel ends nmap even after kill -9 of the agent.
         self._prefix = DIE_WITH_PARENT if _works(DIE_WITH_PARENT) else ()
 
@@ -60,13 +60,17 @@ class Processes:
     def end_all(self) -> None:
         """Kill every process; none can be started afterwards."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             for process in self._running:
                 _signal(process, signal.SIGKILL)
 
+    def wait(self, seconds: float) -> None:
+        """Wait for some seconds, or until `end_all`."""
+        self._closed.wait(max(0.0, seconds))
+
     def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise InterruptedError
             process = self._popen((*self._prefix, *command))
             self._running.add(process)

@@ -8,12 +8,13 @@ from datetime import datetime
 from types import TracebackType
 
 from ..models import Address, Host, IPAddress, ScanResult, Subnet
-from ..plan import ranges
+from ..plan import ranges, targets
 from ..plan.jobs import Job, Slice
 from ..plan.ranges import Ranges
 from . import network, plausibility
 from .discovery import Discovery
 from .names import Names
+from .plausibility import Answers, Kind, Suspect
 from .rate import Rate
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class Worker:
                 "subnet %s: scanning %d addresses at %.0f packets/s", job.label, ranges.size(wanted), rate
             )
             answered, error = self._discovery.find(job, wanted, rate)
-            found = self._proven(job, answered, rate)
+            found = self._plausible(job, answered, rate)
         seen, seconds = self._now(), time.monotonic() - started
         macs = self._macs()
         hosts = tuple(replace(host, mac=host.mac or macs.get(host.ip)) for host in found)
@@ -83,28 +84,44 @@ class Worker:
             for subnet, wish in part.wishes
         ]
 
-    def _proven(self, job: Job, found: Sequence[Host], rate: float) -> tuple[Host, ...]:
-        """Return the hosts without those that only a firewall answers for."""
-        doubtful: list[Host] = []
+    def _plausible(self, job: Job, found: Sequence[Host], rate: float) -> tuple[Host, ...]:
+        """Return the hosts without the addresses that others only answer for."""
+        answers = []
         for part in job.slices:
-            here = [host for host in found if ranges.contains(part.ranges, int(host.ip))]
-            whole = any(subnet.discover for subnet, _ in part.wishes)
-            if doubted := plausibility.doubtful(ranges.size(part.ranges), here, whole):
-                self._warn_of_resets(str(part.network), len(doubted))
-                doubtful += doubted
-        # One pass for all slices: each nmap process waits for seconds for answers that do not come.
-        proven = self._discovery.ignore_rst(job, doubtful, rate)
-        unproven = {host.ip for host in doubtful}
-        return (*(host for host in found if host.ip not in unproven), *proven)
+            here = tuple(host for host in found if ranges.contains(part.ranges, int(host.ip)))
+            network = part.network
+            whole = any(subnet.discover for subnet, _ in part.wishes) and not targets.too_large(network)
+            answers.append(Answers(str(network), ranges.size(part.ranges), here, whole))
+        return self._believed(job, answers, rate)
 
-    def _warn_of_resets(self, network: str, doubtful: int) -> None:
-        if network not in self._suspected:
+    def _believed(self, job: Job, answers: Sequence[Answers], rate: float) -> tuple[Host, ...]:
+        """Probe the addresses of suspects again by other means, all slices at once, and return whom to believe."""
+        doubted = [(each, suspect) for each in answers for suspect in plausibility.suspects(each)]
+        unproven = {host.ip for _, suspect in doubted for host in suspect.hosts}
+        believed = tuple(host for each in answers for host in each.hosts if host.ip not in unproven)
+        for kind in dict.fromkeys(suspect.kind for _, suspect in doubted):
+            same = [(each, suspect) for each, suspect in doubted if suspect.kind is kind]
+            hosts = [host for _, suspect in same for host in suspect.hosts]
+            confirmed = self._discovery.confirm(job, hosts, kind, rate)
+            for each, suspect in same:
+                ips = {host.ip for host in suspect.hosts}
+                again = tuple(host for host in confirmed if host.ip in ips)
+                if kind is Kind.ARP:  # what is behind it may be no more plausible
+                    again = self._believed(job, [Answers(each.network, len(ips), again, False)], rate)
+                kept = plausibility.believed(suspect, again)
+                believed += kept
+                self._warn(each.network, suspect, len(ips) - len(kept))
+        return believed
+
+    def _warn(self, network: str, suspect: Suspect, dropped: int) -> None:
+        if dropped and network not in self._suspected:
             self._suspected.add(network)
             log.warning(
-                "subnet %s: a firewall seems to answer for addresses that nobody has: %d of them, or more, by"
-                " TCP resets alone; only hosts that answer in another way are reported",
+                "subnet %s: %s for addresses that nobody has: %d of them, or more; only hosts that answer in"
+                " another way are reported",
                 network,
-                doubtful,
+                suspect,
+                dropped,
             )
 
     def _hosts_of(

@@ -14,7 +14,15 @@
  *   --rtt MS         from probe to answer, milliseconds (0.3)
  *   --loss P         per cent of the probes that get no answer, each on its own (0)
  *   --gateway A      a router on the segment, always live, whose own ARP answers are never lost
- *   --resets         a firewall answers TCP probes to dead addresses with RST
+ *   --late P         per cent of the live hosts whose answers come --lateness MS later (0, 700)
+ *   --dozing P       per cent of the live hosts that answer every third probe only (0)
+ *
+ * What answers for dead addresses; --share P per cent of them (100):
+ *   --resets         a firewall answers TCP probes with RST
+ *   --syn-proxy      a firewall completes TCP handshakes: it answers every SYN, to live hosts too, with SYN/ACK
+ *   --echoes         a firewall answers ICMP echo requests
+ *   --proxy-arp      a router answers ARP requests with its own hardware address, and drops what it is sent
+ *   --forge          the firewall's answers carry the TTL of the hosts'
  *
  * SIGUSR1 prints the counters as one line of JSON and starts anew, counters and losses alike; SIGTERM and
  * SIGINT print them and end the program. "peak" is the largest number of packets that arrived within any one
@@ -52,14 +60,14 @@
 #define HOST_TTL 60            /* a host three routers away */
 #define FIREWALL_TTL 63        /* a firewall right behind the gateway */
 
-enum draw { ALIVE, QUIET, SERVING, LOST };
+enum draw { ALIVE, QUIET, SERVING, LOST, LATE, DOZING, SHARE };
 
 static struct {
-    uint64_t seed, rtt;
-    double alive, quiet, serving, loss;
+    uint64_t seed, rtt, lateness;
+    double alive, quiet, serving, loss, late, dozing, share;
     uint32_t gateway;
-    bool resets;
-} net = {.seed = 1, .rtt = 300000, .alive = 5};
+    bool resets, syn_proxy, echoes, proxy_arp, forge;
+} net = {.seed = 1, .rtt = 300000, .alive = 5, .lateness = 700000000, .share = 100};
 
 static struct { uint64_t arp, echo, timestamp, tcp, other, lost, answered, overrun, packets, peak, first, last; } count;
 static uint64_t arrivals[WINDOW], oldest;
@@ -93,6 +101,13 @@ static bool gets_lost(uint32_t address) {
     count.lost++;
     return true;
 }
+static bool dozes(uint32_t address) {
+    static uint16_t probes[TRIES];
+    return net.dozing > 0 && drawn(net.dozing, DOZING, address, 0) && ++probes[address % TRIES] % 3;
+}
+static bool answered_for(uint32_t address) { /* by the firewall or router, if the address is dead */
+    return drawn(net.share, SHARE, address, 0);
+}
 
 /* ---- what they answer ---- */
 
@@ -106,11 +121,16 @@ static struct answer *room(void) { /* the next free slot; NULL when as many answ
     count.overrun++;
     return NULL;
 }
-static void send_later(struct answer *a, size_t size) {
-    a->due = now() + net.rtt;
+static void send_later(struct answer *a, size_t size, uint32_t address) {
+    a->due = now() + net.rtt + (net.late > 0 && drawn(net.late, LATE, address, 0) ? net.lateness : 0);
     a->size = size;
     count.answered++;
-    next_in++;
+    for (uint64_t at = next_in++; at > next_out; at--) { /* in the order of their time; late ones are few */
+        struct answer *earlier = &waiting[(at - 1) % WAITING], *later = &waiting[at % WAITING], other = *earlier;
+        if (earlier->due <= later->due) break;
+        *earlier = *later;
+        *later = other;
+    }
 }
 static void on_arp(const uint8_t *frame, size_t size) {
     const struct ether_arp *query = (const void *)(frame + ETH_HLEN);
@@ -120,11 +140,14 @@ static void on_arp(const uint8_t *frame, size_t size) {
     memcpy(&target, query->arp_tpa, 4);
     bool announcement = !memcmp(query->arp_spa, query->arp_tpa, 4);
     target = ntohl(target);
-    if (query->ea_hdr.ar_op != htons(ARPOP_REQUEST) || announcement || !lives(target)) return;
+    bool live = lives(target), proxied = !live && net.proxy_arp && answered_for(target);
+    if (query->ea_hdr.ar_op != htons(ARPOP_REQUEST) || announcement || (!live && !proxied)) return;
     if (target != net.gateway && gets_lost(target)) return;
+    if (live && dozes(target)) return;
     struct answer *a = room();
     if (!a) return;
     uint8_t mac[ETH_ALEN] = {0x02, 0x4e, target >> 24, target >> 16, target >> 8, target};
+    if (proxied) memcpy(mac + 2, "\0\0\0\1", 4);
     struct ether_arp *reply = (void *)(a->frame + ETH_HLEN);
     memcpy(a->frame, query->arp_sha, ETH_ALEN);
     memcpy(a->frame + ETH_ALEN, mac, ETH_ALEN);
@@ -135,7 +158,7 @@ static void on_arp(const uint8_t *frame, size_t size) {
     memcpy(reply->arp_spa, query->arp_tpa, 4);
     memcpy(reply->arp_tha, query->arp_sha, ETH_ALEN);
     memcpy(reply->arp_tpa, query->arp_spa, 4);
-    send_later(a, ETH_HLEN + sizeof *reply);
+    send_later(a, ETH_HLEN + sizeof *reply, target);
 }
 static void answer_tcp(struct ip *ip, struct tcphdr *tcp, bool serving) {
     struct tcphdr probe = *tcp;
@@ -175,9 +198,12 @@ static void on_ip(const uint8_t *frame, size_t size) {
     if (tcp && ((const struct tcphdr *)inner)->rst) return; /* the kernel declines an open port's SYN/ACK */
 
     uint32_t target = ntohl(probe->ip_dst.s_addr);
-    bool live = lives(target);
-    if (tcp ? !live && !net.resets : !live || drawn(net.quiet, QUIET, target, 0)) return;
+    bool syn = tcp && !((const struct tcphdr *)inner)->ack;
+    bool live = lives(target), proxied = syn && net.syn_proxy && (live || answered_for(target));
+    if (!live && !proxied && !((tcp ? net.resets : echo && net.echoes) && answered_for(target))) return;
+    if (live && !proxied && !tcp && drawn(net.quiet, QUIET, target, 0)) return;
     if (gets_lost(target)) return;
+    if (live && dozes(target)) return;
     struct answer *a = room();
     if (!a) return;
     memcpy(a->frame, frame, ETH_HLEN + total);
@@ -187,12 +213,12 @@ static void on_ip(const uint8_t *frame, size_t size) {
     uint8_t *body = (uint8_t *)ip + header;
     ip->ip_src = probe->ip_dst;
     ip->ip_dst = probe->ip_src;
-    ip->ip_ttl = live ? HOST_TTL : FIREWALL_TTL;
+    ip->ip_ttl = net.forge || (live && !proxied) ? HOST_TTL : FIREWALL_TTL;
     ip->ip_off = 0;
     if (tcp) {
         total = header + sizeof(struct tcphdr);
         ip->ip_len = htons(total);
-        answer_tcp(ip, (void *)body, live && drawn(net.serving, SERVING, target, 0));
+        answer_tcp(ip, (void *)body, proxied || (live && drawn(net.serving, SERVING, target, 0)));
     } else {
         body[0] = echo ? ICMP_ECHOREPLY : ICMP_TIMESTAMPREPLY;
         body[2] = body[3] = 0;
@@ -201,7 +227,7 @@ static void on_ip(const uint8_t *frame, size_t size) {
     }
     ip->ip_sum = 0;
     ip->ip_sum = checksum((uint8_t *)ip, header, 0);
-    send_later(a, ETH_HLEN + total);
+    send_later(a, ETH_HLEN + total, target);
 }
 
 /* ---- counting ---- */
@@ -303,7 +329,9 @@ int main(int argc, char **argv) {
     static const struct option options[] = {
         {"tap", 1, 0, 'T'}, {"list", 1, 0, 'L'}, {"seed", 1, 0, 's'}, {"alive", 1, 0, 'a'},
         {"quiet", 1, 0, 'q'}, {"serving", 1, 0, 'S'}, {"rtt", 1, 0, 'r'}, {"loss", 1, 0, 'l'},
-        {"gateway", 1, 0, 'g'}, {"resets", 0, 0, 'R'}, {0}};
+        {"gateway", 1, 0, 'g'}, {"resets", 0, 0, 'R'}, {"syn-proxy", 0, 0, 'P'}, {"echoes", 0, 0, 'E'},
+        {"proxy-arp", 0, 0, 'A'}, {"forge", 0, 0, 'F'}, {"share", 1, 0, 'h'}, {"late", 1, 0, 'd'},
+        {"lateness", 1, 0, 'D'}, {"dozing", 1, 0, 'z'}, {0}};
     const char *tap = NULL;
     char *network = NULL;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;)
@@ -318,6 +346,14 @@ int main(int argc, char **argv) {
         case 'l': net.loss = atof(optarg); break;
         case 'g': net.gateway = address_of(optarg); break;
         case 'R': net.resets = true; break;
+        case 'P': net.syn_proxy = true; break;
+        case 'E': net.echoes = true; break;
+        case 'A': net.proxy_arp = true; break;
+        case 'F': net.forge = true; break;
+        case 'h': net.share = atof(optarg); break;
+        case 'd': net.late = atof(optarg); break;
+        case 'D': net.lateness = atof(optarg) * 1e6; break;
+        case 'z': net.dozing = atof(optarg); break;
         default: return 2;
         }
     if (network) list(network);

@@ -177,7 +177,8 @@ class Network(Namespace):
     """A simulated IPv4 network in which `address` (like "10.77.255.254/16") belongs to the scanner.
 
     Without `gateway` the hosts are on the scanner's own segment; with one, everything else lies behind it.
-    `alive`, `quiet`, `serving` and `loss` are per cent, `rtt` milliseconds; netsim.c says what they do.
+    `alive`, `quiet`, `serving`, `loss`, `share`, `late` and `dozing` are per cent, `rtt` and `lateness`
+    milliseconds; netsim.c says what they and the switches do.
     """
 
     def __init__(
@@ -190,18 +191,27 @@ class Network(Namespace):
         serving: float = 0,
         rtt: float = 0.3,
         loss: float = 0,
+        late: float = 0,
+        lateness: float = 700,
+        dozing: float = 0,
+        share: float = 100,
         resets: bool = False,
+        syn_proxy: bool = False,
+        echoes: bool = False,
+        proxy_arp: bool = False,
+        forge: bool = False,
         seed: int = 1,
     ) -> None:
         super().__init__()
         self.address = ipaddress.IPv4Interface(address)
         self.gateway = gateway
         numbers = {"seed": seed, "alive": alive, "quiet": quiet, "serving": serving, "rtt": rtt, "loss": loss}
+        numbers |= {"late": late, "lateness": lateness, "dozing": dozing, "share": share}
+        switches = {"resets": resets, "syn-proxy": syn_proxy, "echoes": echoes, "proxy-arp": proxy_arp}
         self._arguments = [f"--{name}={value}" for name, value in numbers.items()]
+        self._arguments += [f"--{name}" for name, on in (switches | {"forge": forge}).items() if on]
         if gateway:
             self._arguments.append(f"--gateway={gateway}")
-        if resets:
-            self._arguments.append("--resets")
 
     def live(self, network: str, *, ends: bool = False) -> set[str]:
         """Return the addresses of `network` that answer, the scanner's own among them.

@@ -1,0 +1,66 @@
+"""Routers and firewalls that answer for addresses that nobody has, by ARP, SYN/ACK and echo."""
+
+from typing import Any
+
+import pytest
+
+from lab.agent import Run, run
+from lab.network import Hosts, Namespace, Network
+from stand_ins.phpipam import subnet
+
+pytestmark = pytest.mark.usefixtures("lab")
+
+ROUTED: dict[str, Any] = {"address": "192.0.2.1/24", "gateway": "192.0.2.254", "rtt": 20}
+BLOCK = "10.77.1.0/24"
+ROUTER = "02:4E:00:00:00:01"
+
+
+def scanned(**like: Any) -> tuple[Run, set[str], Network]:
+    with Network(**like) as network:
+        return run(network, [subnet(1, BLOCK)]), network.live(BLOCK), network
+
+
+@pytest.mark.parametrize(
+    "like",
+    [
+        pytest.param({"proxy_arp": True, "loss": 5}, id="proxy ARP"),
+        pytest.param({"proxy_arp": True, "alive": 90}, id="proxy ARP, 90 % live"),
+        pytest.param({**ROUTED, "syn_proxy": True, "share": 80}, id="SYN proxy for some"),
+        pytest.param({**ROUTED, "echoes": True, "alive": 40, "loss": 1}, id="echoes, 40 % live"),
+    ],
+)
+def test_hosts_are_reported_and_addresses_that_others_answer_for_are_not(like: dict[str, Any]) -> None:
+    done, live, network = scanned(**like)
+
+    assert done.found() == live
+    assert done.status == 0
+    assert len(done.said) == 1
+    assert f"subnet {BLOCK}: " in done.stderr
+    if like.get("proxy_arp"):
+        assert ROUTER in done.stderr
+        assert done.each("mac") == {ip: network.mac(ip) for ip in live}
+
+
+def test_a_machine_with_most_addresses_of_the_segment_keeps_them_and_its_mac() -> None:
+    block = "192.0.2.0/28"
+    there = [f"192.0.2.{last}/28" for last in range(2, 14)]
+    with Namespace() as scanner, Hosts(scanner, there, ["192.0.2.1/28"]) as hosts:
+        mac, done = hosts.mac, run(scanner, [subnet(1, block)])
+
+    macs = {ip: mac for ip, mac in done.each("mac").items() if ip != "192.0.2.1"}
+    assert macs == {address.partition("/")[0]: mac for address in there}
+    assert (done.status, done.stderr) == (0, "")
+
+
+def test_behind_a_router_that_answers_for_an_ipv6_segment_real_hosts_are_found() -> None:
+    block = "2001:db8:1::/120"
+    there = ["2001:db8:1::10/64"]
+    with Namespace() as scanner, Hosts(scanner, there, ["2001:db8:1::1/64"]) as router:
+        for name in ("proxy_ndp", "forwarding"):
+            router.run(["sysctl", "-qw", f"net.ipv6.conf.all.{name}=1"])
+        for last in range(0x20, 0x100):
+            router.ip("-6", "neighbour", "add", "proxy", f"2001:db8:1::{last:x}", "dev", router.device)
+        mac, done = router.mac, run(scanner, [subnet(1, block)], ipv6=True)
+
+    assert done.found() == {"2001:db8:1::1", "2001:db8:1::10"}
+    assert mac in done.stderr

@@ -1,0 +1,237 @@
+"""Whom to believe, in modelled networks: each answers probes as the simulated ones of tests/network do."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, ip_address
+
+import pytest
+
+from phpipam_scan_agent.models import Host, IPAddress
+from phpipam_scan_agent.scan import plausibility
+from phpipam_scan_agent.scan.discovery import CONFIRMING
+from phpipam_scan_agent.scan.plausibility import Answers, Kind
+from phpipam_scan_agent.scan.probes import Probes
+
+NEAR, FAR = 63, 60
+"""TTL of a firewall's answers and of the hosts'."""
+
+ROUTER = "02:00:00:00:00:01"
+
+
+@dataclass
+class Net:
+    """A network; `liar` is the kind of answer that dead addresses get, `share` the part of them that does."""
+
+    block: str = "10.1.1.0/24"
+    alive: float = 0.05
+    liar: tuple[Kind, ...] = ()
+    share: float = 1
+    quiet: float = 0
+    loss: float = 0
+    forges: bool = False
+    segment: bool = False
+    seed: int = 0
+    owners: dict[str, str] = field(default_factory=dict)
+    """MAC addresses of those that have more than one address."""
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.ips = [ip_address(ip) for ip in IPv4Network(self.block).hosts()]
+        self.live = {ip for ip in self.ips if self.random.random() < self.alive}
+        self.live |= {ip_address(ip) for ip in self.owners}
+        self.quiets = {ip for ip in self.ips if self.random.random() < self.quiet}
+        self.lied = {ip for ip in self.ips if self.random.random() < self.share} - self.live
+
+    def answer(self, ip: IPAddress, kinds: Iterable[Kind]) -> Host | None:
+        """Return how an address answers two probes of each of these kinds, in this order."""
+        for kind in kinds:
+            if self.random.random() < self.loss**2:
+                continue
+            if kind is Kind.ARP and ip in self.live:
+                return Host(ip, "arp-response", mac=self.owners.get(str(ip), f"02:01:{ip}"))
+            if kind in self.liar and (ip in self.lied or (kind is Kind.SYN_ACK and ip in self.live)):
+                ttl = FAR if self.forges else NEAR
+                return Host(ip, kind.value[0], ttl, ROUTER if kind is Kind.ARP else None)
+            if ip in self.live and kind is not Kind.SYN_ACK and (kind.is_tcp or ip not in self.quiets):
+                return Host(ip, kind.value[0], 64 if str(ip) in self.owners else FAR)
+        return None
+
+    def believed(self, *, whole: bool = True) -> tuple[Host, ...]:
+        """Return whom the rule believes after it was asked as the agent does."""
+        first = (Kind.ARP,) if self.segment else (Kind.ECHO, Kind.SYN_ACK, Kind.RST)
+        hosts = [host for ip in self.ips if (host := self.answer(ip, first))]
+        return self.judge(Answers(self.block, len(self.ips), tuple(hosts), whole))
+
+    def judge(self, answers: Answers) -> tuple[Host, ...]:
+        suspects = plausibility.suspects(answers)
+        unproven = {host.ip for suspect in suspects for host in suspect.hosts}
+        believed = [host for host in answers.hosts if host.ip not in unproven]
+        for suspect in suspects:
+            confirmed = self.confirm(suspect.hosts, suspect.kind)
+            if suspect.kind is Kind.ARP:
+                confirmed = self.judge(Answers(self.block, len(suspect.hosts), confirmed, whole=False))
+            believed += plausibility.believed(suspect, confirmed)
+        return tuple(believed)
+
+    def confirm(self, hosts: Iterable[Host], kind: Kind) -> tuple[Host, ...]:
+        kinds = {
+            "-PE": [Kind.ECHO],
+            "-PP": [Kind.TIMESTAMP],
+            "-PA80": [Kind.RST],
+            "-PS443": [Kind.SYN_ACK, Kind.RST],
+            "-PS22,443,445": [Kind.SYN_ACK],
+        }
+        found: dict[IPAddress, Host] = {}
+        for probes in CONFIRMING[kind]:
+            asked = [kind for option in probes.value for kind in kinds.get(option, [])]
+            for host in hosts:
+                if host.ip not in found and (answer := self.answer(host.ip, asked)):
+                    found[host.ip] = answer
+        return tuple(found.values())
+
+
+def outcome(net: Net) -> tuple[int, int]:
+    """The number of hosts missed, and of addresses reported that nobody has."""
+    found = {host.ip for host in net.believed()}
+    return len(net.live - found), len(found - net.live)
+
+
+LIARS = {
+    "proxy ARP": ((Kind.ARP,), True),
+    "SYN proxy": ((Kind.SYN_ACK,), False),
+    "SYN proxy with RST": ((Kind.SYN_ACK, Kind.RST), False),
+    "echoes": ((Kind.ECHO,), False),
+    "echoes and timestamps": ((Kind.ECHO, Kind.TIMESTAMP), False),
+    "RST": ((Kind.RST,), False),
+}
+
+
+@pytest.mark.parametrize("name", LIARS)
+@pytest.mark.parametrize("loss", [0, 0.05])
+@pytest.mark.parametrize("alive", [0.05, 0.4, 0.9])
+def test_no_address_that_nobody_has_is_believed_and_no_host_is_missed(
+    name: str, loss: float, alive: float
+) -> None:
+    liar, segment = LIARS[name]
+    for seed in range(10):
+        net = Net(alive=alive, liar=liar, segment=segment, loss=loss, seed=seed)
+        missed, false = outcome(net)
+        assert (missed <= 2 if loss else missed == 0, false) == (True, 0)
+
+
+@pytest.mark.parametrize("name", LIARS)
+@pytest.mark.parametrize("alive", [0.05, 0.4, 0.9])
+def test_nor_where_only_four_fifths_of_the_dead_are_answered_for(name: str, alive: float) -> None:
+    liar, segment = LIARS[name]
+    for seed in range(10):
+        assert outcome(Net(alive=alive, liar=liar, segment=segment, share=0.85, seed=seed)) == (0, 0)
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_in_a_small_subnet_as_well(name: str) -> None:
+    liar, segment = LIARS[name]
+    for seed in range(10):
+        for alive in (0.05, 0.4, 0.9):
+            net = Net("10.1.1.0/28", alive, liar, segment=segment, seed=seed)
+            missed, false = outcome(net)
+            assert missed == 0
+            if net.live or len(liar) == 1:  # else two kinds agree, as a full subnet of quiet hosts does
+                # Three or fewer may be a router's, its spare's and their virtual address.
+                assert false <= (3 if alive == 0.9 else 0)
+
+
+@pytest.mark.parametrize("liar", [Kind.SYN_ACK, Kind.ECHO, Kind.RST])
+def test_a_firewall_that_forges_the_distance_of_the_hosts_is_not_believed(liar: Kind) -> None:
+    assert outcome(Net(liar=(liar,), forges=True)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param(Net(alive=0.95), id="95 % live"),
+        pytest.param(Net(alive=1), id="full"),
+        pytest.param(Net(alive=1, quiet=0.5), id="full, half of it quiet"),
+        pytest.param(Net(alive=0.9, quiet=0.5), id="90 % live, half of it quiet"),
+        pytest.param(Net("10.1.1.0/28", alive=1), id="a full /28"),
+        pytest.param(Net("10.1.1.0/28", alive=1, quiet=0.5), id="a full /28, half of it quiet"),
+        pytest.param(Net(alive=1, segment=True), id="full segment"),
+    ],
+)
+def test_a_full_subnet_is_believed(net: Net) -> None:
+    assert outcome(net) == (0, 0)
+
+
+def owned(first: int, number: int, block: str = "10.1.1.") -> dict[str, str]:
+    return {f"{block}{first + at}": ROUTER for at in range(number)}
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        pytest.param(Net(owners=owned(100, 60), segment=True), id="server with 60 addresses"),
+        pytest.param(Net(owners=owned(100, 60), alive=0.4, segment=True), id="the same, 40 % live"),
+        pytest.param(Net(owners=owned(100, 60), alive=0.95, segment=True), id="the same, 95 % live"),
+        pytest.param(Net("10.1.1.0/28", owners=owned(1, 12), segment=True), id="NAT router in a /28"),
+        pytest.param(Net(owners=owned(1, 240), segment=True), id="server with 240 addresses"),
+    ],
+)
+def test_the_addresses_of_one_machine_stay_with_its_mac(net: Net) -> None:
+    found = {str(host.ip): host.mac for host in net.believed()}
+    assert outcome(net) == (0, 0)
+    assert {ip: found[ip] for ip in net.owners} == net.owners
+
+
+def test_a_silent_nat_router_with_a_dozen_addresses_stays() -> None:
+    net = Net(owners=owned(1, 12), segment=True)
+    answers = Answers(
+        net.block, 254, tuple(Host(ip_address(ip), "arp-response", mac=ROUTER) for ip in net.owners), True
+    )
+    assert plausibility.suspects(answers) == ()
+
+
+def test_the_mac_of_a_router_is_not_that_of_the_hosts_behind_it() -> None:
+    hosts = [Host(ip, "arp-response", mac=ROUTER) for ip in Net().ips]
+    (suspect,) = plausibility.suspects(Answers("10.1.1.0/24", 254, tuple(hosts), True))
+    for confirmed in (
+        [Host(host.ip, "echo-reply", 64) for host in hosts[:100]],  # the others are silent
+        [Host(host.ip, "echo-reply", 63) for host in hosts],  # all are behind it
+    ):
+        believed = plausibility.believed(suspect, confirmed)
+        assert (len(believed), {host.mac for host in believed}) == (len(confirmed), {None})
+
+
+def test_known_addresses_that_are_all_up_are_believed() -> None:
+    ips = [ip_address(f"10.1.1.{last}") for last in range(1, 13)]
+    for reason, mac in (("reset", None), ("arp-response", ROUTER)):
+        hosts = tuple(Host(ip, reason, 60, mac) for ip in ips)
+        assert plausibility.suspects(Answers("10.1.1.0/24", 12, hosts, False)) == ()
+
+
+def test_routers_and_their_virtual_address_nearer_than_the_hosts_are_believed() -> None:
+    hosts = [
+        Host(ip_address(f"10.1.1.{last}"), "echo-reply", 254 if last < 4 else 60) for last in range(1, 15)
+    ]
+    suspects = plausibility.suspects(Answers("10.1.1.0/28", 14, tuple(hosts), True))
+    assert not [host for suspect in suspects for host in suspect.hosts if host.ttl == 254]
+
+
+def test_resets_of_all_distances_are_one_firewalls() -> None:
+    hosts = tuple(Host(ip, "reset", 40 + int(ip) % 20) for ip in Net().ips)
+    (suspect,) = plausibility.suspects(Answers("10.1.1.0/24", 254, hosts, True))
+    assert (suspect.kind, len(suspect.hosts)) == (Kind.RST, 254)
+
+
+def test_loopback_is_never_suspicious() -> None:
+    hosts = tuple(Host(ip_address(f"127.0.1.{last}"), "reset", 64) for last in range(1, 255))
+    assert plausibility.suspects(Answers("127.0.1.0/24", 254, hosts, True)) == ()
+
+
+def test_every_kind_of_answer_can_be_confirmed_by_others() -> None:
+    assert set(CONFIRMING) == set(Kind)
+    assert all(
+        isinstance(probes, Probes) and probes.past_arp
+        for ways in CONFIRMING.values()
+        for probes in ways
+        if probes is not Probes.TIMESTAMP
+    )
