@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ScanAgentError, Interrupted) as error:
         output.failed(error)
         exit_code = error.exit_code
+    signals.finish()
     if settings and settings.metrics_file and not options.partial:
         ended = time.time()
         reports, size = _spool(settings).facts()

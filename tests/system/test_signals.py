@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,34 @@ def handles(pid: int, number: signal.Signals) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+COMPUTING = """
+import sys, time
+from phpipam_scan_agent.errors import Interrupted
+from phpipam_scan_agent.system import signals
+signals.GRACE, signals.LAST_RESORT = 0.3, 0.6
+signals.install()
+print(flush=True)
+try:
+    while True:
+        pass
+except Interrupted as error:
+    print(error, flush=True)
+    if sys.argv[1] == "for ever":
+        while True:
+            pass
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("clean_up", ["short", "for ever"])
+def test_a_signal_ends_a_computation_and_a_clean_up_that_does_not_end(clean_up: str) -> None:
+    command = [sys.executable, "-c", COMPUTING, clean_up]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        said, _ = process.communicate(timeout=10)
+
+    assert (process.returncode, said) == (143, "ended by SIGTERM\n")

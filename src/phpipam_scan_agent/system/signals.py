@@ -1,16 +1,26 @@
-"""Signals that end the run, delivered only where an interruption loses nothing."""
+"""Signals that end the run: at once where an interruption loses nothing, elsewhere after a grace period."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 from ..errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+GRACE = 3.0
+"""Seconds that a signal waits for an interruptible block. Then it interrupts whatever the run computes; files are
+written so that even kill -9 loses nothing."""
+
+LAST_RESORT = 20.0
+"""Seconds for the clean-up. Then the process ends at once; the kernel ends its nmap processes."""
+
 _pending: int | None = None
+_raised = False
 _interruptible = False
 
 
@@ -34,10 +44,33 @@ def interruptible() -> Iterator[None]:
     _interruptible = True
     try:
         if _pending is not None:
-            raise Interrupted(_pending)
+            _interrupt(_pending)
         yield
     finally:
         _interruptible = False
+
+
+def finish() -> None:
+    """End the run's interruptible part: a signal that is still pending no longer matters."""
+    global _raised
+    _raised = True
+    if _pending is not None:
+        signal.setitimer(signal.ITIMER_REAL, LAST_RESORT)
+
+
+def _interrupt(number: int) -> NoReturn:
+    global _raised
+    if not _raised:
+        signal.setitimer(signal.ITIMER_REAL, LAST_RESORT)
+    _raised = True
+    raise Interrupted(number)
+
+
+def _overdue(_: int, __: FrameType | None) -> None:
+    number = _pending or signal.SIGTERM
+    if _raised:
+        os._exit(128 + number)
+    _interrupt(number)
 
 
 def _ignore(_: int, __: FrameType | None) -> None:
@@ -52,5 +85,7 @@ def _handle(number: int, _: FrameType | None) -> None:
     for each in SIGNALS:
         if signal.getsignal(each) == _handle:
             signal.signal(each, _ignore)
+    signal.signal(signal.SIGALRM, _overdue)
     if _interruptible:
-        raise Interrupted(number)
+        _interrupt(number)
+    signal.setitimer(signal.ITIMER_REAL, LAST_RESORT if _raised else GRACE)
