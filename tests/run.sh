@@ -4,13 +4,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/prepare.sh
 
-# unpack PACKAGE FILE: one program of a package that would start a service if it were installed.
+# unpack FILE PACKAGE...: one program of a package that would start a service if it were installed: of the first
+# package that this release of Debian has.
 unpack() {
-    local program=.venv-tests/bin/${2##*/} folder
+    local file=$1 program=.venv-tests/bin/${1##*/} folder package
+    shift
     [ ! -x "$program" ] || return 0
     folder=$(mktemp -d)
-    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root "$1")
-    dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -xO ".$2" >"$folder/program"
+    for package in "$@"; do
+        apt-cache show "$package" >/dev/null 2>&1 && break
+    done
+    (cd "$folder" && apt-get download -qq -o APT::Sandbox::User=root "$package")
+    dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -xO ".$file" >"$folder/program"
     chmod 755 "$folder/program"
     mv "$folder/program" "$program"
     rm -r "$folder"
@@ -19,13 +24,13 @@ unpack() {
 install nmap python3-venv shellcheck util-linux mariadb-server gcc libc6-dev iproute2 procps ca-certificates \
     libcap2-bin systemd man-db groff-base logrotate
 virtual_environment .venv-tests --group test -r examples/scan_server/requirements.txt
-unpack nginx /usr/sbin/nginx
-unpack prometheus /usr/bin/promtool
+unpack /usr/sbin/nginx nginx
+unpack /usr/bin/promtool promtool prometheus
 
 export PATH="$PWD/.venv-tests/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
 lint-imports --no-cache
-shellcheck --external-sources examples/*.sh tests/*.sh .ci/run
+shellcheck --external-sources examples/*.sh src/packaging/*.sh tests/*.sh .ci/run
 pytest "$@"
