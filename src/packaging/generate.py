@@ -20,6 +20,9 @@ from phpipam_scan_agent.config import DEFAULT_PATH, ROOT_KEY, Config
 
 HERE = Path(__file__).parent
 
+REVISED = "2026-11-25"
+"""Date of the man page's last revision; groff 1.23 asks for one."""
+
 
 def main(folder: Path) -> None:
     """Write both files below `folder`."""
@@ -38,12 +41,12 @@ def files() -> dict[str, str]:
 
 
 def man_page() -> str:
-    """Return the man page. It names neither version nor date, which would have to be kept in step."""
+    """Return the man page. It names no version, which would have to be kept in step."""
     parser = arguments.parser()
     parser.epilog = None  # the exit codes, which have a section of their own
     page = Manpage(parser)
     page.description = metadata(NAME)["Summary"]
-    page.manual, page.date = "User Commands", ""
+    page.manual, page.date = "User Commands", REVISED
     page.add_section("configuration", ">", _configuration())
     page.add_section("exit status", ">", _exit_codes())
     page.parse_include(Path(__file__).with_name("man_sections.roff"))
