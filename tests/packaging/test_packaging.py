@@ -1,4 +1,4 @@
-"""What is built, and installed as people do it: pip from the wheel, pipx and uv from the source tree."""
+"""Sdist and wheel, and installations from the source tree. Those without an index: test_bundle.py."""
 
 import os
 import re
@@ -92,16 +92,6 @@ def test_the_sdist_holds_all_that_its_tests_need(sdist: Path) -> None:
         tops = {"/".join(Path(name).parts[1:2]) for name in archive.getnames()}
     assert tops >= {"LICENSE", "README.md", "pyproject.toml", "src", "tests", "examples"}
     assert not any(top.startswith(".venv") for top in tops)
-
-
-def test_pip_installs_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    run(sys.executable, "-m", "venv", tmp_path)
-    run(tmp_path / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", wheel)
-
-    assert run(tmp_path / "bin" / NAME, "--version") == f"{NAME} {VERSION}\n"
-    assert run(tmp_path / "bin" / "python", "-m", "phpipam_scan_agent", "--version") == f"{NAME} {VERSION}\n"
-    assert sorted(installed(tmp_path)) == SHARED
-    assert run("man", "--where", NAME, MANPATH=tmp_path / "share" / "man").strip().endswith(f"/man1/{NAME}.1")
 
 
 def test_uv_installs_the_source_tree(source: Path, tmp_path: Path) -> None:
