@@ -15,6 +15,7 @@ def test_no_arguments_give_the_defaults() -> None:
         only=(),
         refresh=False,
         format=None,
+        show=None,
         log_file=None,
         log_format="text",
         verbosity=0,
@@ -23,7 +24,7 @@ def test_no_arguments_give_the_defaults() -> None:
 
 def test_every_flag_arrives() -> None:
     given = "--config a.yaml --dry-run --subnet 192.0.2.0/24 --subnet 2001:db8::/64 --refresh"
-    given += " --format json --log-file a.log --log-format json -vv"
+    given += " --format json --show changes --log-file a.log --log-format json -vv"
     assert arguments.parse(given.split()) == Options(
         config=Path("a.yaml"),
         check=False,
@@ -31,6 +32,7 @@ def test_every_flag_arrives() -> None:
         only=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/64")),
         refresh=True,
         format="json",
+        show="changes",
         log_file=Path("a.log"),
         log_format="json",
         verbosity=2,
@@ -51,6 +53,7 @@ def test_verbosity(flags: str, verbosity: int) -> None:
         ("--subnet printers", "write it like 192.0.2.0/24"),
         ("--subnet 192.0.2.0/33", "write it like 192.0.2.0/24"),
         ("--format xml", "invalid choice: 'xml'"),
+        ("--show everything", "invalid choice: 'everything'"),
         ("--log-format syslog", "invalid choice: 'syslog'"),
         ("-q -v", "not allowed with argument"),
         ("--conf a.yaml", "unrecognized arguments: --conf a.yaml"),
@@ -88,6 +91,7 @@ def test_help_names_the_flags_the_default_file_and_the_exit_codes(capsys: pytest
         "subnet",
         "refresh",
         "format",
+        "show",
         "log-file",
         "log-format",
         "verbose",
@@ -107,10 +111,29 @@ def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
         assert "unrecognized arguments" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("other", ["--dry-run", "--refresh", "--subnet=192.0.2.0/24"])
+@pytest.mark.parametrize("other", ["--dry-run", "--refresh", "--subnet=192.0.2.0/24", "--show=hosts"])
 def test_a_check_takes_nothing_that_is_about_a_scan(other: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert arguments.parse(["--check"]).check
     with pytest.raises(SystemExit) as refused:
         arguments.parse(["--check", other])
     assert refused.value.code == 2
     assert "--check scans nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "view", "wanted"),
+    [
+        ("", "subnets", None),
+        ("--dry-run", "hosts", None),
+        ("--dry-run --show subnets", "subnets", True),
+        ("--show map", "map", True),
+        ("--show changes -q", "changes", True),
+        ("--format table", "subnets", True),
+        ("--dry-run --format table", "hosts", True),
+        ("--show hosts --format json", "json", True),
+        ("-q", "subnets", False),
+    ],
+)
+def test_the_view_and_whether_it_needs_a_terminal(flags: str, view: str, wanted: bool | None) -> None:
+    options = arguments.parse(flags.split())
+    assert (options.view, options.wanted) == (view, wanted)

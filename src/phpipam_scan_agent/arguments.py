@@ -10,6 +10,9 @@ from . import NAME, VERSION
 from .config import DEFAULT_PATH
 from .models import IPNetwork
 
+VIEWS = ("subnets", "hosts", "changes", "map")
+"""What can be shown of a run."""
+
 EXIT_CODES = """\
 exit codes: 0 all well; 1 the run ended, but something failed (named on stderr);
 2 usage or configuration; 75 another run is in progress; 128+n ended by signal n"""
@@ -31,10 +34,23 @@ class Options:
     format: str | None
     """`table` or `json`; None for a table on a terminal and nothing elsewhere."""
 
+    show: str | None
+    """One of VIEWS, if asked for."""
+
     log_file: Path | None
     log_format: str
     verbosity: int
     """-1 for errors, 0 for warnings, 1 for INFO, 2 for DEBUG."""
+
+    @property
+    def view(self) -> str:
+        """One of VIEWS, or `json`, which has all of them."""
+        return "json" if self.format == "json" else self.show or ("hosts" if self.dry_run else "subnets")
+
+    @property
+    def wanted(self) -> bool | None:
+        """Whether the view is printed; None for only on a terminal."""
+        return True if self.format or self.show else False if self.verbosity < 0 else None
 
     @property
     def partial(self) -> bool:
@@ -46,8 +62,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """Given the arguments (None for sys.argv), return Options. Exit with 2 on a wrong argument."""
     command_line = parser()
     given = command_line.parse_args(arguments)
-    if given.check and (given.dry_run or given.subnet or given.refresh):
-        command_line.error("--check scans nothing; leave out --dry-run, --subnet and --refresh")
+    if given.check and (given.dry_run or given.subnet or given.refresh or given.show):
+        command_line.error("--check scans nothing; leave out --dry-run, --subnet, --refresh and --show")
     return Options(
         config=given.config,
         check=given.check,
@@ -55,6 +71,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
         only=tuple(given.subnet),
         refresh=given.refresh,
         format=given.format,
+        show=given.show,
         log_file=given.log_file,
         log_format=given.log_format,
         verbosity=-1 if given.quiet else given.verbose,
@@ -83,7 +100,17 @@ def parser() -> argparse.ArgumentParser:
         help="only this subnet and those within it; may be repeated",
     )
     add("--refresh", action="store_true", help="drop what is cached of phpIPAM's answers first")
-    add("--format", choices=("table", "json"), help="print a summary also where stdout is no terminal")
+    add(
+        "--show",
+        choices=VIEWS,
+        help="print each subnet (default), each host (default of --dry-run), what differs from phpIPAM and nothing"
+        " else, or a map of each subnet; also where stdout is no terminal",
+    )
+    add(
+        "--format",
+        choices=("table", "json"),
+        help="print also where stdout is no terminal; json has everything",
+    )
     add("--log-file", metavar="FILE", type=Path, help="log to FILE too (default: $ANSIBLE_LOG_PATH)")
     add("--log-format", choices=("text", "json"), default="text", help="default: text")
     volume = parser.add_mutually_exclusive_group()

@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     began = time.time()
     settings = None
     summary = Summary()
+    findings = output.Findings(options.view)
     try:
         output.start_logging(options.verbosity, options.log_format, _log_file(options))
         # Check the configuration before anything is contacted
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         redact.hide(settings.secrets)
         if options.check:
             return _check(options, settings)
-        summary = run(options, settings)
-        output.summarise(summary, options.format, options.dry_run, options.verbosity < 0)
+        summary = run(options, settings, findings)
+        output.show(summary, findings, options.wanted, options.dry_run)
         exit_code = int(summary.failed)
     except LockedError as error:
         output.failed(error)
@@ -59,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code
 
 
-def run(options: Options, settings: Config) -> Summary:
-    """Do the whole workflow and return how it went.
+def run(options: Options, settings: Config, findings: output.Findings) -> Summary:
+    """Do the whole workflow, add the findings that are to be shown, and return how it went.
 
     What fails before the first scan is raised; from then on a failure is an Outcome.
     """
@@ -84,7 +85,7 @@ def run(options: Options, settings: Config) -> Summary:
         cache.save()
 
         # Scan them, and deliver each report as soon as there is one
-        outcomes += _scan(subnets, settings, clock, delivery, quiet=options.verbosity < 0)
+        outcomes += _scan(subnets, settings, clock, delivery, findings, quiet=options.verbosity < 0)
     return Summary(tuple(outcomes), tuple(delivery.problems), cache.age)
 
 
@@ -112,7 +113,12 @@ def _assigned(
 
 
 def _scan(
-    subnets: Sequence[Subnet], settings: Config, clock: Callable[[], float], delivery: Delivery, quiet: bool
+    subnets: Sequence[Subnet],
+    settings: Config,
+    clock: Callable[[], float],
+    delivery: Delivery,
+    findings: output.Findings,
+    quiet: bool,
 ) -> list[Outcome]:
     """Scan the subnets and deliver what is found; return how it went with each."""
     zone = ZoneInfo(settings.timezone) if settings.timezone else None
@@ -124,6 +130,7 @@ def _scan(
             for result in scan:
                 outcome = tally.add(result, delivery.deliver(result))
                 bar.advance(result, outcome)
+                findings.add(result)
                 if outcome:
                     _name_failure(outcome)
                     outcomes.append(outcome)

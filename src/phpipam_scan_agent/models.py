@@ -1,11 +1,14 @@
 """The frozen values of a run, each made by one stage and read by the next."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
+
+RECENT = timedelta(days=1)
+"""Age of an address's `last_seen` above which its answer is news, and its silence is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,11 @@ class Host:
     address: Address | None = None
     """The address as phpIPAM has it; None if it is new there."""
 
+    @property
+    def mac_changed(self) -> bool:
+        """Whether phpIPAM has another MAC address for it."""
+        return bool(self.mac and self.address and self.address.mac and self.address.mac != self.mac)
+
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
@@ -119,6 +127,24 @@ class ScanResult:
 
     error: str | None = None
     """Why something is missing, if it is; the hosts are those that had been found by then."""
+
+    def status(self, host: Host) -> str:
+        """Return `new`, `known`, or `back` for an address that phpIPAM last saw longer ago than a day, or never."""
+        if host.address is None:
+            return "new"
+        return "known" if self.saw_recently(host.address) else "back"
+
+    def saw_recently(self, address: Address) -> bool:
+        """Return whether phpIPAM last saw an address within a day before this scan.
+
+        phpIPAM's times have no zone. Agent and phpIPAM report and show local times of the same zone.
+        """
+        return bool(address.last_seen and address.last_seen > self.seen.replace(tzinfo=None) - RECENT)
+
+    @property
+    def missing(self) -> tuple[Address, ...]:
+        """Silent addresses that phpIPAM saw within a day."""
+        return tuple(filter(self.saw_recently, self.silent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +189,15 @@ class Outcome:
 
     known: int = 0
     """Those of them that phpIPAM already has."""
+
+    back: int = 0
+    """Known ones that phpIPAM last saw longer ago than a day, or never."""
+
+    mac_changed: int = 0
+    """Known ones with another MAC address than in phpIPAM."""
+
+    missing: int = 0
+    """Addresses that did not answer and that phpIPAM saw within a day."""
 
     seconds: float = 0.0
     """How long the scan took."""

@@ -18,7 +18,10 @@ def result(
     error: str | None = None,
 ) -> ScanResult:
     """A part of a scan that found these hosts; `began` and `ended` are seconds after noon."""
-    known = {at: Address(100 + at, ip_address(f"192.0.2.{at}")) for at in (1, 2, 3)}
+    known = {
+        at: Address(100 + at, ip_address(f"192.0.2.{at}"), last_seen=datetime(2026, 11, 24, 11))
+        for at in (1, 2, 3)
+    }
     subnet = Subnet(id_, ip_network("192.0.2.0/24"), discover=True, addresses=tuple(known.values()))
     hosts = tuple(Host(ip_address(f"192.0.2.{at}"), address=known.get(at)) for at in last)
     return ScanResult(subnet, hosts, NOON + timedelta(seconds=ended), ended - began, parts=parts, error=error)

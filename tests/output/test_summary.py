@@ -51,6 +51,12 @@ def summary(*outcomes: Outcome, problems: tuple[str, ...] = ()) -> Summary:
     return Summary(outcomes, problems)
 
 
+def summarise(done: Summary, output_format: str | None, dry_run: bool, quiet: bool) -> None:
+    """Show the subnets, or JSON."""
+    view = "json" if output_format == "json" else "subnets"
+    output.show(done, output.Findings(view), True if output_format else False if quiet else None, dry_run)
+
+
 def say_everything() -> None:
     log.debug("a detail")
     log.info("a step")
@@ -167,7 +173,7 @@ def test_without_secrets_nothing_is_masked(capsys: pytest.CaptureFixture[str]) -
 def test_secrets_are_masked_in_the_summary(output_format: str, capsys: pytest.CaptureFixture[str]) -> None:
     redact.hide((SECRET,))
     done = Outcome(f"{SECRET}/None", error=f"refuses: {SECRET}")
-    output.summarise(summary(done), output_format, dry_run=False, quiet=False)
+    summarise(summary(done), output_format, dry_run=False, quiet=False)
     shown = capsys.readouterr().out
     assert "***/None" in shown
     assert "s3cret" not in shown
@@ -211,9 +217,7 @@ def test_what_is_safe_is_one_printable_line(said: str) -> None:
 def test_the_summary_spells_control_characters_out(
     output_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    output.summarise(
-        summary(Outcome("a\x1b[2J/24", error="b\x9bJ")), output_format, dry_run=False, quiet=False
-    )
+    summarise(summary(Outcome("a\x1b[2J/24", error="b\x9bJ")), output_format, dry_run=False, quiet=False)
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "\x9b" not in shown
@@ -224,7 +228,7 @@ def test_the_summary_spells_control_characters_out(
     "name", ["[/red]/24", "[bold]x/24", "[link=http://h]x[/]/24", "2001:db8:a:ab::/64", r"\[x]/24"]
 )
 def test_the_table_shows_markup_as_it_was_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise(summary(Outcome(name, error="no network")), "table", dry_run=False, quiet=False)
+    summarise(summary(Outcome(name, error="no network")), "table", dry_run=False, quiet=False)
     assert name in capsys.readouterr().out
 
 
@@ -306,13 +310,13 @@ def test_bytes_that_are_no_text_do_not_stop_the_log(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise(summary(*OUTCOMES), None, dry_run=False, quiet=False)
+    summarise(summary(*OUTCOMES), None, dry_run=False, quiet=False)
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "")
 
 
 def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise(summary(*OUTCOMES), "json", dry_run=True, quiet=True)
+    summarise(summary(*OUTCOMES), "json", dry_run=True, quiet=True)
     shown = json.loads(capsys.readouterr().out)
     assert (shown["version"], shown["dry_run"]) == (VERSION, True)
     assert shown["subnets"][0] == {
@@ -321,11 +325,17 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "up": 5,
         "known": 3,
         "new": 2,
+        "back": 0,
+        "mac_changed": 0,
+        "missing": 0,
         "seconds": 2.346,
         "uploaded": True,
         "waiting": False,
         "skipped": None,
         "error": None,
+        "hosts": [],
+        "silent": [],
+        "excluded": [],
     }
     assert [done["error"] for done in shown["subnets"]] == [done.error for done in OUTCOMES]
     assert [done["skipped"] for done in shown["subnets"]] == [done.skipped for done in OUTCOMES]
@@ -335,12 +345,12 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_failed_beside_the_subnets_is_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     problem = "1 reports wait\x1b[2J"
-    output.summarise(summary(problems=(problem,)), "json", dry_run=False, quiet=False)
+    summarise(summary(problems=(problem,)), "json", dry_run=False, quiet=False)
     assert json.loads(capsys.readouterr().out)["problems"] == [r"1 reports wait\x1b[2J"]
 
 
 def test_json_of_nothing_is_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise(summary(), "json", dry_run=False, quiet=False)
+    summarise(summary(), "json", dry_run=False, quiet=False)
     assert json.loads(capsys.readouterr().out)["subnets"] == []
 
 
@@ -355,8 +365,8 @@ TABLE = [
     ["subnet", "hosts up", "known", "new", "seconds", "uploaded"],
     ["192.0.2.0/24", "5", "3", "2", "2.3", "yes"],
     ["198.51.100.0/24", "2", "0", "2", "0.0", "failed"],
-    ["2001:db8::/64", "", "", "", "", "skipped: the Scan Server drops IPv6"],
     ["203.0.113.0/24", "1", "0", "1", "0.0", "waiting"],
+    ["2001:db8::/64", "", "", "", "", "skipped: the Scan Server drops IPv6"],
 ]
 
 
@@ -364,7 +374,7 @@ def test_the_table_has_a_row_for_each_subnet(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    output.summarise(summary(*OUTCOMES[:4]), "table", dry_run=False, quiet=True)
+    summarise(summary(*OUTCOMES[:4]), "table", dry_run=False, quiet=True)
     shown = capsys.readouterr().out
     assert cells(shown) == TABLE
     assert "\x1b" not in shown
@@ -372,7 +382,7 @@ def test_the_table_has_a_row_for_each_subnet(
 
 
 def test_the_table_says_that_nothing_was_uploaded_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
-    output.summarise(summary(Outcome("192.0.2.0/24", 10, up=1)), "table", dry_run=True, quiet=False)
+    summarise(summary(Outcome("192.0.2.0/24", 10, up=1)), "table", dry_run=True, quiet=False)
     shown = capsys.readouterr().out
     assert cells(shown)[1] == ["192.0.2.0/24", "1", "0", "1", "0.0", "no"]
     assert "dry run: nothing was uploaded" in shown
@@ -390,7 +400,7 @@ def on_a_terminal(output_format: str | None, quiet: bool, monkeypatch: pytest.Mo
         monkeypatch.context() as patched,
     ):
         patched.setattr(sys, "stdout", terminal)
-        output.summarise(summary(*OUTCOMES[:4]), output_format, dry_run=False, quiet=quiet)
+        summarise(summary(*OUTCOMES[:4]), output_format, dry_run=False, quiet=quiet)
         terminal.write("\nend\n")
         terminal.flush()
         shown = b""
@@ -415,5 +425,5 @@ def test_a_width_of_5000_digits_in_the_environment_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1" * 5000)
-    output.summarise(summary(*OUTCOMES), "table", dry_run=False, quiet=False)
+    summarise(summary(*OUTCOMES), "table", dry_run=False, quiet=False)
     assert "192.0.2.0/24" in capsys.readouterr().out

@@ -1,87 +1,76 @@
-"""The results on stdout: a table or JSON at the end of a run, and the checks of `--check`."""
+"""The results of a run on stdout, in the view and the format asked for."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_network
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .. import VERSION
-from ..models import Check, Outcome, Summary
-from ..system.redact import safe
-from .console import stdout
+from ..models import Outcome, Summary
+from . import changes, hosts, subnet_map
+from .console import print_lines, stdout
+from .document import document
+from .findings import Findings
+from .text import plain
 
 NARROW = 72
 """Terminal width in columns below which the table would cut numbers; then each subnet is a line."""
 
 
-def summarise(summary: Summary, output_format: str | None, dry_run: bool, quiet: bool) -> None:
-    """Print the summary in the given format; without one, a table on a terminal and nothing elsewhere."""
+def show(summary: Summary, findings: Findings, wanted: bool | None, dry_run: bool) -> None:
+    """Print the view of `findings`, or JSON.
+
+    `wanted` is whether to print it; None for only on a terminal. Of changes nothing is printed where there are none.
+    """
     with stdout() as console:
-        if output_format == "json":
-            document = {
-                "version": VERSION,
-                "dry_run": dry_run,
-                "subnets": [_as_json(outcome) for outcome in summary.outcomes],
-                "problems": [safe(problem) for problem in summary.problems],
-            }
-            print(json.dumps(document, indent=2))  # noqa: T201
-        elif output_format == "table" or (console.is_terminal and not quiet):
-            outcomes = sorted(summary.outcomes, key=lambda outcome: outcome.id or 0)
-            if console.width < NARROW:
-                console.print("\n".join(map(_line, outcomes)))
-            else:
-                console.print(_table(outcomes, dry_run))
+        if findings.view == "json":
+            print(json.dumps(document(summary, findings, dry_run), indent=2))  # noqa: T201
+        elif findings.view == "changes":
+            print_lines(console, changes.lines(findings))
+        elif console.is_terminal if wanted is None else wanted:
+            _show_subnets(console, sorted(summary.outcomes, key=_order), findings, dry_run)
 
 
-def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
-    """Print each check as it comes, with advice if it failed, or all as JSON; return whether all passed."""
-    seen: list[Check] = []
-    with stdout() as console:
-        for each in checks:
-            seen.append(each)
-            if output_format != "json":
-                mark = "[red]✗[/]" if not each.passed else "[yellow]![/]" if each.advice else "[green]✓[/]"
-                advice = f" → {escape(safe(each.advice))}" if each.advice else ""
-                console.print(f"{mark} {each.name}: {escape(safe(each.detail))}{advice}")
-        if output_format == "json":
-            document = {"version": VERSION, "checks": [_check_as_json(each) for each in seen]}
-            print(json.dumps(document, indent=2))  # noqa: T201
-    return all(each.passed for each in seen)
+def _show_subnets(console: Console, outcomes: list[Outcome], findings: Findings, dry_run: bool) -> None:
+    if findings.view == "subnets" and console.width >= NARROW:
+        console.print(_table(outcomes))
+    else:
+        print_lines(console, _lines(console, outcomes, findings))
+    if dry_run:
+        console.print("dry run: nothing was uploaded")
 
 
-def _as_json(done: Outcome) -> dict[str, object]:
-    return {
-        "id": done.id,
-        "subnet": safe(done.subnet),
-        "up": done.up,
-        "known": done.known,
-        "new": done.new,
-        "seconds": round(done.seconds, 3),
-        "uploaded": done.uploaded,
-        "waiting": done.waiting,
-        "skipped": done.skipped,
-        "error": safe(done.error) if done.error else None,
-    }
+def _lines(console: Console, outcomes: Iterable[Outcome], findings: Findings) -> Iterator[str]:
+    for outcome in outcomes:
+        if findings.view == "hosts":
+            yield from hosts.lines(outcome, findings.of(outcome.id), console)
+        elif findings.view == "map":
+            yield from subnet_map.lines(outcome, findings.of(outcome.id))
+        else:
+            yield _line(outcome)
+    if findings.view == "map":
+        yield subnet_map.LEGEND
 
 
-def _check_as_json(each: Check) -> dict[str, object]:
-    return {
-        "name": each.name,
-        "passed": each.passed,
-        "detail": safe(each.detail),
-        "advice": safe(each.advice) if each.advice else None,
-    }
+def _order(outcome: Outcome) -> tuple[int, int, int, int]:
+    """Sort by network; subnets that are none come last."""
+    try:
+        network = ip_network(outcome.subnet)
+    except ValueError:
+        return 7, 0, 0, outcome.id or 0
+    return network.version, int(network.network_address), network.prefixlen, outcome.id or 0
 
 
-def _table(outcomes: Sequence[Outcome], dry_run: bool) -> Table:
-    table = Table(caption="dry run: nothing was uploaded" if dry_run else None)
+def _table(outcomes: Iterable[Outcome]) -> Table:
+    table = Table()
     table.add_column("subnet", no_wrap=True)
     for heading in ("hosts up", "known", "new", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("uploaded")
     for done in outcomes:
-        subnet = escape(safe(done.subnet))
+        subnet = escape(plain(done.subnet))
         if done.skipped:
             table.add_row(subnet, "", "", "", "", f"skipped: {done.skipped}", style="dim")
         else:
@@ -91,7 +80,7 @@ def _table(outcomes: Sequence[Outcome], dry_run: bool) -> Table:
 
 
 def _line(done: Outcome) -> str:
-    subnet = escape(safe(done.subnet))
+    subnet = escape(plain(done.subnet))
     if done.skipped:
         return f"[dim]{subnet}: skipped: {done.skipped}[/]"
     return f"{subnet}: {done.up} up, {done.known} known, {done.new} new, uploaded: {_end(done)}"

@@ -1,0 +1,93 @@
+"""What a scan found beside what phpIPAM has, kept as far as it will be shown."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..models import Address, Host, IPAddress, IPNetwork, ScanResult
+
+MAP_SIZE = 4096
+"""Addresses of the largest subnet that is drawn, an IPv4 /20."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A host that answered, and its status: `new`, `known` or `back`."""
+
+    host: Host
+    status: str
+
+    @property
+    def ip(self) -> IPAddress:
+        """Its address."""
+        return self.host.ip
+
+    @property
+    def name(self) -> str:
+        """Its host name in phpIPAM, or else its PTR name; empty without either."""
+        return (self.host.address and self.host.address.hostname) or self.host.name or ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether it differs from what phpIPAM has."""
+        return self.status != "known" or self.host.mac_changed
+
+
+@dataclass(slots=True)
+class SubnetFindings:
+    """The findings in one subnet."""
+
+    id: int
+    network: IPNetwork
+    hosts: list[Found] = field(default_factory=list)
+
+    missing: list[Address] = field(default_factory=list)
+    """Addresses that did not answer and that phpIPAM saw within a day."""
+
+    silent: list[Address] = field(default_factory=list)
+    """All addresses in phpIPAM that were probed and did not answer."""
+
+    addresses: tuple[Address, ...] = ()
+    """The addresses in phpIPAM."""
+
+    def in_order(self) -> "SubnetFindings":
+        """Return them in the order of the addresses; parts of a subnet come in any order."""
+        for several in (self.hosts, self.missing, self.silent):
+            several.sort(key=_order)
+        return self
+
+
+class Findings:
+    """The findings of a run; no more is kept than is shown.
+
+    `view` is `subnets`, `hosts`, `changes`, `map`, or `json`, which has all of them.
+    """
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        self._by_id: dict[int, SubnetFindings] = {}
+
+    def add(self, result: ScanResult) -> None:
+        """Keep what is to be shown of a result."""
+        subnet = result.subnet
+        if self.view == "subnets" or (self.view == "map" and subnet.network.num_addresses > MAP_SIZE):
+            return
+        kept = self._by_id.setdefault(subnet.id, SubnetFindings(subnet.id, subnet.network))
+        found = (Found(host, result.status(host)) for host in result.hosts)
+        kept.hosts += (each for each in found if self.view != "changes" or each.changed)
+        kept.missing += result.missing
+        if self.view in ("map", "json"):
+            kept.silent += result.silent
+            kept.addresses = subnet.addresses
+
+    def of(self, subnet_id: int | None) -> SubnetFindings | None:
+        """Return what was kept of a subnet, given phpIPAM's id."""
+        kept = self._by_id.get(subnet_id or 0)
+        return kept and kept.in_order()
+
+    def __iter__(self) -> Iterator[SubnetFindings]:
+        kept = sorted(self._by_id.values(), key=lambda each: (each.network.version, each.network, each.id))
+        return (each.in_order() for each in kept)
+
+
+def _order(known: Found | Address) -> int:
+    return int(known.ip)

@@ -1,0 +1,67 @@
+"""`--show map`: each subnet as phpIPAM draws it, one character for each address."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from rich.markup import escape
+
+from ..models import IPNetwork, Outcome
+from .findings import MAP_SIZE, SubnetFindings
+from .text import plain
+
+LINE = 64
+"""Addresses in a line."""
+
+FREE = "."
+CELLS = {
+    "#": ("up, known", "green"),
+    "+": ("up, new", "cyan"),
+    "-": ("silent", "red"),
+    "x": ("excluded", "dim"),
+    "?": ("not probed", "yellow"),
+    FREE: ("free", "dim"),
+}
+"""The character of an address, its meaning, and its colour, which adds nothing to it. All but `+` and free are
+known to phpIPAM."""
+
+LEGEND = "   ".join(f"[{style}]{cell}[/] {meaning}" for cell, (meaning, style) in CELLS.items())
+
+
+def lines(outcome: Outcome, found: SubnetFindings | None) -> Iterator[str]:
+    """Yield the map of a subnet, as rich's markup; nothing but a reason of one that is not drawn."""
+    subnet = escape(plain(outcome.subnet))
+    if outcome.skipped or found is None:
+        why = f"skipped: {outcome.skipped}" if outcome.skipped else "[red]failed[/]" if outcome.error else ""
+        yield f"{subnet}: " + (why or f"{outcome.up} up; too large to be drawn, see --show hosts")
+        return
+    yield f"[bold]{subnet}[/]: {outcome.up} up, {outcome.new} new" + (
+        ", [red]failed[/]" if outcome.error else ""
+    )
+    network, cells = found.network, _cells(found)
+    for start in range(0, len(cells), LINE):
+        label = _label(network, start)
+        same = ((cell, "".join(several)) for cell, several in groupby(cells[start : start + LINE]))
+        yield f"{label:15} " + "".join(f"[{CELLS[cell][1]}]{several}[/]" for cell, several in same)
+
+
+def _label(network: IPNetwork, offset: int) -> str:
+    """Return the first address of a line; of IPv6 its last 16 bits, which are all that differ."""
+    first = network[offset]
+    return str(first) if network.version == 4 else f"…:{int(first) & 0xFFFF:x}"
+
+
+def _cells(found: SubnetFindings) -> list[str]:
+    """Return the character of each address."""
+    known = [address for address in found.addresses if address.ip in found.network]
+    cells = [FREE] * min(found.network.num_addresses, MAP_SIZE)
+    first = int(found.network.network_address)
+    for ips, cell in (
+        ([address.ip for address in known], "?"),
+        ([address.ip for address in known if address.exclude_ping], "x"),
+        ([address.ip for address in found.silent], "-"),
+        ([each.ip for each in found.hosts if each.host.address], "#"),
+        ([each.ip for each in found.hosts if not each.host.address], "+"),
+    ):
+        for ip in ips:
+            cells[int(ip) - first] = cell
+    return cells

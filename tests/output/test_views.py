@@ -1,0 +1,191 @@
+"""What `--show` prints, and the same as data."""
+
+import json
+import re
+from datetime import datetime, timezone
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from phpipam_scan_agent import output
+from phpipam_scan_agent.delivery.tally import Tally
+from phpipam_scan_agent.models import Address, Delivered, Host, Outcome, ScanResult, Subnet, Summary
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+HOUR_AGO, DAYS_AGO = datetime(2026, 11, 24, 11), datetime(2026, 11, 21)
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "src/packaging/summary.schema.json").read_text())
+
+
+def address(last: int, **fields: Any) -> Address:
+    return Address(100 + last, ip_address(f"192.0.2.{last}"), **fields)
+
+
+KNOWN = (
+    address(1, hostname="gw.example.org", mac="AA:BB:CC:DD:EE:01", last_seen=HOUR_AGO),
+    address(2, hostname="web01.dmz.example.org", last_seen=DAYS_AGO),
+    address(3, hostname="db", mac="AA:BB:CC:DD:EE:03", last_seen=HOUR_AGO),
+    address(4),
+    address(9, hostname="mail", last_seen=HOUR_AGO),
+    address(10, hostname="old", last_seen=DAYS_AGO),
+    address(11, exclude_ping=True, last_seen=HOUR_AGO),
+)
+
+
+def host(last: int, **fields: Any) -> Host:
+    known = {each.ip: each for each in KNOWN}
+    ip = ip_address(f"192.0.2.{last}")
+    return Host(ip, **{"reason": "arp-response", "address": known.get(ip), **fields})
+
+
+HOSTS = (
+    host(1, mac="AA:BB:CC:DD:EE:01", vendor="Cisco Systems"),
+    host(2, mac="AA:BB:CC:DD:EE:02", vendor="Hewlett Packard Enterprise"),
+    host(3, mac="00:11:22:33:44:55", vendor="Acme"),
+    host(4, reason="echo-reply"),
+    host(77, mac="AA:BB:CC:DD:EE:77", name="printer.example.net", vendor="Brother"),
+    *(host(last, reason="reset") for last in range(100, 180)),
+)
+
+
+def result(*hosts: Host, silent: tuple[Address, ...] = (KNOWN[4], KNOWN[5]), **fields: Any) -> ScanResult:
+    subnet = Subnet(10, ip_network("192.0.2.0/24"), discover=True, addresses=KNOWN)
+    return ScanResult(subnet, hosts, NOON, 2.3, probed=254, silent=silent, **fields)
+
+
+def shown(
+    view: str, capsys: pytest.CaptureFixture[str], *results: ScanResult, more: tuple[Outcome, ...] = ()
+) -> str:
+    """What is printed of these results, in a view, where stdout is no terminal."""
+    findings, tally = output.Findings(view), Tally()
+    outcomes = []
+    for each in results:
+        findings.add(each)
+        outcomes.append(tally.add(each, Delivered(uploaded=True)))
+    output.show(Summary((*filter(None, outcomes), *more)), findings, True, False)
+    return capsys.readouterr().out
+
+
+def test_hosts_are_rows_and_equal_neighbours_are_one(capsys: pytest.CaptureFixture[str]) -> None:
+    skipped = Outcome("198.51.100.0/24", 12, skipped="IPv6 is off")
+    assert shown("hosts", capsys, result(*reversed(HOSTS)), more=(skipped,)).splitlines() == [
+        "192.0.2.0/24: 85 up, 81 new, 2 back",
+        "  192.0.2.1       known ARP     AA:BB:CC:DD:EE:01 gw.example.org        Cisco Systems",
+        "  192.0.2.2       back  ARP     AA:BB:CC:DD:EE:02 web01.dmz.example.org Hewlett Packard Enterprise",
+        "  192.0.2.3       known ARP     00:11:22:33:44:55 db                    Acme",
+        "  192.0.2.4       back  ping",
+        "  192.0.2.77      new   ARP     AA:BB:CC:DD:EE:77 printer.example.net   Brother",
+        "  192.0.2.100-179 new   TCP RST",
+        "198.51.100.0/24: skipped: IPv6 is off",
+    ]
+
+
+def test_changes_name_other_mac_addresses_first_and_nothing_that_is_as_in_phpipam(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert shown("changes", capsys, result(*HOSTS)).splitlines() == [
+        "another MAC address: 1",
+        "  192.0.2.3 192.0.2.0/24 db AA:BB:CC:DD:EE:03 in phpIPAM, now 00:11:22:33:44:55 (Acme)",
+        "new: 81",
+        "  192.0.2.77      192.0.2.0/24 printer.example.net AA:BB:CC:DD:EE:77 (Brother)",
+        "  192.0.2.100-179 192.0.2.0/24",
+        "back: 2",
+        "  192.0.2.2 192.0.2.0/24 web01.dmz.example.org last seen 2026-11-21 00:00:00",
+        "  192.0.2.4 192.0.2.0/24                       never seen before",
+        "silent: 1",
+        "  192.0.2.9 192.0.2.0/24 mail last seen 2026-11-24 11:00:00",
+    ]
+
+
+def test_without_changes_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown("changes", capsys, result(HOSTS[0], silent=(KNOWN[5],))) == ""
+
+
+def test_a_map_has_a_character_for_each_address(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown("map", capsys, result(*HOSTS, error="nmap failed", silent=(KNOWN[4],))).splitlines()
+    assert lines[:3] == [
+        "192.0.2.0/24: 85 up, 81 new, failed",
+        "192.0.2.0       .####....-?x....................................................",
+        "192.0.2.64      .............+......................++++++++++++++++++++++++++++",
+    ]
+    assert len(lines) == 6
+    assert {len(line) for line in lines[1:5]} == {80}
+    assert lines[5] == "# up, known   + up, new   - silent   x excluded   ? not probed   . free"
+
+
+@pytest.mark.parametrize(
+    ("network", "lines"),
+    [
+        ("10.0.0.0/20", 64),
+        ("10.0.0.0/19", 0),
+        ("10.0.0.7/32", 1),
+        ("2001:db8::/116", 64),
+        ("2001:db8::/64", 0),
+    ],
+)
+def test_a_map_goes_up_to_a_20(network: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+    subnet = Subnet(10, ip_network(network), discover=True)
+    printed = shown("map", capsys, ScanResult(subnet, (Host(subnet.network[0]),), NOON, 1.0)).splitlines()
+    assert len(printed) == 1 + lines + 1
+    assert all(len(line) <= 80 for line in printed)
+    assert ("too large to be drawn" in printed[0]) == (not lines)
+
+
+def test_json_has_every_host_and_every_change_and_keeps_to_its_schema(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failed = Outcome("printers/None", error="id 14 is no network")
+    document = json.loads(shown("json", capsys, result(*HOSTS), more=(failed,)))
+    jsonschema.validate(document, SCHEMA)
+    (subnet, _) = document["subnets"]
+    counts = {key: subnet[key] for key in ("up", "known", "new", "back", "mac_changed", "missing")}
+    assert counts == {"up": 85, "known": 4, "new": 81, "back": 2, "mac_changed": 1, "missing": 1}
+    assert len(subnet["hosts"]) == 85
+    assert subnet["hosts"][2] == {
+        "ip": "192.0.2.3",
+        "status": "known",
+        "name": "db",
+        "mac": "00:11:22:33:44:55",
+        "vendor": "Acme",
+        "reason": "arp-response",
+        "id": 103,
+        "phpipam_mac": "AA:BB:CC:DD:EE:03",
+        "mac_changed": True,
+        "last_seen": "2026-11-24 11:00:00",
+    }
+    assert [(each["ip"], each["missing"]) for each in subnet["silent"]] == [
+        ("192.0.2.9", True),
+        ("192.0.2.10", False),
+    ]
+    assert subnet["excluded"] == ["192.0.2.11"]
+
+
+@pytest.mark.parametrize("view", ["hosts", "changes", "json"])
+def test_names_of_others_stay_one_line_and_in_their_column(
+    view: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = "a\x1b[2J\n[red]\u202e漢字"
+    odd = Address(101, ip_address("192.0.2.5"), hostname=wild)
+    rtl = Address(102, ip_address("192.0.2.6"), hostname="מדפסת")
+    hosts = [
+        Host(each.ip, reason="\x1b[1m", address=each, mac="AA:BB:CC:DD:EE:05", vendor="v\x07")
+        for each in (odd, rtl)
+    ]
+    printed = shown(view, capsys, result(*hosts, silent=()))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", printed)
+    if view == "hosts":
+        _, first, second = printed.splitlines()
+        assert r"a\x1b[2J\n[red]\u202e漢字 v\x07" in first
+        # A mark without width keeps what follows in its place.
+        assert "מדפסת\u200e " in second
+
+
+def test_only_what_is_shown_is_kept() -> None:
+    """The hosts of a /16 would take 20 MiB."""
+    for view, kept in (("subnets", 0), ("changes", 84), ("hosts", 85)):
+        findings = output.Findings(view)
+        findings.add(result(*HOSTS))
+        assert sum(len(each.hosts) for each in findings) == kept
