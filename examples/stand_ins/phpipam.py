@@ -29,6 +29,8 @@ class PhpIpam:
         self.nameservers: list[Row] = []
         self.stringify = False
         """Give numbers as text, as PHP before 8.1 does, and newer ones when an administrator wants it."""
+        self.lists_all = True
+        """Give the list of all subnets; where there are tens of thousands, PHP's memory is too small for it."""
         self.instead: dict[str, Answer] = {}
         """Answers to give for a path below the app, whatever is set up."""
 
@@ -48,6 +50,8 @@ class PhpIpam:
             return refusal(401, "Unauthorized")
         if request.method != "GET":
             return refusal(401, "invalid permissions")
+        if path == "subnets/" and not request.query and not self.lists_all:
+            return Answer(500, b"", {"Content-Type": "text/html; charset=UTF-8"})
         return self._controller(path, request)
 
     def _controller(self, path: str, request: Request) -> Answer:
@@ -58,6 +62,7 @@ class PhpIpam:
                 self.addresses, "subnetId", id_, "No addresses found"
             ),
             r"subnets/(\d+)/slaves/": lambda id_: self._of(self.subnets, "masterSubnetId", id_, "No slaves"),
+            r"tools/nameservers/": lambda: self._found(self.nameservers, request),
             r"tools/nameservers/(\d+)/": lambda id_: self._one(self.nameservers, id_),
         }
         for route, respond in routes.items():

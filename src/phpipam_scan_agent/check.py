@@ -18,7 +18,7 @@ from .https import Identity
 from .https.tls import shown_by
 from .models import Check, Subnet
 from .phpipam import PhpIpam
-from .phpipam.decode import Row
+from .phpipam.cache import Cache
 from .scan.nmap import find_nmap, raw_socket_error
 from .system import folders
 
@@ -120,7 +120,8 @@ def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
 
 def _phpipam(config: Config, clock: Callable[[], float]) -> Iterator[Check]:
     try:
-        phpipam = PhpIpam(config, _NothingRemembered(), clock)
+        # The cache is neither loaded nor saved: the answers are those of this moment.
+        phpipam = PhpIpam(config, Cache(folders.cache() / "phpipam.json", config, clock), clock)
         name = phpipam.agent_name()
     except ScanAgentError as error:
         yield Check("phpIPAM", False, str(error).removeprefix("phpIPAM at "))
@@ -168,10 +169,3 @@ def _server(config: Config) -> Check:
             return Check("Scan Server", True, server.try_token())
     except ScanAgentError as error:
         return Check("Scan Server", False, str(error).removeprefix("Scan Server at "))
-
-
-class _NothingRemembered(dict[str, list[Row]]):
-    """Answers of this moment only: what is checked is what phpIPAM says now."""
-
-    def past(self, _: str) -> None:
-        """Return nothing."""

@@ -29,6 +29,10 @@ class TransportError(ScanAgentError):
     """No complete answer: peer unreachable, not trusted or too slow; answer cut off, redirected or too large."""
 
 
+class UnreachableError(TransportError):
+    """No connection to the peer, or none that may be trusted: no other request would fare better."""
+
+
 class PhpIpamError(ScanAgentError):
     """PhpIPAM refused the request, or its answer is not valid."""
 

@@ -81,8 +81,10 @@ def run(options: Options, settings: Config, findings: output.Findings) -> Summar
             cache.load()
 
         # Ask phpIPAM for this agent's subnets and what it knows of them
-        subnets, outcomes = _assigned(settings, cache, clock, options)
-        cache.save()
+        try:
+            subnets, outcomes = _assigned(settings, cache, clock, options)
+        finally:
+            cache.save()  # also what a run has that is ended early
 
         # Scan them, and deliver each report as soon as there is one
         outcomes += _scan(subnets, settings, clock, delivery, findings, quiet=options.verbosity < 0)
@@ -100,11 +102,12 @@ def _assigned(
         chosen, left = targets.choose(assigned, options.only, settings.ipv6)
         outcomes += left
         subnets = []
-        for subnet in chosen:
-            try:
-                subnets.append(targets.possible(phpipam.details(subnet)))
-            except ScanAgentError as error:
-                outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
+        with phpipam.with_addresses(chosen) as answers:
+            for subnet in answers:
+                try:
+                    subnets.append(targets.possible(subnet))
+                except ScanAgentError as error:
+                    outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
     for outcome in outcomes:
         _name_failure(outcome)
         if outcome.skipped:

@@ -58,14 +58,11 @@ class Subnet:
     nameservers: tuple[IPAddress, ...] = ()
     """Where to look names up, in this order; the system's nameservers if empty."""
 
-    nameserver_set: int = 0
-    """phpIPAM's id of its nameservers, which come with the subnet or are to be asked for; 0 for none."""
-
     addresses: tuple[Address, ...] = ()
     """What phpIPAM knows of it; some may lie outside the network."""
 
-    unknown: str | None = None
-    """Why its addresses are not there, if phpIPAM did not hand them out."""
+    addresses_error: str | None = None
+    """Why its addresses are missing, if phpIPAM did not give them."""
 
     candidates: tuple[IPAddress, ...] = ()
     """Addresses worth a probe, if it is too large for all of them to be probed."""

@@ -2,12 +2,14 @@
 
 import json
 import re
+import signal
 import time
 from datetime import datetime
 from typing import Any
 
 import pytest
 
+import runs
 from forked import ForkedSite
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, refusal, subnet
@@ -79,7 +81,7 @@ def test_old_answers_are_used_while_phpipam_is_away_with_their_age(
     assert done.returncode == 0
     old = [line for line in done.stderr.splitlines() if "cache_stale_if_error" in line]
     assert len(old) == 1
-    assert re.search("what it said 60 minutes ago is used, see cache_stale_if_error$", old[0])
+    assert re.search("its answer of 60 minutes ago is used, see cache_stale_if_error$", old[0])
     assert [len(rows) for rows in results(site).values()] == [2, 2]
     assert results(site)["127.0.20.0/30"][0]["id"] == 101
 
@@ -112,7 +114,7 @@ def test_old_answers_are_replaced_once_phpipam_is_back(site: ForkedSite) -> None
     site.scan_server.reports.clear()
     done = site.run_once()
     assert done.returncode == 0
-    assert "minutes ago" not in done.stderr
+    assert "minutes ago is used" not in done.stderr
     assert list(results(site)) == ["127.0.20.0/30"]
 
 
@@ -138,12 +140,18 @@ def test_phpipam_away_is_not_asked_for_each_subnet(site: ForkedSite) -> None:
     assert len(site.api.requests) <= 3
 
 
-def test_phpipam_that_goes_away_in_the_middle_leaves_the_rest_unscanned_and_named(site: ForkedSite) -> None:
-    site.phpipam.instead["subnets/11/slaves/"] = BAD_GATEWAY
+def test_phpipam_that_goes_away_in_the_middle_costs_the_ids_of_the_rest(site: ForkedSite) -> None:
+    site.settings["phpipam_connections"] = 1
+    site.phpipam.subnets = [subnet(id_, f"127.0.{id_}.0/30") for id_ in range(20, 40)]
+    site.phpipam.addresses = [address(101, 20, "127.0.20.1")]
+    accept = site.phpipam.answer
+    site.api._answer = lambda request: accept(request) if len(site.api.requests) <= 3 else BAD_GATEWAY
     done = site.run_once()
     assert done.returncode == 1
-    assert "error: subnet 127.0.21.0/30: phpIPAM at https://" in done.stderr
-    assert list(results(site)) == ["127.0.20.0/30"]
+    assert len(done.stderr.splitlines()) == 19
+    assert len(results(site)) == 20
+    assert results(site)["127.0.20.0/30"][0]["id"] == 101
+    assert len(site.api.requests) == 3 + 3 + 1
 
 
 # Away, and the spool
@@ -196,6 +204,38 @@ def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: ForkedSite
     assert rows["127.0.20.0/30"]["uploaded"]
     assert rows["127.0.20.0/30"]["error"]
     assert rows["127.0.21.0/30"]["error"] is None
+
+
+@pytest.mark.parametrize(
+    "failing", [OUT_OF_MEMORY, Answer(200, b'{"code": 200, "succ')], ids=["memory", "cut off"]
+)
+def test_address_lists_that_fail_cost_nobody_else_theirs(site: ForkedSite, failing: Answer) -> None:
+    site.settings["phpipam_connections"] = 1
+    site.phpipam.subnets = [subnet(id_, f"127.0.{id_}.0/30") for id_ in range(20, 30)]
+    site.phpipam.addresses = [address(100 + id_, id_, f"127.0.{id_}.1") for id_ in range(20, 30)]
+    for id_ in range(20, 27):
+        site.phpipam.instead[f"subnets/{id_}/addresses/"] = failing
+    done = site.run_once()
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 7
+    known = {network for network, rows in results(site).items() if "id" in rows[0]}
+    assert known == {f"127.0.{id_}.0/30" for id_ in range(27, 30)}
+
+
+def test_what_came_before_a_signal_is_in_the_cache(site: ForkedSite) -> None:
+    site.settings["phpipam_connections"] = 1
+    gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("subnets/11/addresses/"))
+    site.api._answer = gate
+    agent = runs.start(site)
+    assert gate.reached.wait(runs.LONGEST)
+    agent.terminate()
+    assert runs.end(agent)[0] == 128 + signal.SIGTERM
+    gate.opened.set()
+    site.api.requests.clear()
+    assert site.run_once().returncode == 0
+    assert [request.path.partition("branch/")[2] for request in site.api.requests] == [
+        "subnets/11/addresses/"
+    ]
 
 
 def test_a_status_check_without_its_addresses_has_failed(site: ForkedSite) -> None:

@@ -35,7 +35,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
         | st.fixed_dictionaries(
             {},
             optional=dict.fromkeys(
-                sorted(decode.SUBNET_FIELDS | decode.ADDRESS_FIELDS | {"code", "namesrv1"}), inner
+                sorted(decode.SUBNET_FIELDS | decode.ADDRESS_FIELDS | {"code", "namesrv1", "nested"}), inner
             ),
         )
     ),
@@ -49,6 +49,14 @@ def refusal(call: Callable[[], object]) -> str:
     said = str(refused.value)
     assert len(said.splitlines()) == 1
     return said
+
+
+def subnet(row: Row) -> Subnet:
+    """The only subnet of this row. Fails like decode where the row is not valid."""
+    made, failed = decode.subnets([row])
+    if failed:
+        raise PhpIpamError(failed[0].error)
+    return made[0]
 
 
 # Rows
@@ -118,33 +126,62 @@ def test_no_or_no_single_agent_is_refused_without_the_code(found: list[Row]) -> 
     ids=["ints", "strings", "null and more"],
 )
 def test_ints_and_strings_make_the_same_subnet(row: Row) -> None:
-    assert decode.subnet(row) == Subnet(
+    assert subnet(row) == Subnet(
         id=10, network=ip_network("192.0.2.0/24"), discover=True, resolve_names=False
     )
 
 
 def test_an_ipv6_subnet_is_one_too() -> None:
-    made = decode.subnet({**SUBNET, "subnet": "2001:db8::", "mask": "64"})
+    made = subnet({**SUBNET, "subnet": "2001:db8::", "mask": "64"})
     assert made.network == ip_network("2001:db8::/64")
 
 
 def test_a_subnet_takes_the_nameservers_that_come_with_it() -> None:
-    made = decode.subnet(
-        {**SUBNET, "nameserverId": "2", "nameservers": {"namesrv1": "192.0.2.53;ns.example"}}
-    )
-    assert made.nameservers == (ip_address("192.0.2.53"),)
-    assert made.nameserver_set == 2
+    row = {
+        **SUBNET,
+        "resolveDNS": 1,
+        "nameserverId": "2",
+        "nameservers": {"namesrv1": "192.0.2.53;ns.example"},
+    }
+    assert subnet(row).nameservers == (ip_address("192.0.2.53"),)
+    assert not decode.wants_nameservers(row)
 
 
 @pytest.mark.parametrize("embedded", [None, [], "192.0.2.53", 0, {}, {"namesrv1": None}])
-def test_without_them_it_says_which_to_ask_for(embedded: object) -> None:
-    made = decode.subnet({**SUBNET, "nameserverId": 3, "nameservers": embedded})
-    assert (made.nameservers, made.nameserver_set) == ((), 3)
+def test_without_them_it_takes_those_it_refers_to(embedded: object) -> None:
+    row = {**SUBNET, "resolveDNS": 1, "nameserverId": 3, "nameservers": embedded}
+    assert decode.wants_nameservers(row)
+    whole = decode.with_nameservers(row, {3: {"id": 3, "namesrv1": "192.0.2.53"}})
+    assert subnet(whole).nameservers == (ip_address("192.0.2.53"),)
 
 
-@pytest.mark.parametrize("id_", [None, 0, "0", ""])
-def test_a_subnet_without_nameservers_has_none_to_ask_for(id_: object) -> None:
-    assert decode.subnet({**SUBNET, "nameserverId": id_}).nameserver_set == 0
+@pytest.mark.parametrize(
+    "change", [{"nameserverId": None}, {"nameserverId": "0"}, {"resolveDNS": 0}], ids=str
+)
+def test_a_subnet_without_nameservers_wants_none(change: dict[str, object]) -> None:
+    assert not decode.wants_nameservers({**SUBNET, "resolveDNS": 1, "nameserverId": 3, **change})
+
+
+def test_the_assigned_subnets_have_what_is_directly_below_them() -> None:
+    rows: list[Row] = [
+        {**SUBNET, "scanAgent": "2", "masterSubnetId": 0},
+        {"id": 11, "subnet": "192.0.2.0", "mask": 26, "scanAgent": 3, "masterSubnetId": "10"},
+        {"id": 12, "subnet": "192.0.2.0", "mask": 28, "scanAgent": 2, "masterSubnetId": 11},
+        {"id": 13, "subnet": "folder", "mask": "", "isFolder": 1, "masterSubnetId": 10, "scanAgent": None},
+    ]
+    outer, inner = decode.assigned(rows, 2)
+    assert (outer["id"], outer["nested"]) == (10, ["192.0.2.0/26"])
+    assert (inner["id"], inner["nested"]) == (12, [])
+
+
+def test_nested_subnets_of_this_agent_and_of_others_add_up() -> None:
+    (outer, _), _ = decode.subnets(
+        [
+            {**SUBNET, "nested": ["192.0.2.0/30", "no network", 5, "192.0.2.9/30"]},
+            {**SUBNET, "id": 11, "subnet": "192.0.2.64", "mask": 26},
+        ]
+    )
+    assert list(map(str, outer.nested)) == ["192.0.2.0/30", "192.0.2.8/30", "192.0.2.64/26"]
 
 
 @pytest.mark.parametrize("value", [1, "1"])
@@ -182,7 +219,7 @@ def test_a_flag_is_set_by_nothing_else(value: object) -> None:
     ids=str,
 )
 def test_a_subnet_that_is_no_network_is_refused(change: dict[str, object]) -> None:
-    said = refusal(lambda: decode.subnet({**SUBNET, **change}))
+    said = refusal(lambda: subnet({**SUBNET, **change}))
     assert said.startswith("is no network (")
     assert said.endswith("; correct it in phpIPAM")
     assert len(said) < 200
@@ -191,7 +228,7 @@ def test_a_subnet_that_is_no_network_is_refused(change: dict[str, object]) -> No
 @pytest.mark.parametrize("id_", [0, "0", None, "", "ten", "1 OR 1", [], {}, 1.5])
 def test_a_subnet_without_an_id_is_refused(id_: object) -> None:
     """phpIPAM takes id 0 for every subnet there is."""
-    said = refusal(lambda: decode.subnet({**SUBNET, "id": id_}))
+    said = refusal(lambda: subnet({**SUBNET, "id": id_}))
     assert said == f"has the id {id_}, which is none; look at it in phpIPAM"
 
 
@@ -306,12 +343,7 @@ def test_addresses_that_make_no_sense_are_left_out() -> None:
     ],
 )
 def test_nameservers_are_the_addresses_of_what_was_typed(typed: object, found: list[str]) -> None:
-    assert [str(ip) for ip in decode.nameservers([{"namesrv1": typed}])] == found
-
-
-def test_nameservers_of_several_sets_come_in_order_each_once() -> None:
-    sets: list[Row] = [{"namesrv1": "192.0.2.2;192.0.2.1"}, {}, {"namesrv1": "192.0.2.1;192.0.2.3"}]
-    assert [str(ip) for ip in decode.nameservers(sets)] == ["192.0.2.2", "192.0.2.1", "192.0.2.3"]
+    assert [str(ip) for ip in decode.nameservers({"namesrv1": typed})] == found
 
 
 @pytest.mark.parametrize(
@@ -344,17 +376,18 @@ def test_a_number_is_an_int_or_its_decimal_text(value: object, number: int) -> N
 def test_any_json_makes_values_or_a_refusal(data: object) -> None:
     try:
         rows = decode.rows(
-            json.loads(json.dumps(data)), decode.SUBNET_FIELDS | decode.ADDRESS_FIELDS | {"code", "namesrv1"}
+            json.loads(json.dumps(data)),
+            decode.SUBNET_FIELDS | decode.ADDRESS_FIELDS | {"code", "namesrv1", "nested"},
         )
     except PhpIpamError:
         return
     assert all(isinstance(address, Address) and address.id for address in decode.addresses(rows))
-    for nameserver in decode.nameservers(rows):
-        assert ip_address(str(nameserver)) == nameserver
     for row in rows:
         decode.label(row)
+        for nameserver in decode.nameservers(row):
+            assert ip_address(str(nameserver)) == nameserver
         try:
-            made = decode.subnet(row)
+            made = subnet(row)
         except PhpIpamError:
             continue
         assert made.id
@@ -365,8 +398,20 @@ def test_any_json_makes_values_or_a_refusal(data: object) -> None:
 @given(value=JSON, field=st.sampled_from(sorted(SUBNET)))
 def test_any_value_in_a_right_row_makes_a_subnet_or_a_refusal(value: object, field: str) -> None:
     try:
-        made = decode.subnet({**SUBNET, field: value})
+        made = subnet({**SUBNET, field: value})
     except PhpIpamError:
         return
     assert made.id
     assert ip_network(str(made.network)) == made.network
+
+
+@thorough
+@given(data=JSON)
+def test_any_json_makes_a_list_of_assigned_subnets(data: object) -> None:
+    try:
+        rows = decode.rows(data, decode.SUBNET_FIELDS)
+    except PhpIpamError:
+        return
+    ours = decode.assigned(rows, 1)
+    subnets, failed = decode.subnets(ours)
+    assert len(subnets) + len(failed) == len(ours) <= len(rows)

@@ -1,6 +1,7 @@
 """What phpIPAM answers → subnets, or one line that helps."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import configs
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.errors import PhpIpamError, TransportError
 from phpipam_scan_agent.https import Answer as Whole
+from phpipam_scan_agent.models import Subnet
 from phpipam_scan_agent.phpipam import PhpIpam, envelope
-from phpipam_scan_agent.phpipam.decode import Row
-from stand_ins.https import Answer, Certificates, Server, as_json
+from phpipam_scan_agent.phpipam.cache import Cache
+from stand_ins.https import Answer, Certificates, Request, Server, as_json
 from stand_ins.phpipam import PhpIpam as StandIn
 from stand_ins.phpipam import address, refusal, subnet
 from thorough import thorough
@@ -50,23 +53,26 @@ def phpipam(server: Server, stand_in: StandIn) -> Iterator[PhpIpam]:
     phpipam.close()
 
 
-class Memory(dict[str, list[Row]]):
-    """Answers of which none is old."""
-
-    def past(self, key: str) -> None:
-        return None
-
-
-def connect(server: Server, stand_in: StandIn, answers: Memory | None = None, **settings: object) -> PhpIpam:
+def connect(server: Server, stand_in: StandIn, cache: Cache | None = None, **settings: object) -> PhpIpam:
     usual = {
         "api_url": f"{server.url}:{server.port}",
         "client_name": stand_in.app,
         "client_token": stand_in.token,
         "scanagent_code": stand_in.agent["code"],
     }
-    return PhpIpam(
-        Config.model_validate(usual | settings), Memory() if answers is None else answers, time.time
-    )
+    config = Config.model_validate(usual | settings)
+    return PhpIpam(config, cache or Cache(Path("/nonexistent"), config, time.time), time.time)
+
+
+def asked(server: Server) -> list[str]:
+    """The paths below the app that were asked for, in order."""
+    return [request.path.removeprefix("/api/branch/") for request in server.requests]
+
+
+def with_addresses(phpipam: PhpIpam, *subnets: Subnet) -> list[Subnet]:
+    """The subnets, by default all, with their addresses, by id."""
+    with phpipam.with_addresses(subnets or phpipam.subnets()[0]) as answers:
+        return sorted(answers, key=lambda each: each.id)
 
 
 def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
@@ -75,22 +81,23 @@ def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
     assert (first.id, first.network) == (10, ip_network("127.0.20.0/28"))
     assert second.id == 11
     assert failed == []
-    assert [known.id for known in phpipam.details(first).addresses] == [101, 102]
+    (first,) = with_addresses(phpipam, first)
+    assert [known.id for known in first.addresses] == [101, 102]
 
 
 def test_text_instead_of_numbers_makes_the_same(phpipam: PhpIpam, server: Server, stand_in: StandIn) -> None:
-    numbers = [phpipam.details(each) for each in phpipam.subnets()[0]]
+    numbers = with_addresses(phpipam)
     stand_in.stringify = True
     again = connect(server, stand_in)
 
-    assert [again.details(each) for each in again.subnets()[0]] == numbers
+    assert with_addresses(again) == numbers
     again.close()
 
 
 def test_a_subnet_without_addresses_is_no_error(phpipam: PhpIpam) -> None:
-    _, empty = phpipam.subnets()[0]
+    _, empty = with_addresses(phpipam)
 
-    assert phpipam.details(empty).addresses == ()
+    assert (empty.addresses, empty.addresses_error) == ((), None)
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -98,21 +105,23 @@ def test_older_versions_say_nothing_found_with_200(phpipam: PhpIpam, stand_in: S
     envelope = {"code": status, "success": False, "message": "No addresses found", "time": 0.1}
     stand_in.instead["subnets/10/addresses/"] = as_json(status, envelope)
 
-    assert phpipam.details(phpipam.subnets()[0][0]).addresses == ()
+    first, _ = with_addresses(phpipam)
+    assert (first.addresses, first.addresses_error) == ((), None)
 
 
 def test_14_answers_nothing_found_without_a_message(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.instead["subnets/10/addresses/"] = as_json(200, {"code": 200, "success": False, "time": 0.1})
 
-    assert phpipam.details(phpipam.subnets()[0][0]).addresses == ()
+    first, _ = with_addresses(phpipam)
+    assert (first.addresses, first.addresses_error) == ((), None)
 
 
 def test_404_that_is_no_empty_list_is_an_error(phpipam: PhpIpam, stand_in: StandIn) -> None:
     first = phpipam.subnets()[0][0]
     stand_in.subnets = [subnet(11, "127.0.21.0/28")]  # 10 was deleted meanwhile
 
-    with pytest.raises(PhpIpamError, match=r"Invalid subnet Id \(10\)"):
-        phpipam.details(first)
+    (first,) = with_addresses(phpipam, first)
+    assert "Invalid subnet Id (10)" in str(first.addresses_error)
 
 
 def test_no_subnet_of_this_agent(phpipam: PhpIpam, stand_in: StandIn) -> None:
@@ -161,7 +170,7 @@ def test_nameservers_are_asked_for(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": 3}
     stand_in.nameservers = [{"id": 3, "name": "lab", "namesrv1": "127.0.0.1;127.0.0.2"}]
 
-    first = phpipam.details(phpipam.subnets()[0][0])
+    first = phpipam.subnets()[0][0]
 
     assert first.nameservers == (ip_address("127.0.0.1"), ip_address("127.0.0.2"))
 
@@ -172,31 +181,96 @@ def test_nameservers_that_do_not_exist(
 ) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": dangling}
 
-    assert phpipam.details(phpipam.subnets()[0][0]).nameservers == ()
+    assert phpipam.subnets()[0][0].nameservers == ()
     assert ("the system's are asked" in caplog.text) == bool(dangling)
 
 
 def test_each_question_is_asked_once(phpipam: PhpIpam, server: Server) -> None:
     for _ in range(3):
-        for each in phpipam.subnets()[0]:
-            phpipam.details(each)
+        with_addresses(phpipam)
 
-    assert [request.path.removeprefix("/api/branch/") for request in server.requests] == [
-        "tools/scanagents/",
-        "subnets/",
-        "subnets/10/slaves/",
-        "subnets/10/addresses/",
-        "subnets/11/slaves/",
-        "subnets/11/addresses/",
-    ]
+    assert asked(server)[:2] == ["tools/scanagents/", "subnets/"]
+    assert sorted(asked(server)[2:]) == ["subnets/10/addresses/", "subnets/11/addresses/"]
 
 
-def test_special_characters_reach_phpipam_as_they_are(server: Server, stand_in: StandIn) -> None:
-    stand_in.agent["code"] = "a&b=c#d %é'"
+def test_no_secret_is_in_a_url(phpipam: PhpIpam, server: Server) -> None:
+    """phpIPAM's web server logs them."""
+    with_addresses(phpipam)
+
+    assert [dict(request.query) for request in server.requests] == [{}] * 4
+
+
+def test_one_list_has_the_subnets_of_other_agents_nested_in_ours(
+    phpipam: PhpIpam, server: Server, stand_in: StandIn
+) -> None:
+    stand_in.subnets.append(subnet(12, "127.0.20.8/30", scanAgent=3, masterSubnetId=10))
+    (first, second), _ = phpipam.subnets()
+
+    assert (first.nested, second.nested) == ((ip_network("127.0.20.8/30"),), ())
+    assert asked(server) == ["tools/scanagents/", "subnets/"]
+
+
+def test_where_phpipam_cannot_list_all_subnets_ours_and_those_nested_in_them_are_asked_for(
+    server: Server, stand_in: StandIn
+) -> None:
+    stand_in.subnets.append(subnet(12, "127.0.20.8/30", scanAgent=3, masterSubnetId=10))
+    whole = connect(server, stand_in)
+    expected = whole.subnets()
+    whole.close()
+    stand_in.lists_all = False
+    server.requests.clear()
     phpipam = connect(server, stand_in)
 
-    assert len(phpipam.subnets()[0]) == 2
-    assert server.requests[0].query["filter_value"] == "a&b=c#d %é'"
+    assert phpipam.subnets() == expected
+    assert sorted(asked(server)) == [
+        "subnets/",
+        "subnets/",
+        "subnets/10/slaves/",
+        "subnets/11/slaves/",
+        "tools/scanagents/",
+    ]
+    phpipam.close()
+
+
+def test_a_subnet_whose_nested_ones_do_not_come_fails_alone(phpipam: PhpIpam, stand_in: StandIn) -> None:
+    stand_in.lists_all = False
+    stand_in.instead["subnets/10/slaves/"] = refusal(500, "out of order")
+    subnets, (failed,) = phpipam.subnets()
+
+    assert [each.id for each in subnets] == [11]
+    assert failed.id == 10
+    assert "HTTP 500: out of order" in str(failed.error)
+
+
+def test_nameservers_that_do_not_come_cost_the_subnets_that_want_them(
+    phpipam: PhpIpam, stand_in: StandIn
+) -> None:
+    stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": 3}
+    stand_in.instead["tools/nameservers/"] = refusal(500, "out of order")
+    subnets, (failed,) = phpipam.subnets()
+
+    assert [each.id for each in subnets] == [11]
+    assert "HTTP 500: out of order" in str(failed.error)
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_questions_go_side_by_side_over_so_many_connections(
+    connections: int, server: Server, stand_in: StandIn
+) -> None:
+    stand_in.subnets = [subnet(10 + at, f"127.0.{20 + at}.0/28") for at in range(3 * connections)]
+    answer = server._answer
+    side_by_side = threading.Barrier(connections)
+
+    def together(request: Request) -> Answer:
+        if request.path.endswith("/addresses/"):
+            side_by_side.wait(30)  # is broken where fewer come at a time
+        return answer(request)
+
+    server._answer = together
+    phpipam = connect(server, stand_in, phpipam_connections=connections)
+
+    assert [each.addresses_error for each in with_addresses(phpipam)] == [None] * 3 * connections
+    assert server.connections == connections
     phpipam.close()
 
 
@@ -289,16 +363,6 @@ def test_https_spoken_to_a_port_that_speaks_http(stand_in: StandIn) -> None:
         phpipam.close()
 
 
-def test_plain_http_is_refused_before_a_secret_is_sent(stand_in: StandIn) -> None:
-    with Server(stand_in.answer, None) as plain:
-        phpipam = connect(plain, stand_in)
-        with pytest.raises(PhpIpamError, match="SSL connection is required for API; use https in api_url"):
-            phpipam.subnets()
-        phpipam.close()
-
-    assert all("token" not in request.headers and not request.query for request in plain.requests)
-
-
 def test_nobody_listens(stand_in: StandIn, server: Server) -> None:
     phpipam = connect(server, stand_in, api_url="https://127.0.0.1:1")
 
@@ -307,12 +371,13 @@ def test_nobody_listens(stand_in: StandIn, server: Server) -> None:
     phpipam.close()
 
 
-def test_answers_remembered_hold_no_secret(server: Server, stand_in: StandIn) -> None:
-    answers = Memory()
-    phpipam = connect(server, stand_in, answers)
+def test_answers_remembered_hold_no_secret(server: Server, stand_in: StandIn, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "phpipam.json", configs.config(), time.time)
+    phpipam = connect(server, stand_in, cache)
     phpipam.subnets()
 
-    assert stand_in.agent["code"] not in json.dumps(answers)
+    cache.save()
+    assert stand_in.agent["code"] not in (tmp_path / "phpipam.json").read_text()
     phpipam.close()
 
 

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phpipam_scan_agent.models import Address, Subnet
+from phpipam_scan_agent.phpipam import nesting
 from phpipam_scan_agent.plan import ranges, targets
 from phpipam_scan_agent.plan.jobs import LARGEST, Job, make
 
@@ -166,11 +168,10 @@ SUBNETS = st.builds(
 def test_whatever_there_is_each_wanted_address_is_scanned_once_for_its_network(
     found: list[Subnet], parallel: int
 ) -> None:
-    numbered = [
-        Subnet(at, some.network, some.vrf, some.discover, some.ping, some.is_pool, addresses=some.addresses)
-        for at, some in enumerate(found, 1)
+    inside = nesting.inside((some.vrf, some.network) for some in found)
+    subnets = [
+        replace(some, id=at, nested=tuple(inside[some.vrf, some.network])) for at, some in enumerate(found, 1)
     ]
-    subnets, _ = targets.choose(numbered, (), ipv6=False)
     jobs = make(subnets, parallel)
     check(jobs, subnets)
     slices = Counter(

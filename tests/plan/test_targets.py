@@ -1,9 +1,7 @@
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from phpipam_scan_agent.models import Address, Outcome, Subnet
 from phpipam_scan_agent.plan import ranges, targets
@@ -173,34 +171,6 @@ def test_what_is_nested_in_the_subnet_of_another_agent_is_not_probed() -> None:
     assert wanted(outer) == hosts(1, 2, 3, 4, 5, 6, 7)
 
 
-def test_an_address_is_probed_for_the_most_specific_of_the_agents_own_subnets() -> None:
-    outer, middle, inner = choose(
-        subnet("192.0.2.0/28", 1), subnet("192.0.2.8/29", 2), subnet("192.0.2.12/30", 3)
-    )
-    assert wanted(outer) == hosts(1, 2, 3, 4, 5, 6, 7)
-    assert wanted(middle) == hosts(9, 10, 11)
-    assert wanted(inner) == hosts(13, 14)
-
-
-def test_a_nested_subnet_that_is_left_alone_is_left_alone_by_its_parent_too() -> None:
-    (outer,) = choose(subnet("192.0.2.0/29", 1), subnet("192.0.2.4/30", 2, discover=False))
-    assert wanted(outer) == hosts(1, 2, 3)
-
-
-def test_a_limit_does_not_give_the_parent_what_is_nested() -> None:
-    inner = subnet("192.0.2.4/30", 1, discover=False)
-    (outer,) = choose(inner, subnet("192.0.2.0/29", 2), only=("192.0.2.0/29",))
-    assert wanted(outer) == hosts(1, 2, 3)
-
-
-def test_the_agents_own_and_others_nested_subnets_add_up() -> None:
-    outer, _ = choose(
-        subnet("192.0.2.0/28", 1, nested=(ip_network("192.0.2.4/30"), ip_network("192.0.2.8/30"))),
-        subnet("192.0.2.8/30", 2),
-    )
-    assert wanted(outer) == hosts(1, 2, 3, 12, 13, 14)
-
-
 def test_a_subnet_full_of_nested_ones_wants_nothing() -> None:
     halves = (ip_network("192.0.2.0/25"), ip_network("192.0.2.128/25"))
     assert wanted(subnet("192.0.2.0/24", nested=halves)) == []
@@ -211,36 +181,3 @@ def test_a_check_asks_for_the_known_addresses_wherever_they_are() -> None:
     nested = (ip_network("192.0.2.4/30"),)
     some = subnet("192.0.2.0/29", discover=False, ping=True, nested=nested, addresses=known("192.0.2.5"))
     assert wanted(some) == hosts(5)
-
-
-def test_a_subnet_of_another_vrf_is_not_nested() -> None:
-    outer, inner = choose(subnet("192.0.2.0/29", 1, vrf=1), subnet("192.0.2.4/30", 2, vrf=2))
-    assert wanted(outer) == hosts(1, 2, 3, 4, 5, 6)
-    assert wanted(inner) == hosts(5, 6)
-
-
-def test_a_subnet_is_not_nested_in_its_twin_of_another_vrf() -> None:
-    for twin in choose(subnet("192.0.2.0/30", 1, vrf=1), subnet("192.0.2.0/30", 2, vrf=2)):
-        assert wanted(twin) == hosts(1, 2)
-
-
-NETWORKS = st.builds(
-    lambda number, prefix: IPv4Network((number, prefix), strict=False),
-    st.integers(int(ip_address("192.0.2.0")), int(ip_address("192.0.2.63"))),
-    st.integers(26, 32),
-)
-"""Networks within a /26, often nested in one another."""
-
-
-@given(st.lists(NETWORKS, unique=True, max_size=8))
-def test_each_address_is_probed_once_and_for_the_most_specific_subnet(networks: list[IPv4Network]) -> None:
-    chosen = choose(*(Subnet(at, network, discover=True) for at, network in enumerate(networks, 1)))
-    asked = [(ip, str(some.network)) for some in chosen for ip in wanted(some)]
-    most_specific: dict[str, IPv4Network] = {}
-    for network in sorted(networks, key=lambda network: network.prefixlen):
-        most_specific |= dict.fromkeys(map(str, network), network)
-    assert sorted(asked) == sorted(
-        (ip, str(network))
-        for ip, network in most_specific.items()
-        if network.prefixlen >= 31 or ip not in (str(network.network_address), str(network.broadcast_address))
-    )

@@ -126,7 +126,8 @@ def test_subnet_limits_the_run_and_names_what_is_not_assigned(site: Site) -> Non
 
 def test_a_failed_subnet_does_not_stop_the_others(site: Site) -> None:
     site.phpipam.subnets.append(subnet(12, "127.0.22.0/30") | {"mask": ""})
-    site.phpipam.instead["subnets/10/slaves/"] = refusal(500, "out of order")
+    site.phpipam.subnets[0] |= {"discoverSubnet": 0, "pingSubnet": 1}
+    site.phpipam.instead["subnets/10/addresses/"] = refusal(500, "out of order")
     done = site.run()
 
     assert done.returncode == 1

@@ -58,6 +58,9 @@ class Config(BaseModel):
         "http://127.0.0.1", validate_default=True, description="the Scan Server's URL with protocol"
     )
     auth_token: Token | None = Field(None, description="the Scan Server's token")
+    phpipam_connections: int = Field(
+        4, ge=1, le=32, description="maximum number of connections to phpIPAM at a time"
+    )
     parallel_scans: int = Field(32, ge=1, le=256, description="maximum number of nmap processes at a time")
     max_rate: int = Field(
         2000, ge=1, le=1_000_000, description="maximum rate of the whole run in packets a second"

@@ -25,7 +25,8 @@ def _sum(parts: list[ScanResult], deliveries: list[Delivered]) -> Outcome:
     subnet = parts[0].subnet
     began = min(part.seen - timedelta(seconds=part.seconds) for part in parts)
     errors = [
-        subnet.unknown and f"scanned without the addresses that phpIPAM knows: {subnet.unknown}",
+        subnet.addresses_error
+        and f"scanned without the addresses that phpIPAM knows: {subnet.addresses_error}",
         *(part.error for part in parts),
         *(delivered.error for delivered in deliveries),
     ]

@@ -11,14 +11,14 @@ import requests
 from requests.auth import AuthBase
 
 from .. import NAME, VERSION
-from ..errors import TransportError
+from ..errors import TransportError, UnreachableError
 from ..system import signals
 from ..system.redact import excerpt
 from . import answer, retry
 from .answer import Answer
 from .deadline import BoundedAdapter, Deadline, TooSlow
 from .limits import Limits
-from .reasons import reason
+from .reasons import is_unreachable, reason
 from .tls import Identity, TrustingAdapter
 
 __all__ = ["Answer", "Client", "Identity", "Limits"]
@@ -72,7 +72,8 @@ class Client:
                 f"{self._peer} at {place}: the answer has over {self._limit:,} bytes"
             ) from None
         except (requests.RequestException, OSError, ValueError, TooSlow) as error:
-            raise TransportError(f"{self._peer} at {place}: {reason(error, self._limits)}") from None
+            kind = UnreachableError if is_unreachable(error) else TransportError
+            raise kind(f"{self._peer} at {place}: {reason(error, self._limits)}") from None
 
     def close(self) -> None:
         """End the session's connections, and the requests that other threads wait for."""

@@ -9,7 +9,13 @@ from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any
 
 import requests
-from urllib3.exceptions import DecodeError, InvalidChunkLength, ProtocolError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    InvalidChunkLength,
+    NewConnectionError,
+    ProtocolError,
+)
 
 from .deadline import TooSlow
 from .limits import Limits
@@ -45,6 +51,14 @@ def reason(error: BaseException, limits: Limits) -> str:
     if isinstance(error, requests.exceptions.Timeout) or any(isinstance(c, TimeoutError) for c in found):
         return f"no answer within {limits.read:g} s; check that it is not overloaded"
     return f"{_innermost(found)}; check that it runs, the URL and the network"
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Given what requests raised, return whether there was no connection that the request could be sent over."""
+    kinds = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
+    return isinstance(error, requests.exceptions.ProxyError) or any(
+        isinstance(c, kinds) for c in causes(error)
+    )
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> str:

@@ -1,10 +1,11 @@
-"""What phpIPAM said, kept between runs in one JSON file and aged out by the time each answer came."""
+"""phpIPAM's answers, kept between runs in one JSON file and aged by the time each of them came."""
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, MutableMapping
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from .decode import Row
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Changes when a file of an older version could be misread."""
+FORMAT = 3
+"""Changes with the fields of an answer that are kept (`decode`), so that no older file is misread."""
 
 MAX_SIZE = 64 * 1024 * 1024
 """Bytes of a cache file that are read at most."""
@@ -25,12 +26,20 @@ MAX_SIZE = 64 * 1024 * 1024
 CLOCK_TOLERANCE = 5.0
 """Seconds that an answer may lie in the future before the clock is not believed."""
 
+REMEMBERED = 7 * 86400.0
+"""Seconds that it is remembered when a question was last tried."""
 
-class Cache(MutableMapping[str, list[Row]]):
-    """The answers still young enough to be used; what is set here is kept by `save`.
+Rows = Sequence[Row]
+_Answer = tuple[float, Rows]
+"""When an answer came, in seconds since the epoch, and its rows."""
 
-    `clock` gives seconds since the epoch with `epoch_time_offset` applied. An answer keeps its own age
-    across runs, and one set of answers serves one set of credentials.
+
+class Cache:
+    """phpIPAM's answers by question; many threads may use it.
+
+    An answer is fresh for `cache_expire_time` seconds and stale, as in RFC 5861, for `cache_stale_if_error`
+    more. It keeps its age across runs, and one file serves one set of credentials. `clock` gives seconds since
+    the epoch with `epoch_time_offset` applied.
     """
 
     def __init__(self, path: Path, config: Config, clock: Callable[[], float]) -> None:
@@ -44,9 +53,15 @@ class Cache(MutableMapping[str, list[Row]]):
                 config.scanagent_code.get_secret_value(),
             )
         )
-        lifetime = config.cache_expire_time
-        self._answers = _aging(lifetime, clock)
-        self._past = _aging(lifetime + config.cache_stale_if_error, clock)
+        self._lifetime = config.cache_expire_time
+        longest = self._lifetime + config.cache_stale_if_error
+        self._answers: TLRUCache[str, _Answer] = TLRUCache(
+            maxsize=1 << 32, ttu=lambda _, answer, __: answer[0] + longest, timer=clock
+        )
+        self._tried: TLRUCache[str, float] = TLRUCache(
+            maxsize=1 << 32, ttu=lambda _, when, __: when + REMEMBERED, timer=clock
+        )
+        self._lock = threading.Lock()
         self._changed = False
 
     def load(self) -> None:
@@ -54,9 +69,9 @@ class Cache(MutableMapping[str, list[Row]]):
         files.clean(self._path)
         try:
             document = json.loads(self._read())
-            fetched = {key: (float(time), rows) for key, (time, rows) in document["answers"].items()}
+            answers = _answers(document["answers"])
+            tried = {question: float(when) for question, when in document["tried"].items()}
             belongs = document["format"] == FORMAT and document["for"] == self._owner(document["salt"])
-            _check(fetched)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -66,36 +81,66 @@ class Cache(MutableMapping[str, list[Row]]):
             log.warning("cache %s is damaged; asking phpIPAM again", self._path)
             return
         if not belongs:
-            log.info("cache %s was made with other settings; asking phpIPAM again", self._path)
-        elif any(time > self._clock() + CLOCK_TOLERANCE for time, _ in fetched.values()):
+            log.info(
+                "cache %s was made by another version or with another configuration; asking phpIPAM again",
+                self._path,
+            )
+        elif any(came > self._clock() + CLOCK_TOLERANCE for came, _ in answers.values()):
             log.warning("cache %s comes from the future; check the clock; asking phpIPAM again", self._path)
         else:
-            self._answers.update(fetched)
-            self._past.update(fetched)
-            log.info("cache %s: %d of %d answers are fresh", self._path, len(self._answers), len(fetched))
+            self._answers.update(answers)
+            self._tried.update(tried)
+            log.info("cache %s: %d answers, %d of them usable", self._path, len(answers), len(self._answers))
 
     def save(self) -> None:
-        """Write the answers beside the file and rename. A cache that cannot be kept costs time, no more."""
-        if not self._changed:
-            return
+        """Write the answers beside the file and rename. A cache that cannot be written costs time, no more."""
+        with self._lock:
+            if not self._changed:
+                return
+            kept = {"answers": dict(self._answers), "tried": dict(self._tried)}
+            self._changed = False
         salt = os.urandom(16).hex()
-        document = {"format": FORMAT, "salt": salt, "for": self._owner(salt), "answers": dict(self._past)}
+        document = {"format": FORMAT, "salt": salt, "for": self._owner(salt)} | kept
         try:
             folders.private(self._path.parent)
             files.replace(self._path, json.dumps(document).encode())
         except OSError as error:
             log.warning("cache %s cannot be written (%s); every run asks phpIPAM", self._path, error.strerror)
-        self._changed = False
+
+    def get(self, question: str) -> Rows | None:
+        """Return a fresh answer, or None."""
+        answer = self.stale(question)
+        return answer[1] if answer and answer[0] < self._lifetime else None
+
+    def stale(self, question: str) -> tuple[float, Rows] | None:
+        """Return an answer that may be used where phpIPAM gives no other, with its age in seconds, or None."""
+        with self._lock:
+            answer = self._answers.get(question)
+        return None if answer is None else (self._clock() - answer[0], answer[1])
+
+    def set(self, question: str, rows: Rows) -> None:
+        """Remember an answer that has just come."""
+        with self._lock:
+            self._answers[question] = (self._clock(), rows)
+        self.tried(question)
+
+    def tried(self, question: str) -> None:
+        """Remember that a question has just been answered, or has failed."""
+        with self._lock:
+            self._tried[question] = self._clock()
+            self._changed = True
+
+    def ordered(self, questions: Iterable[str]) -> list[str]:
+        """Return the questions that have a fresh answer, then the others, those tried longest ago first."""
+        with self._lock:
+            tried = {question: self._tried.get(question, 0.0) for question in questions}
+        return sorted(tried, key=lambda question: (self.get(question) is None, tried[question]))
 
     @property
     def age(self) -> float:
-        """Seconds since the oldest of the answers in use came."""
-        return max((self._clock() - came for came, _ in self._past.values()), default=0.0)
-
-    def past(self, key: str) -> tuple[float, list[Row]] | None:
-        """Return an answer that is too old but may be used where there is no other, with its age in seconds."""
-        answer = self._past.get(key)
-        return None if answer is None else (self._clock() - answer[0], answer[1])
+        """Seconds since the oldest of the answers came; 0 without any."""
+        with self._lock:
+            return max((self._clock() - came for came, _ in self._answers.values()), default=0.0)
 
     def _read(self) -> bytes:
         if self._path.stat().st_uid != os.geteuid():
@@ -103,33 +148,14 @@ class Cache(MutableMapping[str, list[Row]]):
         return files.read(self._path, MAX_SIZE)
 
     def _owner(self, salt: str) -> str:
-        """Return what tells whose answers these are; salted and slow, so that it gives no secret away."""
+        """Return a hash of the credentials; salted and slow, so that it gives no secret away."""
         return hashlib.scrypt(self._credentials.encode(), salt=bytes.fromhex(salt), n=4096, r=8, p=1).hex()
 
-    def __getitem__(self, key: str) -> list[Row]:
-        return self._answers[key][1]
 
-    def __setitem__(self, key: str, rows: list[Row]) -> None:
-        self._answers[key] = self._past[key] = (self._clock(), rows)
-        self._changed = True
-
-    def __delitem__(self, key: str) -> None:
-        del self._answers[key]
-        self._past.pop(key, None)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._answers)
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-
-def _aging(lifetime: float, clock: Callable[[], float]) -> TLRUCache[str, tuple[float, list[Row]]]:
-    """Return a memory in which an answer lives for so many seconds from when it came, by this clock."""
-    return TLRUCache(maxsize=1 << 32, ttu=lambda _, answer, __: answer[0] + lifetime, timer=clock)
-
-
-def _check(answers: dict[str, tuple[float, Any]]) -> None:
+def _answers(kept: Mapping[str, Any]) -> dict[str, _Answer]:
+    """Given the answers of a file, return them. Raise ValueError or TypeError where they are damaged."""
+    answers = {question: (float(came), rows) for question, (came, rows) in kept.items()}
     for _, rows in answers.values():
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("no rows")
+    return answers

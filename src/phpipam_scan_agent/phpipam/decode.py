@@ -4,15 +4,20 @@ Numbers come as int or as string, both in one object: PHP before 8.1 gives strin
 an admin can force them.
 """
 
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ..errors import PhpIpamError
-from ..models import Address, IPAddress, IPNetwork, Subnet
+from ..errors import PhpIpamError, ScanAgentError
+from ..models import Address, IPAddress, IPNetwork, Outcome, Subnet
 from ..system.redact import excerpt
+from . import nesting
+
+log = logging.getLogger(__name__)
 
 Row = Mapping[str, object]
 """One object of an answer, or the part of it that was kept."""
@@ -23,6 +28,8 @@ SUBNET_FIELDS = frozenset(
         "subnet",
         "mask",
         "vrfId",
+        "masterSubnetId",
+        "scanAgent",
         "isFolder",
         "isPool",  # not in 1.4
         "discoverSubnet",
@@ -35,7 +42,7 @@ SUBNET_FIELDS = frozenset(
 NESTED_FIELDS = frozenset(("subnet", "mask", "isFolder"))
 AGENT_FIELDS = frozenset(("id", "name", "code"))
 ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing", "hostname", "mac", "lastSeen"))
-NAMESERVER_FIELDS = frozenset(("namesrv1",))
+NAMESERVER_FIELDS = frozenset(("id", "namesrv1"))
 
 MAX_HOSTNAME = 255
 """Characters of a host name in phpIPAM's database."""
@@ -63,34 +70,96 @@ def agent(found: Iterable[Row], code: str) -> Row:
     return {"id": number(ours[0]["id"]), "name": str(ours[0].get("name"))}
 
 
-def subnet(row: Row) -> Subnet:
-    """Given a subnet's row, return the Subnet, without its addresses. Raise PhpIpamError if it makes none."""
-    id_ = number(row.get("id"))
+def assigned(found: Iterable[Row], agent: int) -> list[Row]:
+    """Given the rows of all subnets, return those assigned to a scan agent, each with the networks `nested` in it.
+
+    These are the subnets directly below it, whoever scans them.
+    """
+    below: dict[int, list[Row]] = {}
+    ours: list[Row] = []
+    for row in found:
+        below.setdefault(number(row.get("masterSubnetId")), []).append(row)
+        if number(row.get("scanAgent")) == agent:
+            ours.append(row)
+    return [{**row, "nested": nested(below.get(number(row.get("id")), ()))} for row in ours]
+
+
+def nested(found: Iterable[Row]) -> list[str]:
+    """Given the rows of the subnets below one, return their networks as text."""
+    return [_cidr(row) for row in found if not flag(row, "isFolder")]
+
+
+def wants_nameservers(row: Row) -> bool:
+    """Return whether a subnet's row refers to nameservers that are needed and not in it."""
+    embedded = row.get("nameservers")
+    known = isinstance(embedded, dict) and nameservers(embedded)
+    return flag(row, "resolveDNS") and not known and number(row.get("nameserverId")) > 0
+
+
+def with_nameservers(row: Row, sets: Mapping[int, Row]) -> Row:
+    """Given a subnet's row and all sets of nameservers by their id, return the row with its nameservers."""
+    id_ = number(row.get("nameserverId"))
+    found = sets.get(id_, {})
+    if not nameservers(found):
+        log.warning(
+            "subnet %s: its nameservers in phpIPAM (id %d) have no address; the system's are asked",
+            label(row),
+            id_,
+        )
+    return {**row, "nameservers": found}
+
+
+def subnets(found: Iterable[Row]) -> tuple[list[Subnet], list[Outcome]]:
+    """Given complete rows of subnets, return the Subnets without their addresses, and the rows that are not valid."""
+    networks: list[tuple[Row, IPNetwork]] = []
+    failures: list[Outcome] = []
+    for row in found:
+        try:
+            networks.append((row, _network(row)))
+        except PhpIpamError as error:
+            failures.append(failed(row, error))
+    inside = nesting.inside((number(row.get("vrfId")), network) for row, network in networks)
+    return [_subnet(row, network, inside) for row, network in networks], failures
+
+
+def _network(row: Row) -> IPNetwork:
     try:
         # As it is and not rounded: the server would not find a subnet with other numbers than phpIPAM's.
         network = ip_network(_cidr(row))
     except ValueError as error:
         raise PhpIpamError(f"is no network ({error}); correct it in phpIPAM") from None
-    if not id_:
+    if not number(row.get("id")):
         raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is none; look at it in phpIPAM")
+    return network
+
+
+def _subnet(row: Row, network: IPNetwork, inside: Mapping[nesting.Place, Iterable[IPNetwork]]) -> Subnet:
+    vrf = number(row.get("vrfId"))
+    below: Any = row.get("nested", ())
     embedded = row.get("nameservers")
     return Subnet(
-        id=id_,
+        id=number(row.get("id")),
         network=network,
-        vrf=number(row.get("vrfId")),
+        vrf=vrf,
         discover=flag(row, "discoverSubnet"),
         ping=flag(row, "pingSubnet"),
         is_pool=flag(row, "isPool"),
         resolve_names=flag(row, "resolveDNS"),
-        nameservers=nameservers([embedded]) if isinstance(embedded, dict) else (),
-        nameserver_set=number(row.get("nameserverId")),
+        nameservers=nameservers(embedded) if isinstance(embedded, dict) else (),
+        nested=(*_networks(below if isinstance(below, list) else ()), *inside[vrf, network]),
     )
 
 
-def nested(found: Iterable[Row]) -> tuple[IPNetwork, ...]:
-    """Given the rows of the subnets below one, return their networks."""
-    networks = (_network(row) for row in found if not flag(row, "isFolder"))
-    return tuple(network for network in networks if network is not None)
+def _networks(texts: Iterable[object]) -> Iterator[IPNetwork]:
+    """Yield the networks of the texts that spell one, without host bits."""
+    for text in texts:
+        with suppress(ValueError):
+            yield ip_network(str(text), strict=False)
+
+
+def failed(row: Row, error: ScanAgentError) -> Outcome:
+    """Given a subnet's row and what failed, return the subnet's Outcome."""
+    return Outcome(label(row), number(row.get("id")), error=str(error))
 
 
 def label(row: Row) -> str:
@@ -118,13 +187,13 @@ def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
     )
 
 
-def nameservers(found: Iterable[Row]) -> tuple[IPAddress, ...]:
-    """Given nameserver sets, return their addresses in order, each once.
+def nameservers(found: Row) -> tuple[IPAddress, ...]:
+    """Given a set of nameservers, return their addresses in order, each once.
 
     `namesrv1` is `;`-separated text that people type: blanks, empty items and names occur, and what is no
     address must not get near a resolver.
     """
-    texts = (text for row in found for text in str(row.get("namesrv1") or "").split(";"))
+    texts = str(found.get("namesrv1") or "").split(";")
     return tuple(dict.fromkeys(ip for text in texts if (ip := _ip(text.strip())) is not None))
 
 
@@ -137,13 +206,6 @@ def number(value: object) -> int:
 def flag(row: Row, field: str) -> bool:
     """Return whether the row has this field set to 1."""
     return number(row.get(field)) == 1
-
-
-def _network(row: Row) -> IPNetwork | None:
-    try:
-        return ip_network(_cidr(row), strict=False)
-    except ValueError:
-        return None
 
 
 def _hostname(value: object) -> str | None:

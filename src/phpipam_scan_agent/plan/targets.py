@@ -1,7 +1,6 @@
 """Which subnets to scan, and which of their addresses to probe. Pure; the rules are those of phpIPAM's scripts."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from ..errors import PhpIpamError
 from ..models import IPNetwork, Outcome, Subnet
@@ -31,14 +30,14 @@ def choose(
         if reason := _reason_to_skip(subnet, ipv6):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
         else:
-            chosen.append(replace(subnet, nested=_nested(subnet, assigned)))
+            chosen.append(subnet)
     return chosen, left
 
 
 def possible(subnet: Subnet) -> Subnet:
     """Return the subnet. Raise PhpIpamError if it cannot be scanned without the addresses that phpIPAM withheld."""
-    if subnet.unknown and not subnet.discover:
-        raise PhpIpamError(f"its known addresses cannot be checked: {subnet.unknown}")
+    if subnet.addresses_error and not subnet.discover:
+        raise PhpIpamError(f"its known addresses cannot be checked: {subnet.addresses_error}")
     return subnet
 
 
@@ -78,18 +77,6 @@ def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:
     if subnet.network.version == 6 and not ipv6:
         return "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"
     return None
-
-
-def _nested(subnet: Subnet, assigned: Iterable[Subnet]) -> tuple[IPNetwork, ...]:
-    """Return the networks nested in a subnet, by phpIPAM's hierarchy and among this agent's subnets of its VRF."""
-    ours = {
-        other.network
-        for other in assigned
-        if other.vrf == subnet.vrf
-        and other.network != subnet.network
-        and ranges.within(other.network, subnet.network)
-    }
-    return (*subnet.nested, *sorted(ours, key=str))
 
 
 def _only(number: int) -> range:

@@ -144,7 +144,7 @@ class Worker:
         By default an address that has a name in phpIPAM keeps it, as with phpIPAM's own scripts
         (`resolve_emptyonly`). Where phpIPAM did not give the addresses, each of them may have one.
         """
-        if not subnet.resolve_names or subnet.unknown or self._wanted_names == "never":
+        if not subnet.resolve_names or subnet.addresses_error or self._wanted_names == "never":
             return False
         return self._wanted_names == "always" or not (host.address and host.address.hostname)
 

@@ -1,0 +1,123 @@
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from queue import SimpleQueue
+
+import pytest
+
+from phpipam_scan_agent.system.side_by_side import SideBySide
+
+LONGEST = 30.0
+"""Seconds after which a test that is stuck gives up."""
+
+
+def test_every_item_gives_its_result() -> None:
+    with SideBySide(lambda number: number * number, range(1000), threads=4) as results:
+        assert sorted(results) == [number * number for number in range(1000)]
+
+
+def test_without_items_there_are_no_results() -> None:
+    with SideBySide(str, (), threads=4) as results:
+        assert list(results) == []
+
+
+def test_so_many_are_worked_on_at_a_time() -> None:
+    together = threading.Barrier(3)
+    with SideBySide(lambda _: together.wait(LONGEST), range(9), threads=3) as results:
+        assert len(list(results)) == 9
+
+
+def test_a_result_is_there_before_the_next_item() -> None:
+    items: SimpleQueue[int | None] = SimpleQueue()
+    with SideBySide(str, iter(items.get, None), threads=2) as results:
+        each = iter(results)
+        for number in range(3):
+            items.put(number)
+            assert next(each) == str(number)
+        items.put(None)
+        assert list(each) == []
+
+
+def test_stages_are_chained_and_overlap() -> None:
+    """The second stage answers what the first still waits for."""
+    answers: SimpleQueue[int] = SimpleQueue()
+
+    def first(number: int) -> int:
+        return number if number == 0 else answers.get(timeout=LONGEST)
+
+    def second(number: int) -> int:
+        answers.put(number + 1)
+        return number
+
+    with SideBySide(first, range(5), 1) as ones, SideBySide(second, ones, 1) as twos:
+        assert list(twos) == [0, 1, 2, 3, 4]
+
+
+def test_what_work_raises_is_raised_where_the_results_are_taken() -> None:
+    with SideBySide(lambda number: 1 // number, [0], threads=2) as results, pytest.raises(ZeroDivisionError):
+        list(results)
+
+
+def test_what_the_items_raise_is_raised_where_the_results_are_taken() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise LookupError
+
+    with SideBySide(str, items(), threads=2) as results, pytest.raises(LookupError):
+        list(results)
+
+
+def test_at_the_end_of_the_block_nothing_more_is_begun() -> None:
+    begun: list[int] = []
+    gate = threading.Event()
+
+    def work(number: int) -> None:
+        begun.append(number)
+        gate.wait(LONGEST)
+
+    with SideBySide(work, range(100), threads=2):
+        while len(begun) < 2:
+            time.sleep(0.001)
+    gate.set()
+    time.sleep(0.01)
+    assert len(begun) == 2
+
+
+def test_what_is_begun_is_finished_for_a_later_stage_if_asked_for() -> None:
+    gate = threading.Event()
+    begun = threading.Event()
+
+    def work(number: int) -> int:
+        begun.set()
+        gate.wait(LONGEST)
+        return number
+
+    with ExitStack() as stack:
+        first = stack.enter_context(SideBySide(work, range(10), threads=1, finish=True))
+        results = stack.enter_context(SideBySide(str, first, threads=1))
+        begun.wait(LONGEST)
+        threading.Timer(0.05, gate.set).start()
+        first.__exit__(None, None, None)
+        assert list(results) == ["0"]
+
+
+def test_a_signal_ends_the_waiting_for_a_result() -> None:
+    signals_before = signal.getsignal(signal.SIGUSR1)
+
+    class Ended(BaseException):
+        pass
+
+    def handle(*_: object) -> None:
+        raise Ended
+
+    signal.signal(signal.SIGUSR1, handle)
+    try:
+        with SideBySide(str, iter(SimpleQueue[int]().get, None), threads=1) as results:
+            threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+            with pytest.raises(Ended):
+                list(results)
+    finally:
+        signal.signal(signal.SIGUSR1, signals_before)
