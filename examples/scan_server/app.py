@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 MAX_BODY = 1024 * 1024
 """Bytes that are read of a report."""
 
-MAX_REPORTS = 100
-"""Reports in progress."""
+MAX_REPORTS = 250
+"""Reports in progress, each with a body of at most 1 MiB in memory."""
 
 MAX_DECODED = 2
 """Reports that are decoded at a time: each takes up to 30 MB and a processor."""

@@ -77,28 +77,19 @@ class Config(BaseModel):
         return self
 
     def _check_tls(self) -> None:
-        if bool(self.tls_cert) != bool(self.tls_key):
-            raise ValueError("tls_cert and tls_key belong together; set both or none")
-        if bool(self.mysql_ssl_cert) != bool(self.mysql_ssl_key):
-            raise ValueError("mysql_ssl_cert and mysql_ssl_key belong together; set both or none")
-        if self.mysql_ssl_cert and not self.mysql_ssl_ca:
-            raise ValueError("mysql_ssl_ca: is needed with mysql_ssl_cert")
-        for names, purpose, authority, cert, key in (
-            ("tls_cert, tls_key", ssl.Purpose.CLIENT_AUTH, None, self.tls_cert, self.tls_key),
-            (
-                "mysql_ssl_ca, mysql_ssl_cert, mysql_ssl_key",
-                ssl.Purpose.SERVER_AUTH,
-                self.mysql_ssl_ca,
-                self.mysql_ssl_cert,
-                self.mysql_ssl_key,
-            ),
-        ):
+        for prefix, authority in (("tls", None), ("mysql_ssl", self.mysql_ssl_ca)):
+            cert, key = getattr(self, f"{prefix}_cert"), getattr(self, f"{prefix}_key")
+            if bool(cert) != bool(key):
+                raise ValueError(f"{prefix}_cert and {prefix}_key belong together; set both or none")
             try:
-                context = ssl.create_default_context(purpose, cafile=authority)
+                context = ssl.create_default_context(cafile=authority)
                 if cert:
                     context.load_cert_chain(cert, key)
             except OSError as error:
-                raise ValueError(f"{names}: cannot be used: {error}") from None
+                names = f"{prefix}_ca, " if authority else ""
+                raise ValueError(f"{names}{prefix}_cert, {prefix}_key: cannot be used: {error}") from None
+        if self.mysql_ssl_cert and not self.mysql_ssl_ca:
+            raise ValueError("mysql_ssl_ca: is needed with mysql_ssl_cert")
 
 
 class _Loader(yaml.BaseLoader):

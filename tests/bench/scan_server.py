@@ -1,20 +1,25 @@
 """How fast the Scan Server stores reports in a real MariaDB: python tests/bench/scan_server.py [HOSTS]
 
 Everything is what users have: a process behind HTTP, the grants of grants.sql, a commit to disk for each
-report. A subnet's hosts come in reports of 5,000, so that each stays below 1 MiB.
+report. A subnet's hosts come in reports of 5,000, so that each stays below 1 MiB. Then many agents send at once,
+each on one connection.
 """
 
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from ipaddress import ip_network
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from scan_server_lab import MariaDb, Row, ScanServer, host, report
+from scan_server_lab import MariaDb, Row, ScanServer, host, hosts_of, report
 
+REPORTS = 1000
 NETWORK = ip_network("127.8.0.0/16")
 ANSIBLE = 1.4
 """Hosts a second of the Ansible rulebook that this takes the place of: 100 hosts in 70 s."""
@@ -39,9 +44,55 @@ def main(number: int) -> None:
                 rate = number / seconds
                 faster = f"{rate / ANSIBLE:,.0f} times the Ansible rulebook's {ANSIBLE}"
                 print(f"{name:27}{number:,} hosts in {seconds:.2f} s: {rate:,.0f} hosts/s, {faster}")
+            for agents in (20, 200):
+                many_agents(database, server, agents)
         finally:
             server.stop()
             database.stop()
+
+
+def many_agents(database: MariaDb, server: ScanServer, agents: int) -> None:
+    """Let each agent send 1,000 / agents reports of 50 hosts for subnets of its own, twice."""
+    number = REPORTS // agents
+    bodies: list[list[bytes]] = []
+    for agent in range(agents):
+        database.agent(agents + agent, f"agent-{agents}-{agent}")
+        bodies.append([])
+        for n in range(number):
+            id_, network = (
+                agents * 1000 + agent * number + n,
+                f"127.{agents % 99}.{agent * number + n >> 2}.0/24",
+            )
+            network = network.replace(".0/24", f".{64 * (n & 3)}/26")
+            database.subnet(id_, network, agent=agents + agent)
+            hosts = [one | {"subnetId": str(id_)} for one in hosts_of(network, 50)]
+            bodies[-1].append(json.dumps(report(f"agent-{agents}-{agent}", network, *hosts)).encode())
+    for name in ("new", "seen again"):
+        started = time.monotonic()
+        with ThreadPoolExecutor(agents) as pool:
+            answers = [
+                answer for each in pool.map(lambda some: send(server, some), bodies) for answer in each
+            ]
+        seconds = time.monotonic() - started
+        failed = sum(status != 200 for status, _ in answers)
+        slowest = max(seconds for _, seconds in answers)
+        what = f"{agents} agents, 50 hosts, {name}"
+        print(f"{what:38}{len(answers) / seconds:.0f} reports/s, slowest {slowest:.2f} s, {failed} refused")
+
+
+def send(server: ScanServer, bodies: list[bytes]) -> list[tuple[int, float]]:
+    """Send the reports one after another; return each one's status and seconds."""
+    answers = []
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
+    connection = HTTPConnection(server.url.partition("//")[2], timeout=120)
+    for body in bodies:
+        started = time.monotonic()
+        connection.request("POST", "/", body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        answers.append((answer.status, time.monotonic() - started))
+    connection.close()
+    return answers
 
 
 def measure(server: ScanServer, number: int, fields: Callable[[int], Row]) -> float:
