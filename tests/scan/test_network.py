@@ -1,6 +1,11 @@
+import json
 import os
+import shutil
+import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,3 +61,102 @@ def test_an_ip_that_speaks_no_json_costs_the_macs_alone(script: str, path: Path)
     fake(path, script).rename(path / "ip")
     assert network.own_links() == []
     assert network.neighbours() == {}
+
+
+WAYS = """
+import sys, json
+from ipaddress import ip_network
+from phpipam_scan_agent.plan import ranges
+from phpipam_scan_agent.scan.network import Routes
+routes = Routes()
+for block in sys.argv[1:]:
+    network = ip_network(block)
+    (found,) = routes.ways(network.version, [(ranges.of_network(network),)])
+    print(json.dumps([
+        [way.device, way.direct, way.error, list(ranges.lines(part, network.version))] for way, part in found.items()
+    ]))
+"""
+
+
+def ways(namespace: Namespace, *blocks: str) -> list[list[Any]]:
+    done = namespace.run([sys.executable, "-c", WAYS, *blocks])
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@needs_root
+def test_the_kernel_says_which_addresses_of_a_subnet_are_on_the_segment() -> None:
+    with Namespace() as here, Hosts(here, [], ["10.0.0.1/8", "2001:db8::1/64"]) as there:
+        device = there.device
+        here.ip("route", "add", "10.5.0.0/16", "via", "10.0.0.254")
+        here.ip("route", "add", "10.6.0.0/24", "via", "10.0.0.254", "table", "100")
+        here.ip("rule", "add", "to", "10.6.0.0/24", "lookup", "100")
+        here.ip("route", "add", "unreachable", "10.7.0.0/24")
+        here.ip("route", "add", "2001:db8::ab00/120", "via", "2001:db8::2")
+        here.ip("address", "add", "192.0.2.1", "peer", "192.0.2.9", "dev", device)
+        found = ways(here, "10.0.0.0/24", "10.5.1.0/24", "10.4.0.0/15", "10.6.0.0/24", "10.7.0.0/24", "192.0.2.9/32",
+                     "198.51.100.0/24", "127.0.1.0/24", "2001:db8::aa00/119", "10.0.0.1/32")  # fmt: skip
+    segment, routed = [device, True, None], [device, False, None]
+    assert found[0] == [[*segment, ["10.0.0.0/24"]]]
+    assert found[1] == [[*routed, ["10.5.1.0/24"]]]
+    assert found[2] == [[*segment, ["10.4.0.0/16"]], [*routed, ["10.5.0.0/16"]]]
+    assert found[3] == [[*routed, ["10.6.0.0/24"]]]
+    assert found[4] == [["", False, network.NO_ROUTE, ["10.7.0.0/24"]]]
+    assert found[5] == [[*segment, ["192.0.2.9/32"]]]
+    assert found[6] == [["", False, network.NO_ROUTE, ["198.51.100.0/24"]]]
+    assert found[7] == [["lo", False, None, ["127.0.1.0/24"]]]
+    assert found[8] == [[*segment, ["2001:db8::aa00/120"]], [*routed, ["2001:db8::ab00/120"]]]
+    assert found[9] == [["lo", False, None, ["10.0.0.1/32"]]]
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "kind",
+    [("vlan", "id", "5"), ("macvlan", "mode", "bridge"), ("vrf", "table", "10")],
+    ids=lambda kind: kind[0],
+)
+def test_a_segment_may_be_on_a_vlan_a_macvlan_or_in_a_vrf(kind: tuple[str, ...]) -> None:
+    with Namespace() as here, Hosts(here, [], []) as there:
+        on = [] if kind[0] == "vrf" else ["link", there.device]
+        try:
+            here.ip("link", "add", *on, "name", "extra", "type", *kind)
+        except subprocess.CalledProcessError:
+            pytest.skip(f"this kernel has no {kind[0]}")
+        here.ip("link", "set", "extra", "up")
+        device = "extra"
+        if kind[0] == "vrf":
+            here.ip("link", "set", there.device, "master", "extra")
+            device = there.device
+        here.ip("address", "add", "192.0.2.1/24", "dev", device)
+        command = [sys.executable, "-c", WAYS, "192.0.2.0/24"]
+        # Not by way of Namespace.run, which lets nobody in where it does not know a device.
+        prefix = ["ip", "vrf", "exec", "extra"] if kind[0] == "vrf" else []
+        inside = ["ip", "netns", "exec", here.name, *prefix, *command]
+        done = subprocess.run(inside, capture_output=True, text=True, check=False)
+    assert done.stdout == f'[["{device}", true, null, ["192.0.2.0/24"]]]\n', done.stderr
+
+
+@needs_root
+def test_an_interface_without_carrier_is_no_way() -> None:
+    with Namespace() as here:
+        here.ip("tuntap", "add", "sim0", "mode", "tap")
+        here.ip("link", "set", "sim0", "up")
+        here.ip("address", "add", "192.0.2.1/24", "dev", "sim0")
+        ((device, direct, error, _),) = ways(here, "192.0.2.0/24")[0]
+    assert (device, direct) == ("sim0", False)
+    assert "sim0" in error
+    assert "no carrier (state DOWN)" in error
+
+
+def test_without_iproute_a_way_is_one_that_the_kernel_has(path: Path) -> None:
+    fake(path, "exit 1").rename(path / "ip")
+    loopback = (range(int(ip_address("127.0.0.1")), int(ip_address("127.0.0.9"))),)
+    assert list(network.Routes().ways(4, [loopback])[0].values()) == [loopback]
+
+
+def test_the_ways_to_thousands_of_subnets_come_from_a_few_processes(path: Path) -> None:
+    real = shutil.which("ip")
+    fake(path, f'echo $$ >>{path}/calls; exec {real} "$@"').rename(path / "ip")
+    subnets = [(range(at << 8, (at << 8) + 256),) for at in range(0x7F0000, 0x7F0000 + 4000)]
+    assert len(network.Routes().ways(4, subnets)) == 4000
+    assert len((path / "calls").read_text().split()) <= 6

@@ -1,6 +1,6 @@
 """Subnets → jobs, each for one nmap process: large subnets cut into pieces, small ones put together. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..models import IPAddress, IPNetwork, Subnet
@@ -12,6 +12,24 @@ LARGEST = 2048
 
 SMALLEST = 256
 """Addresses below which a process is not worth its start and a network is not cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How packets get from this machine to an address."""
+
+    device: str = ""
+    """Name of the interface, or empty if it is not known."""
+
+    direct: bool = False
+    """Whether the address is on the agent's own Ethernet segment, not behind a router."""
+
+    error: str | None = None
+    """Why there is no way, if so."""
+
+
+Ways = Callable[[int, Sequence[Ranges]], Sequence[Mapping[Way, Ranges]]]
+"""Given the IP version and sets of addresses, return the ways to the addresses of each set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +56,14 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one nmap process scans: addresses of one IP version."""
+    """What one nmap process scans: addresses of one IP version that packets reach in one way.
+
+    nmap handles its targets alike, by ARP or not, and a failure of an interface is one of all its targets.
+    """
 
     version: int
     slices: tuple[Slice, ...]
+    way: Way = Way()
 
     @property
     def size(self) -> int:
@@ -65,7 +87,12 @@ class Job:
         return first if len(self.slices) == 1 else f"{first} and {len(self.slices) - 1} more"
 
 
-def make(subnets: Iterable[Subnet], parallel: int) -> list[Job]:
+def one_way(_version: int, wanted: Sequence[Ranges]) -> Sequence[Mapping[Way, Ranges]]:
+    """Return the same way to all addresses."""
+    return [{Way(): whole} for whole in wanted]
+
+
+def make(subnets: Iterable[Subnet], parallel: int, ways: Ways = one_way) -> list[Job]:
     """Given the subnets to scan, return the jobs for `parallel` processes at a time."""
     wishes: dict[IPNetwork, list[tuple[Subnet, Ranges]]] = {}
     for subnet in subnets:
@@ -78,8 +105,11 @@ def make(subnets: Iterable[Subnet], parallel: int) -> list[Job]:
             if network.version == version
         ]
         piece = _piece(sum(ranges.size(whole) for _, whole in networks), parallel)
-        slices = [part for ours, whole in networks for part in _cut(ours, whole, piece)]
-        jobs += [Job(version, packed) for packed in _pack(slices, piece)]
+        slices: dict[Way, list[Slice]] = {}
+        for (ours, _), by_way in zip(networks, ways(version, [whole for _, whole in networks]), strict=True):
+            for way, part in _cut(ours, by_way, piece):
+                slices.setdefault(way, []).append(part)
+        jobs += [Job(version, packed, way) for way, those in slices.items() for packed in _pack(those, piece)]
     return jobs
 
 
@@ -89,9 +119,12 @@ def _piece(total: int, parallel: int) -> int:
     return min(LARGEST, max(SMALLEST, -(-total // (parallel * rounds))))
 
 
-def _cut(wishes: tuple[tuple[Subnet, Ranges], ...], whole: Ranges, piece: int) -> Iterator[Slice]:
-    pieces = list(ranges.cut(whole, piece)) or [()]
-    return (Slice(part, wishes, len(pieces)) for part in pieces)
+def _cut(
+    wishes: tuple[tuple[Subnet, Ranges], ...], by_way: Mapping[Way, Ranges], piece: int
+) -> Iterator[tuple[Way, Slice]]:
+    pieces = [(way, part) for way, whole in by_way.items() for part in ranges.cut(whole, piece)]
+    pieces = pieces or [(Way(), ())]
+    return ((way, Slice(part, wishes, len(pieces))) for way, part in pieces)
 
 
 def _pack(slices: Iterable[Slice], piece: int) -> Iterator[tuple[Slice, ...]]:

@@ -15,7 +15,7 @@ from ..plan.jobs import Job
 from ..system import signals
 from .discovery import Discovery
 from .neighbours import with_candidates
-from .network import neighbours, own_links
+from .network import Routes, neighbours, own_links
 from .nmap import find_nmap
 from .process import Processes
 from .rate import Rate, places
@@ -81,12 +81,11 @@ class Scan(ExitStack):
         rate = _rate(self._config.max_rate, nmap.raw)
         parallel = places(rate, self._config.parallel_scans)
         subnets = with_candidates(self._subnets, nmap, links, processes)
-        self._jobs = jobs.make(subnets, parallel)
+        self._jobs = jobs.make(subnets, parallel, Routes().ways)
 
-        segments = [link.address.network for link in links]
         own: dict[IPAddress, str] = {link.address.ip: link.mac for link in links}
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
-        discovery = Discovery(nmap, processes, self._config.scan_timeout, segments)
+        discovery = Discovery(nmap, processes, self._config.scan_timeout)
         shares = Rate(rate, parallel, [job.size for job in self._jobs])
 
         # At the end, in reverse: the processes are ended, then the waiting jobs, then the names, then threads.

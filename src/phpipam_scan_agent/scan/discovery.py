@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from ..errors import ScanError
-from ..models import Host, IPNetwork
+from ..models import Host
 from ..plan import ranges
 from ..plan.jobs import Job
 from ..plan.ranges import Ranges
@@ -51,16 +51,13 @@ class Discovery:
     """Runs nmap over the addresses of jobs; may be used from many threads.
 
     `timeout` is the time limit of an nmap process, in seconds, in addition to the time that its packets take at
-    their rate. `segments` are the networks of the machine's own Ethernet links.
+    their rate.
     """
 
-    def __init__(
-        self, nmap: Nmap, processes: Processes, timeout: float, segments: Sequence[IPNetwork]
-    ) -> None:
+    def __init__(self, nmap: Nmap, processes: Processes, timeout: float) -> None:
         self._nmap = nmap
         self._processes = processes
         self._timeout = timeout
-        self._segments = segments
         self._loss = False
         self._neighbour_table = threading.Lock()
         self._free_at = 0.0
@@ -74,7 +71,7 @@ class Discovery:
         """
         if not self._nmap.raw:
             return self._pass(job, wanted, rate, Probes.DEFAULT)
-        if not all(self._on_segment(part.network) for part in job.slices):
+        if not job.way.direct:
             return self._find_routed(job, wanted, rate)
         found: tuple[Host, ...] = ()
         for number in range(MAX_PASSES):
@@ -111,7 +108,7 @@ class Discovery:
 
     def _pass_by_ip(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> tuple[Host, ...]:
         """Probe without ARP; on the agent's own segment no faster than the kernel's neighbour table allows."""
-        if not all(self._on_segment(part.network) for part in job.slices):
+        if not job.way.direct:
             return self._pass(job, wanted, rate, kinds)[0]
         found: tuple[Host, ...] = ()
         for piece in ranges.cut(wanted, NEIGHBOURS_AT_ONCE):
@@ -120,9 +117,6 @@ class Discovery:
                 found += self._pass(job, piece, rate, kinds)[0]
                 self._free_at = time.monotonic() + NEIGHBOURS_KEPT
         return found
-
-    def _on_segment(self, network: IPNetwork) -> bool:
-        return any(ranges.within(network, segment) for segment in self._segments)
 
     def _pass(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> Found:
         if not wanted:

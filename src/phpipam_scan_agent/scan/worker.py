@@ -11,15 +11,13 @@ from ..models import Address, Host, IPAddress, ScanResult, Subnet
 from ..plan import ranges, targets
 from ..plan.jobs import Job, Slice
 from ..plan.ranges import Ranges
-from . import network, plausibility
+from . import plausibility
 from .discovery import Discovery
 from .names import Names
 from .plausibility import Answers, Kind, Suspect
 from .rate import Rate
 
 log = logging.getLogger(__name__)
-
-NO_ROUTE = "this machine has no route to it; check its address in phpIPAM and the machine's routes"
 
 
 class Worker:
@@ -56,14 +54,15 @@ class Worker:
 
     def scan(self, job: Job) -> list[ScanResult]:
         """Return the results of a job, one for each subnet of each slice."""
-        routed = [part for part in job.slices if not part.ranges or network.has_route(part.first)]
-        wanted = ranges.union(one for part in routed for one in part.ranges)
+        wanted = ranges.union(one for part in job.slices for one in part.ranges)
         with self._rate.share(job.size) as rate:
             started = time.monotonic()
             log.info(
                 "subnet %s: scanning %d addresses at %.0f packets/s", job.label, ranges.size(wanted), rate
             )
-            answered, error = self._discovery.find(job, wanted, rate)
+            answered, error = (
+                ((), job.way.error) if job.way.error else self._discovery.find(job, wanted, rate)
+            )
             found = self._plausible(job, answered, rate)
         seen, seconds = self._now(), time.monotonic() - started
         macs = self._macs()
@@ -77,8 +76,8 @@ class Worker:
                 seconds=seconds,
                 probed=ranges.size(part.ranges),
                 parts=part.parts,
-                silent=() if error or part not in routed else _silent(subnet, part, wish, up),
-                error=error if part in routed else NO_ROUTE,
+                silent=() if error else _silent(subnet, part, wish, up),
+                error=error,
             )
             for part in job.slices
             for subnet, wish in part.wishes
@@ -98,7 +97,8 @@ class Worker:
         """Probe the addresses of suspects again by other means, all slices at once, and return whom to believe."""
         doubted = [(each, suspect) for each in answers for suspect in plausibility.suspects(each)]
         unproven = {host.ip for _, suspect in doubted for host in suspect.hosts}
-        believed = tuple(host for each in answers for host in each.hosts if host.ip not in unproven)
+        # By address: it is in two slices where subnets of two VRFs overlap.
+        believed = {host.ip: host for each in answers for host in each.hosts if host.ip not in unproven}
         for kind in dict.fromkeys(suspect.kind for _, suspect in doubted):
             same = [(each, suspect) for each, suspect in doubted if suspect.kind is kind]
             hosts = [host for _, suspect in same for host in suspect.hosts]
@@ -109,9 +109,9 @@ class Worker:
                 if kind is Kind.ARP:  # what is behind it may be no more plausible
                     again = self._believed(job, [Answers(each.network, len(ips), again, False)], rate)
                 kept = plausibility.believed(suspect, again)
-                believed += kept
+                believed |= {host.ip: host for host in kept}
                 self._warn(each.network, suspect, len(ips) - len(kept))
-        return believed
+        return tuple(believed.values())
 
     def _warn(self, network: str, suspect: Suspect, dropped: int) -> None:
         if dropped and network not in self._suspected:
