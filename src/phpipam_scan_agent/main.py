@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ScanAgentError, Interrupted) as error:
         output.failed(error)
         exit_code = error.exit_code
+    output.end_logging()
     signals.finish()
     if settings and settings.metrics_file and not options.partial:
         ended = time.time()

@@ -2,8 +2,8 @@
 
 from .checks import show_checks
 from .findings import Findings
-from .log import failed, start_logging
+from .log import end_logging, failed, start_logging
 from .progress import Bar
 from .summary import show
 
-__all__ = ["Bar", "Findings", "failed", "show", "show_checks", "start_logging"]
+__all__ = ["Bar", "Findings", "end_logging", "failed", "show", "show_checks", "start_logging"]

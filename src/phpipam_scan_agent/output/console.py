@@ -43,8 +43,13 @@ def print_lines(console: Console, lines: Iterable[str]) -> None:
 
 
 def _console(stderr: bool) -> Console:
-    # rich makes an int of COLUMNS as it is, and int() refuses more than 4,300 digits.
-    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS" or len(value) < 6}
+    # rich gives these to int() if isdigit() is true, which also is of "²"; int() refuses more than 4,300 digits.
+    sizes = {"COLUMNS", "LINES"}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in sizes or (value.isdecimal() and len(value) < 6)
+    }
     return _Console(stderr=stderr, emoji=False, highlight=False, soft_wrap=not stderr, _environ=environment)
 
 

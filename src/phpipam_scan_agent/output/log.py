@@ -19,6 +19,9 @@ log = logging.getLogger(NAME.replace("-", "_"))
 PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 """The journal's priorities of the log levels, from syslog.h."""
 
+MAX_MESSAGES = 1000
+"""Warnings and errors about subnets that a run logs; phpIPAM decides how many subnets there are."""
+
 
 class _Line(logging.Formatter):
     """Formats a message as one line, masked and without control characters."""
@@ -63,6 +66,20 @@ class _Json(_Line):
 def _about(record: logging.LogRecord) -> dict[str, object]:
     """Return the data fields of a message: subnet, counts, seconds."""
     return getattr(record, "about", {})
+
+
+class _Limit(logging.Filter):
+    """Lets the first warnings and errors about subnets pass and counts the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or not _about(record):
+            return True
+        self.count += 1
+        return self.count <= MAX_MESSAGES
 
 
 class _Screen(logging.Handler):
@@ -119,6 +136,7 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
     text = _Json() if log_format == "json" else _Line()
     screen.setFormatter(_Journal(text) if _is_journal() else text)
     screen.setLevel(level)
+    screen.addFilter(_Limit())
     log.handlers = [screen]
     if log_file:
         try:
@@ -126,7 +144,15 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
         except OSError as error:
             raise UsageError(f"log file {log_file} cannot be written: {error.strerror}") from None
         to_file.setFormatter(_Json() if log_format == "json" else _Dated())
+        to_file.addFilter(_Limit())
         log.addHandler(to_file)
+
+
+def end_logging() -> None:
+    """Log how many messages were left out."""
+    counts = [each.count for handler in log.handlers for each in handler.filters if isinstance(each, _Limit)]
+    if (left_out := max(counts, default=0) - MAX_MESSAGES) > 0:
+        log.error("%d more messages about subnets were left out; --format json lists all subnets", left_out)
 
 
 def failed(error: BaseException | str, **about: str) -> None:

@@ -47,13 +47,28 @@ NAMESERVER_FIELDS = frozenset(("id", "namesrv1"))
 MAX_HOSTNAME = 255
 """Characters of a host name in phpIPAM's database."""
 
+MAX_ROWS = 100_000
+"""Rows of an answer; phpIPAM runs out of memory at 25,000 addresses of a subnet and at 30,000 subnets."""
+
+MAX_TEXT = 1000
+"""Characters of a field that are kept; phpIPAM's own columns have up to 255."""
+
 
 def rows(data: object, fields: frozenset[str]) -> list[Row]:
     """Given an answer's data, return its rows with only these fields. Raise PhpIpamError if it has none."""
     listed: list[Any] = data if isinstance(data, list) else [data]
     if not all(isinstance(row, dict) for row in listed):
         raise PhpIpamError("phpIPAM answered something else than a list of objects")
-    return [{field: row[field] for field in row.keys() & fields} for row in listed]
+    if len(listed) > MAX_ROWS:
+        raise PhpIpamError(f"phpIPAM answered {len(listed):,} rows; at most {MAX_ROWS:,} are read")
+    return [{field: _bounded(row[field]) for field in row.keys() & fields} for row in listed]
+
+
+def _bounded(value: object) -> object:
+    """Return the value of a field, texts cut to MAX_TEXT and a mapping's first ten keys."""
+    if isinstance(value, dict):
+        return {key: _bounded(value[key]) for key in list(value)[:10] if isinstance(value[key], (str, int))}
+    return value[:MAX_TEXT] if isinstance(value, (str, list)) else value
 
 
 def agent(found: Iterable[Row], code: str) -> Row:
