@@ -6,7 +6,7 @@ import pytest
 from phpipam_scan_agent.models import Address, Outcome, Subnet
 from phpipam_scan_agent.plan import ranges, targets
 
-NEITHER = "neither discover nor ping is set in phpIPAM"
+NEITHER = "neither Discover new hosts nor Check hosts status is on in phpIPAM"
 
 
 def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:
@@ -58,6 +58,26 @@ def test_others_are_left_alone_with_the_reason(alone: Subnet, reason: str) -> No
     right = subnet("198.51.100.0/28", 2)
     assert choose(alone, right) == [right]
     assert left(alone, right) == [Outcome(str(alone.network), 10, skipped=reason)]
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/1", "10.0.0.0/7"])
+def test_a_network_larger_than_a_8_is_an_error(network: str) -> None:
+    (outcome,) = left(subnet(network), subnet("192.0.2.0/24"))
+    assert (
+        outcome.error == "is larger than a /8, which takes hours to search; assign the parts in use instead"
+    )
+    assert choose(subnet(network, discover=False, ping=True))
+
+
+def test_a_run_searches_four_8s_and_counts_a_network_of_several_vrfs_once() -> None:
+    eights = [subnet(f"{number}.0.0.0/8", number, vrf=vrf) for vrf in (0, 1) for number in (10, 11, 12, 13)]
+    assert choose(*eights) == eights
+    (outcome,) = left(
+        *eights, subnet("192.0.2.0/24", 1), subnet("192.0.2.0/24", 2, discover=False, ping=True)
+    )
+    assert (
+        outcome.error == "is left out: a run searches at most 67,108,864 addresses; use another agent for it"
+    )
 
 
 def test_ipv6_is_scanned_where_it_is_switched_on() -> None:

@@ -10,6 +10,12 @@ from .ranges import Ranges
 LARGEST_WHOLE_IPV6 = 112
 """Prefix length up to which an IPv6 subnet is probed address by address: 65,536 of them."""
 
+LARGEST_IPV4 = 8
+"""Prefix length of the largest IPv4 network that is searched for hosts, that of 10.0.0.0/8."""
+
+MOST_ADDRESSES = 1 << 26
+"""Addresses of a run: four /8 networks, which take nine hours at 2,000 packets a second."""
+
 
 def choose(
     assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool
@@ -24,13 +30,22 @@ def choose(
         for network in only
         if not any(ranges.within(subnet.network, network) for subnet in assigned)
     ]
+    searched: set[IPNetwork] = set()  # the same network in several VRFs is scanned once
+    total = 0
     for subnet in assigned:
         if only and not any(ranges.within(subnet.network, network) for network in only):
             continue
         if reason := _reason_to_skip(subnet, ipv6):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
-        else:
-            chosen.append(subnet)
+            continue
+        size = _searched(subnet) if subnet.network not in searched else 0
+        if error := _too_many(subnet, total + size):
+            left.append(Outcome(str(subnet.network), subnet.id, error=error))
+            continue
+        if size:
+            searched.add(subnet.network)
+        total += size
+        chosen.append(subnet)
     return chosen, left
 
 
@@ -67,6 +82,22 @@ def wanted(subnet: Subnet) -> Ranges:
 def too_large(network: IPNetwork) -> bool:
     """Return whether a network is too large to probe every address."""
     return network.version == 6 and network.prefixlen < LARGEST_WHOLE_IPV6
+
+
+def _searched(subnet: Subnet) -> int:
+    """Return how many addresses a search for hosts probes in a subnet, at most."""
+    return subnet.network.num_addresses if subnet.discover and not too_large(subnet.network) else 0
+
+
+def _too_many(subnet: Subnet, total: int) -> str | None:
+    """Return why a subnet is too large to be searched, given how many addresses the run then has."""
+    if subnet.network.version == 4 and subnet.network.prefixlen < LARGEST_IPV4 and subnet.discover:
+        return (
+            f"is larger than a /{LARGEST_IPV4}, which takes hours to search; assign the parts in use instead"
+        )
+    if total > MOST_ADDRESSES:
+        return f"is left out: a run searches at most {MOST_ADDRESSES:,} addresses; use another agent for it"
+    return None
 
 
 def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:
