@@ -76,7 +76,6 @@ class Service:
     async def _store(self, request: Request, body: bytes) -> Response:
         code = await self._decoding(decode.code, body)
         await self._check_code(request, code)
-        await self._observe_clock()
         now = datetime.now(timezone.utc)
         report = await self._decoding(decode.decode, body, now)
         request.state.fields["subnet"] = str(report.network)
@@ -97,10 +96,17 @@ class Service:
         client = request.client.host if request.client else "?"
         self._guesses.check(client)
         try:
-            await self._writing(write.known_agent, self._engine, code)
+            await self._writing(self._look, code)
         except Refusal:
             self._guesses.add(client, code)
             raise
+
+    def _look(self, code: str | None = None) -> None:
+        """Look whether phpIPAM has the code, and at PHP's clock."""
+        with self._engine.connect() as connection:
+            if code is not None:
+                write.find_agent(connection, code)
+            self._zone.observe(database.last_api_request(connection), datetime.now(timezone.utc))
 
     async def health(self, request: Request) -> Response:
         """Say whether a report could be stored with the right times."""
@@ -128,12 +134,8 @@ class Service:
     async def _watch_clock(self) -> None:
         while True:
             with suppress(SQLAlchemyError):  # away, as reports and /health say
-                await self._observe_clock()
+                await to_thread.run_sync(self._look)
             await anyio.sleep(CLOCK_SECONDS)
-
-    async def _observe_clock(self) -> None:
-        access = await to_thread.run_sync(database.last_api_request, self._engine)
-        self._zone.observe(access, datetime.now(timezone.utc))
 
     def _authorise(self, request: Request) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")

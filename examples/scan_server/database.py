@@ -7,7 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Update, column, create_engine, func, insert, literal, select, table, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Update,
+    column,
+    create_engine,
+    func,
+    insert,
+    literal,
+    select,
+    table,
+    update,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import false
@@ -57,7 +69,9 @@ def connect(config: Config) -> Engine:
         url = URL.create("sqlite", database=str(config.sqlite_file))
         return create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
 
-    socket = {"unix_socket": config.mysql_host} if config.mysql_host.startswith("/") else {}
+    socket: dict[str, Any] = {}
+    if config.mysql_host.startswith("/"):
+        socket = {"unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
     url = URL.create(
         "mysql+pymysql",
         username=config.mysql_user,
@@ -114,11 +128,10 @@ def check(engine: Engine) -> None:
         connection.rollback()
 
 
-def last_api_request(engine: Engine) -> datetime | None:
+def last_api_request(connection: Connection) -> datetime | None:
     """Return when phpIPAM's API was asked last, in PHP's zone; None if that cannot be known."""
     try:
-        with engine.connect() as connection:
-            return datetime.fromisoformat(str(connection.scalar(select(func.max(api.c.app_last_access)))))
+        return datetime.fromisoformat(str(connection.scalar(select(func.max(api.c.app_last_access)))))
     except ValueError:
         return None
     except DBAPIError as error:

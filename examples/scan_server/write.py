@@ -40,12 +40,6 @@ class _Change(NamedTuple):
     values: dict[str, object]
 
 
-def known_agent(engine: Engine, code: str) -> None:
-    """Raise Refusal 401 if phpIPAM has no scan agent with this code."""
-    with engine.connect() as connection:
-        _agent(connection, code)
-
-
 def store(engine: Engine, report: Report, php: PhpTime, replace_names: bool) -> Stored:
     """Write the report and commit.
 
@@ -68,7 +62,7 @@ def _collided(error: DBAPIError) -> bool:
 
 
 def _write(connection: Connection, report: Report, php: PhpTime, replace_names: bool) -> Stored:
-    agent = _agent(connection, report.code)
+    agent = find_agent(connection, report.code)
     # Locked before anything else is read: the reports of one agent are written one after another.
     connection.execute(update(agents).where(agents.c.id == agent).values(last_access=php.text(php.now)))
     assigned = _assigned(connection, agent, report)
@@ -80,7 +74,8 @@ def _write(connection: Connection, report: Report, php: PhpTime, replace_names: 
     return _hosts(connection, assigned[0], report, php, replace_names)
 
 
-def _agent(connection: Connection, code: str) -> int:
+def find_agent(connection: Connection, code: str) -> int:
+    """Return the scan agent's id. Raise Refusal 401 if phpIPAM has none with this code."""
     found = connection.execute(select(agents.c.id, agents.c.code).where(agents.c.code == code)).first()
     # To the letter: for the database, a and A and á are the same.
     if found is None or found.code != code:
