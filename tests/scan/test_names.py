@@ -3,19 +3,25 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 
+import dns.flags
 import dns.message
+import dns.name
+import dns.rrset
 import pytest
 
 import nameserver
+from clock import Clock
 from nameserver import Nameserver
 from phpipam_scan_agent.models import IPAddress
-from phpipam_scan_agent.scan import names
-from phpipam_scan_agent.scan.names import Names
+from phpipam_scan_agent.scan import nameserver as server
+from phpipam_scan_agent.scan.name_memory import NameMemory
+from phpipam_scan_agent.scan.names import Names, ptr, system_nameservers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a nameserver's port 53 needs root")
 
@@ -28,7 +34,9 @@ FIRST, SECOND, THIRD, NOBODY = f"{OURS}.1", f"{OURS}.2", f"{OURS}.3", f"{OURS}.4
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that silence does not take long."""
-    monkeypatch.setattr(names, "PATIENCE", 0.3)
+    monkeypatch.setattr(server, "TIMEOUT", 0.5)
+    monkeypatch.setattr(server, "LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr(server, "GIVE_UP", 2.0)
 
 
 @pytest.fixture
@@ -47,8 +55,8 @@ def zone() -> Iterator[Nameserver]:
         "8.2.0.192.in-addr.arpa. CNAME nowhere.example.net.",
         "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR six.example.net.",
     ]
-    with Nameserver(FIRST, records) as server:
-        yield server
+    with Nameserver(FIRST, records) as serving:
+        yield serving
 
 
 def ip(last: int) -> IPAddress:
@@ -56,7 +64,7 @@ def ip(last: int) -> IPAddress:
 
 
 def look_up(*ips: IPAddress, at: tuple[str, ...] = (FIRST,)) -> dict[IPAddress, str]:
-    with Names() as names:
+    with Names(NameMemory(None)) as names:
         return names.look_up(ips, tuple(map(ip_address, at)))
 
 
@@ -112,11 +120,11 @@ def test_no_addresses_ask_nothing(zone: Nameserver) -> None:
 def test_a_bad_nameserver_costs_the_names_and_is_named_once(
     reply: nameserver.Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Nameserver(FIRST, reply=reply) as server, caplog.at_level(logging.INFO):
+    with Nameserver(FIRST, reply=reply) as bad, caplog.at_level(logging.INFO):
         assert look_up(*map(ip, range(9))) == {}
-    assert server.asked
+    assert bad.asked
     (warning,) = caplog.messages
-    assert warning.startswith(f"nameserver {FIRST} gives no names (")
+    assert warning.startswith(f"nameserver {FIRST} gives no names ")
     assert len(warning.splitlines()) == 1
 
 
@@ -157,27 +165,31 @@ def test_all_nameservers_are_asked_in_order_until_one_answers() -> None:
         Nameserver(THIRD, records) as third,
     ):
         assert look_up(ip(1), at=(FIRST, SECOND, THIRD)) == {ip(1): "gw.example.net"}
-    assert [server.asked for server in (first, second, third)] == [["1.2.0.192.in-addr.arpa."]] * 3
+    assert [each.asked for each in (first, second, third)] == [["1.2.0.192.in-addr.arpa."]] * 3
 
 
 def test_a_silent_nameserver_is_left_out_for_the_rest_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
-    everybody = [ip_address("192.0.2.0") + offset for offset in range(3 * names.AT_ONCE)]
+    everybody = [ip_address("192.0.2.0") + offset for offset in range(3 * server.CONCURRENT)]
     records = [f"{address.reverse_pointer}. PTR some.example.net." for address in everybody]
     at = (ip_address(FIRST), ip_address(SECOND))
-    with Nameserver(FIRST, reply=nameserver.silence) as silent, Nameserver(SECOND, records), Names() as run:
+    with (
+        Nameserver(FIRST, reply=nameserver.silence) as silent,
+        Nameserver(SECOND, records),
+        Names(NameMemory(None)) as run,
+    ):
         assert run.look_up(everybody, at) == dict.fromkeys(everybody, "some.example.net")
         asked = len(silent.asked)
         assert run.look_up(everybody, at) == dict.fromkeys(everybody, "some.example.net")
         assert len(silent.asked) == asked
     # Those under way at once, and a second try for each failure before the last that is borne with.
-    assert 0 < asked <= names.AT_ONCE + names.STRIKES_NEW
+    assert 0 < asked <= server.CONCURRENT + server.STRIKES
     (warning,) = caplog.messages
     assert warning.startswith(f"nameserver {FIRST} gives no names (")
 
 
 def test_lost_answers_cost_neither_names_nor_the_nameserver(caplog: pytest.LogCaptureFixture) -> None:
     """The first question for every other name stays unanswered: more than strikes, but not in a row."""
-    batch = names.STRIKES_KNOWN - 1
+    batch = server.STRIKES_KNOWN - 1
     seen: set[str] = set()
 
     def lossy(question: dns.message.Message) -> bytes | None:
@@ -187,41 +199,211 @@ def test_lost_answers_cost_neither_names_nor_the_nameserver(caplog: pytest.LogCa
             return None
         return nameserver.always("some.example.net.")(question)
 
-    with Nameserver(FIRST, reply=lossy), Names() as run:
+    with Nameserver(FIRST, reply=lossy), Names(NameMemory(None)) as run:
         for start in (0, batch, 2 * batch):
             few = [ip(last) for last in range(start, start + batch)]
             assert run.look_up(few, (ip_address(FIRST),)) == dict.fromkeys(few, "some.example.net")
-    assert len(seen) > names.STRIKES_KNOWN
+    assert len(seen) > server.STRIKES_KNOWN
     assert caplog.messages == []
 
 
 def test_a_nameserver_that_dies_during_the_run_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    with Names() as run:
+    with Names(NameMemory(None)) as run:
         with Nameserver(FIRST, ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]):
             assert run.look_up([ip(1)], (ip_address(FIRST),)) == {ip(1): "gw.example.net"}
         with Nameserver(FIRST, reply=nameserver.silence) as silent:
-            assert run.look_up(map(ip, range(256)), (ip_address(FIRST),)) == {}
-    assert len(silent.asked) <= names.AT_ONCE + names.STRIKES_KNOWN
+            assert run.look_up(map(ip, range(2, 256)), (ip_address(FIRST),)) == {}
+    assert len(silent.asked) <= 2 * server.CONCURRENT
     (warning,) = caplog.messages
     assert warning.startswith(f"nameserver {FIRST} gives no names (")
 
 
+# Reverse zones and limits
+
+
+def address_of(zone: int, last: int) -> IPAddress:
+    return ip_address(f"192.0.{zone}.{last}")
+
+
+@pytest.mark.parametrize("refuse", [nameserver.refusal, nameserver.failure])
+def test_a_refused_reverse_zone_costs_no_other_zone_its_names(
+    refuse: nameserver.Reply, caplog: pytest.LogCaptureFixture
+) -> None:
+    def reply(question: dns.message.Message) -> bytes | None:
+        good = str(question.question[0].name).endswith(".2.0.192.in-addr.arpa.")
+        return (nameserver.always("some.example.net.") if good else refuse)(question)
+
+    good, bad = [address_of(2, last) for last in range(40)], [address_of(9, last) for last in range(200)]
+    with Nameserver(FIRST, reply=reply) as asked, Names(NameMemory(None)) as run:
+        assert run.look_up([*bad[:100], *good, *bad[100:]], (ip_address(FIRST),)) == dict.fromkeys(
+            good, "some.example.net"
+        )
+        assert sum(".9.0.192" in name for name in asked.asked) <= server.CONCURRENT
+    (warning,) = caplog.messages
+    assert warning.startswith(f"nameserver {FIRST} gives no names of 9.0.192.in-addr.arpa (")
+
+
+@pytest.mark.parametrize("limited", [nameserver.refusal, nameserver.silence])
+def test_a_nameserver_that_limits_questions_is_asked_slower(
+    limited: nameserver.Reply, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Pi-hole does: 60 questions within half a second, then refusals until that is over."""
+    began, count = time.monotonic(), 0
+
+    def reply(question: dns.message.Message) -> bytes | None:
+        nonlocal began, count
+        if time.monotonic() - began > 0.5:
+            began, count = time.monotonic(), 0
+        count += 1
+        return (nameserver.always("some.example.net.") if count <= 60 else limited)(question)
+
+    everybody = [ip(last) for last in range(250)]
+    with Nameserver(FIRST, reply=reply), Names(NameMemory(None)) as run:
+        assert run.look_up(everybody, (ip_address(FIRST),)) == dict.fromkeys(everybody, "some.example.net")
+    assert caplog.messages == []
+
+
+# Answers of others
+
+
+def spoiled(change: Callable[[dns.message.Message], object]) -> nameserver.Reply:
+    """An answer with a name that must not be believed, changed in a way that shows why."""
+
+    def reply(question: dns.message.Message) -> bytes:
+        answer = dns.message.from_wire(nameserver.always("evil.example.net.")(question) or b"")
+        change(answer)
+        return answer.to_wire()
+
+    return reply
+
+
+def of_another_id(answer: dns.message.Message) -> None:
+    answer.id ^= 1
+
+
+def of_another_question(answer: dns.message.Message) -> None:
+    answer.question[0].name = dns.name.from_text("9.9.0.192.in-addr.arpa.")
+
+
+def of_no_answer(answer: dns.message.Message) -> None:
+    answer.flags &= ~dns.flags.QR
+
+
+@pytest.mark.parametrize("change", [of_another_id, of_another_question, of_no_answer])
+def test_a_datagram_that_is_no_answer_is_ignored_while_the_answer_is_awaited(
+    change: Callable[[dns.message.Message], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    good = nameserver.always("gw.example.net.")
+    with Nameserver(FIRST, reply=good, before=[spoiled(change)] * 3):
+        assert look_up(ip(1), ip(2), ip(3)) == {ip(last): "gw.example.net" for last in (1, 2, 3)}
+    assert caplog.messages == []
+
+
+def test_a_datagram_from_another_source_is_ignored_while_the_answer_is_awaited() -> None:
+    evil, good = nameserver.always("evil.example.net."), nameserver.always("gw.example.net.")
+    with Nameserver(FIRST, reply=good, before=[evil], source=SECOND):
+        assert look_up(ip(1)) == {ip(1): "gw.example.net"}
+
+
+def of_another_name(answer: dns.message.Message) -> None:
+    answer.answer[0].name = dns.name.from_text("9.2.0.192.in-addr.arpa.")
+
+
+@pytest.mark.parametrize("change", [of_another_name])
+def test_a_record_that_is_not_of_the_question_is_no_name(
+    change: Callable[[dns.message.Message], object],
+) -> None:
+    with Nameserver(FIRST, reply=spoiled(change)):
+        assert look_up(ip(1)) == {}
+
+
+def test_only_class_in_counts() -> None:
+    question = dns.message.make_query("1.2.0.192.in-addr.arpa.", "PTR")
+    answer = dns.message.make_response(question)
+    record = dns.rrset.from_text("1.2.0.192.in-addr.arpa.", 60, "CH", "PTR", "evil.example.net.")
+    answer.answer.append(record)
+    assert ptr(answer)[0] is None
+
+
+# Names remembered
+
+
+def test_a_name_is_asked_for_again_only_after_its_ttl(zone: Nameserver, tmp_path: Path, clock: Clock) -> None:
+    def run() -> tuple[dict[IPAddress, str], int]:
+        zone.asked.clear()
+        with Names(NameMemory(tmp_path / "names.json", clock)) as names:
+            return names.look_up([ip(1), ip(3), ip(99)], (ip_address(FIRST),)), len(zone.asked)
+
+    found = {ip(1): "gw.example.net", ip(3): "printer.example.net"}
+    assert run() == (found, 3)
+    clock.now += 4
+    assert run() == (found, 0)
+    clock.now += 61
+    assert run()[0] == found
+    assert {"1.2.0.192.in-addr.arpa.", "3.2.0.192.in-addr.arpa."} <= set(zone.asked)
+
+
+def test_nameservers_of_another_subnet_are_asked_themselves(zone: Nameserver, tmp_path: Path) -> None:
+    with Nameserver(SECOND, ["1.2.0.192.in-addr.arpa. PTR other.example.net."]):
+        for at, name in ((FIRST, "gw.example.net"), (SECOND, "other.example.net")):
+            with Names(NameMemory(tmp_path / "names.json")) as names:
+                assert names.look_up([ip(1)], (ip_address(at),)) == {ip(1): name}
+
+
+def test_no_answer_is_not_remembered(tmp_path: Path) -> None:
+    with Nameserver(FIRST, reply=nameserver.failure), Names(NameMemory(tmp_path / "names.json")) as names:
+        names.look_up([ip(1)], (ip_address(FIRST),))
+    assert not (tmp_path / "names.json").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format": 2, "answers": {}}',
+        b'{"format": 1, "answers": {"192.0.2.1": [1, 2]}}',
+        b'{"format": 1, "answers": {"192.0.2.1": ["x", null]}}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+)
+def test_a_damaged_file_of_names_is_passed_over(content: bytes, zone: Nameserver, tmp_path: Path) -> None:
+    (tmp_path / "names.json").write_bytes(content)
+    with Names(NameMemory(tmp_path / "names.json")) as names:
+        assert names.look_up([ip(1)], (ip_address(FIRST),)) == {ip(1): "gw.example.net"}
+
+
+def test_names_are_kept_no_longer_than_a_day_and_absence_no_longer_than_an_hour(clock: Clock) -> None:
+    memory = NameMemory(None, clock)
+    memory.set((FIRST,), ip(1), "gw", 10**9)
+    memory.set((FIRST,), ip(2), None, 10**9)
+    clock.now += 3601
+    assert (memory.get((FIRST,), ip(1)), memory.get((FIRST,), ip(2))) == ((True, "gw"), (False, None))
+    clock.now += 86400
+    assert memory.get((FIRST,), ip(1)) == (False, None)
+
+
+# The run as a whole
+
+
 def test_many_threads_look_up_side_by_side(zone: Nameserver) -> None:
-    with Names() as run, ThreadPoolExecutor(16) as pool:
+    with Names(NameMemory(None)) as run, ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda last: run.look_up([ip(last)], (ip_address(FIRST),)), [1, 3, 99] * 20))
     assert found == [{ip(1): "gw.example.net"}, {ip(3): "printer.example.net"}, {}] * 20
 
 
 def test_leaving_the_block_ends_questions_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a run waits for no nameserver."""
-    monkeypatch.setattr(names, "PATIENCE", 3600)
+    monkeypatch.setattr(server, "TIMEOUT", 3600)
     arrived = threading.Event()
 
     def silence(question: dns.message.Message) -> None:
         arrived.set()
 
     with Nameserver(FIRST, reply=silence), ThreadPoolExecutor(1) as pool:
-        with Names() as run:
+        with Names(NameMemory(None)) as run:
             waiting = pool.submit(run.look_up, [ip(1)], (ip_address(FIRST),))
             assert arrived.wait(30)
         assert waiting.result(30) == {}
@@ -229,18 +411,47 @@ def test_leaving_the_block_ends_questions_under_way(monkeypatch: pytest.MonkeyPa
 
 def test_after_the_block_there_are_no_names(zone: Nameserver) -> None:
     """Threads that scan may still want some when the run is being ended."""
-    with Names() as run:
+    with Names(NameMemory(None)) as run:
         pass
     assert run.look_up([ip(1)], (ip_address(FIRST),)) == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "found", "wrong"),
+    [
+        (b"nameserver 192.0.2.1\nsearch example.org\n", ["192.0.2.1"], []),
+        (b"nameserver 192.0.2.1, \nnameserver 192.0.2.2\n", ["192.0.2.2"], [1]),
+        (
+            b"nameserver\nnameserver dns.example.org\n\tnameserver  fe80::1%eth0 # x\n",
+            ["fe80::1%eth0"],
+            [1, 2],
+        ),
+        ("; b\u00fcro\nnameserver b\u00fcro\nnameserver ::1\r\n".encode("latin-1"), ["::1"], [2]),
+        (b"nameserver 192.0.2.1\n" * 9, ["192.0.2.1"], []),
+        (
+            b"".join(b"nameserver 192.0.2.%d\n" % last for last in range(1, 6)),
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3"],
+            [],
+        ),
+        (b"\xff\x00options x\n", [], []),
+    ],
+)
+def test_a_line_of_resolv_conf_that_is_not_valid_is_passed_over(
+    lines: bytes, found: list[str], wrong: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "resolv.conf").write_bytes(lines)
+    assert system_nameservers(tmp_path / "resolv.conf") == tuple(found)
+    assert [int(message.split("line ")[1].split()[0]) for message in caplog.messages] == wrong
 
 
 SYSTEM = """
 import logging, sys
 from ipaddress import ip_address
 from nameserver import Nameserver
+from phpipam_scan_agent.scan.name_memory import NameMemory
 from phpipam_scan_agent.scan.names import Names
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
-with Nameserver("127.53.0.3", ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]), Names() as names:
+with Nameserver("127.53.0.3", ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]), Names(NameMemory(None)) as names:
     names.look_up([ip_address("192.0.2.2")], ())
     print(names.look_up([ip_address("192.0.2.1")], ()))
 """

@@ -18,10 +18,18 @@ class Nameserver:
     """Answers over UDP on port 53 of an address in 127.0.0.0/8; that port needs root.
 
     `records` are lines of a zone (`1.2.0.192.in-addr.arpa. PTR gw.example.`); any other name is NXDOMAIN.
-    `reply` answers instead, where a nameserver is to behave badly.
+    `reply` answers instead, where a nameserver is to behave badly; `before` are datagrams that come before each
+    answer, from the address `source`.
     """
 
-    def __init__(self, ip: str, records: Iterable[str] = (), reply: Reply | None = None) -> None:
+    def __init__(
+        self,
+        ip: str,
+        records: Iterable[str] = (),
+        reply: Reply | None = None,
+        before: Iterable[Reply] = (),
+        source: str | None = None,
+    ) -> None:
         self.ip = ip
         self.asked: list[str] = []
         """The names that came, in order."""
@@ -31,6 +39,8 @@ class Nameserver:
             name, kind, value = record.split(maxsplit=2)
             self._zone.setdefault(name, []).append((kind, value))
         self._reply = reply or self._from_zone
+        self._before = list(before)
+        self._source = source or ip
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._thread = threading.Thread(target=self._serve, name=f"nameserver {ip}")
 
@@ -54,9 +64,19 @@ class Nameserver:
                 return
             question = dns.message.from_wire(wire)
             self.asked.append(str(question.question[0].name))
+            for datagram in self._before:
+                self._send_first(datagram(question), client)
             answer = self._reply(question)
             if answer is not None:
                 self._socket.sendto(answer, client)
+
+    def _send_first(self, datagram: bytes | None, client: tuple[str, int]) -> None:
+        if datagram and self._source == self.ip:
+            self._socket.sendto(datagram, client)
+        elif datagram:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.bind((self._source, 53))
+                other.sendto(datagram, client)
 
     def _from_zone(self, question: dns.message.Message) -> bytes:
         name = str(question.question[0].name)

@@ -9,58 +9,50 @@ import logging
 import threading
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
+from ipaddress import ip_address
+from pathlib import Path
 from types import TracebackType
 
-import dns.asyncquery
 import dns.exception
-import dns.flags
 import dns.message
 import dns.name
-import dns.rcode
 import dns.rdatatype
-import dns.resolver
 import dns.reversename
 
 from ..models import IPAddress
+from .name_memory import NameMemory
+from .nameserver import Nameserver
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 100
+CONCURRENT = 100
 """Questions under way at a time, in the whole run."""
 
-PATIENCE = 2.0
-"""Seconds for one answer."""
+RESOLV_CONF = Path("/etc/resolv.conf")
 
-TRIES = 2
-"""How often a nameserver is asked a question that it leaves unanswered; one packet in a hundred gets lost."""
-
-STRIKES_NEW = 3
-"""Failures after which a nameserver that has never answered is left out."""
-
-STRIKES_KNOWN = 20
-"""Failures in a row after which one that has answered before is."""
-
-ANSWERS = frozenset((dns.rcode.NOERROR, dns.rcode.NXDOMAIN))
-"""What settles a question; after SERVFAIL or REFUSED the next nameserver may know better."""
+MAX_SYSTEM_NAMESERVERS = 3
+"""MAXNS of resolv.h: the C library reads no more."""
 
 
 class Names:
     """Looks names up until the end of the `with` block; may be used from many threads.
 
     One event loop asks all questions, so that nothing but its end needs a lock. After that there are no names:
-    hosts without them are better than none.
+    hosts without them are better than none. `memory` has the answers of earlier runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: NameMemory) -> None:
+        self._memory = memory
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="names", daemon=True)
         self._lock = threading.Lock()
         self._closed = False
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        self._nameservers: dict[str, _Nameserver] = {}
+        self._sockets = asyncio.Semaphore(CONCURRENT)
+        self._nameservers: dict[str, Nameserver] = {}
         self._system: tuple[str, ...] | None = None
 
     def __enter__(self) -> "Names":
+        self._memory.load()
         self._thread.start()
         return self
 
@@ -79,6 +71,7 @@ class Names:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._memory.save()
 
     def look_up(self, ips: Iterable[IPAddress], nameservers: tuple[IPAddress, ...]) -> dict[IPAddress, str]:
         """Given addresses, return the PTR names of those that have one. No failure of DNS is an error."""
@@ -86,7 +79,7 @@ class Names:
             if self._closed:
                 return {}
             servers = tuple(map(str, nameservers)) or self._system_nameservers()
-            asked = self._all(tuple(ips), [self._nameserver(address) for address in servers])
+            asked = self._all(tuple(ips), servers)
             names = asyncio.run_coroutine_threadsafe(asked, self._loop)
         try:
             return names.result()
@@ -95,75 +88,74 @@ class Names:
 
     def _system_nameservers(self) -> tuple[str, ...]:
         if self._system is None:
-            try:
-                self._system = tuple(map(str, dns.resolver.Resolver().nameservers))
-            except dns.exception.DNSException:
-                self._system = ()
-                log.warning("no names: /etc/resolv.conf names no nameserver")
+            self._system = system_nameservers(RESOLV_CONF)
+            if not self._system:
+                log.warning("no names: %s names no nameserver", RESOLV_CONF)
         return self._system
 
-    def _nameserver(self, address: str) -> "_Nameserver":
-        return self._nameservers.setdefault(address, _Nameserver(address))
+    async def _all(self, ips: tuple[IPAddress, ...], servers: tuple[str, ...]) -> dict[IPAddress, str]:
+        nameservers = [self._nameserver(address) for address in servers]
 
-    async def _all(
-        self, ips: tuple[IPAddress, ...], nameservers: list["_Nameserver"]
-    ) -> dict[IPAddress, str]:
         async def ask(ip: IPAddress) -> str | None:
-            async with self._turns:
-                return await _name(ip, nameservers)
+            known, name = self._memory.get(servers, ip)
+            return name if known else await self._ask(ip, nameservers)
 
         names = await asyncio.gather(*map(ask, ips))
         return {ip: name for ip, name in zip(ips, names, strict=True) if name}
 
+    def _nameserver(self, address: str) -> Nameserver:
+        return self._nameservers.setdefault(address, Nameserver(address, self._sockets))
 
-class _Nameserver:
-    """A nameserver and how it has done so far."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.left_out = False
-        self._answered = False
-        self._failures = 0
-
-    async def ask(self, question: dns.message.Message) -> dns.message.Message | None:
-        """Return what it answers, or None if it does not."""
-        for _ in range(TRIES):
-            if self.left_out:
-                return None
-            try:
-                answer, _ = await dns.asyncquery.udp_with_fallback(question, self.address, timeout=PATIENCE)
-            except (dns.exception.DNSException, OSError, EOFError) as error:
-                self._failed(str(error) or type(error).__name__)
-                continue
-            if answer.rcode() in ANSWERS:
-                self._answered, self._failures = True, 0
-                return answer
-            self._failed(dns.rcode.to_text(answer.rcode()))
-            return None
+    async def _ask(self, ip: IPAddress, nameservers: list[Nameserver]) -> str | None:
+        """Ask one nameserver after another; remember what is answered."""
+        question = dns.message.make_query(dns.reversename.from_address(str(ip)), dns.rdatatype.PTR)
+        zone = reverse_zone(ip)
+        for nameserver in nameservers:
+            if answer := await nameserver.ask(question, zone):
+                name, ttl = ptr(answer)
+                self._memory.set(tuple(each.address for each in nameservers), ip, name, ttl)
+                return name
         return None
 
-    def _failed(self, why: str) -> None:
-        self._failures += 1
-        if self._failures >= (STRIKES_KNOWN if self._answered else STRIKES_NEW) and not self.left_out:
-            self.left_out = True
-            log.warning("nameserver %s gives no names (%s); it is left out of this run", self.address, why)
+
+def reverse_zone(ip: IPAddress) -> str:
+    """Return the reverse zone that an address most likely lies in: of its IPv4 /24, or its IPv6 /64."""
+    labels = ip.reverse_pointer.split(".")
+    return ".".join(labels[1:] if ip.version == 4 else labels[16:])
 
 
-async def _name(ip: IPAddress, nameservers: list[_Nameserver]) -> str | None:
-    question = dns.message.make_query(dns.reversename.from_address(str(ip)), dns.rdatatype.PTR)
-    for nameserver in nameservers:
-        if answer := await nameserver.ask(question):
-            return _ptr(answer)
-    return None
+def ptr(answer: dns.message.Message) -> tuple[str | None, int]:
+    """Return the PTR name in an answer, or None, and the seconds for which that is so.
 
-
-def _ptr(answer: dns.message.Message) -> str | None:
-    """Return the name in an answer, also behind a CNAME, as zones of less than a /24 have (RFC 2317)."""
-    names = (
-        str(record.target).rstrip(".")
-        for rrset in answer.answer
-        if rrset.rdtype == dns.rdatatype.PTR
-        for record in rrset
-    )
+    The record is of class IN and belongs to the question's name or to the end of its CNAME chain, as in zones of
+    less than a /24 (RFC 2317). Others are ignored.
+    """
+    try:
+        chain = answer.resolve_chaining() if isinstance(answer, dns.message.QueryMessage) else None
+    except dns.exception.DNSException:
+        return None, 0
+    if chain is None or chain.answer is None:
+        return None, chain.minimum_ttl if chain else 0
     # The smallest of several, so that a host does not change its name from run to run.
-    return min(names, default=None)
+    return min(str(record.target).rstrip(".") for record in chain.answer) or None, chain.minimum_ttl
+
+
+def system_nameservers(path: Path) -> tuple[str, ...]:
+    """Return the nameservers of a resolv.conf, the first three as for the C library.
+
+    A line that is not valid is passed over with a warning.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return ()
+    found: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        words = line.decode("ascii", "backslashreplace").split()
+        if not words or words[0] != "nameserver":
+            continue
+        try:
+            found.append(str(ip_address(words[1])))
+        except (ValueError, IndexError):
+            log.warning("%s: line %d has no nameserver's address; it is passed over", path, number)
+    return tuple(dict.fromkeys(found))[:MAX_SYSTEM_NAMESERVERS]

@@ -11,8 +11,10 @@ from ..models import Address, Host, IPAddress, ScanResult, Subnet
 from ..plan import ranges, targets
 from ..plan.jobs import Job, Slice
 from ..plan.ranges import Ranges
+from ..system import folders
 from . import plausibility
 from .discovery import Discovery
+from .name_memory import NameMemory
 from .names import Names
 from .plausibility import Answers, Kind, Suspect
 from .rate import Rate
@@ -40,7 +42,7 @@ class Worker:
         self._macs = macs
         self._now = now
         self._wanted_names = names
-        self._names = Names()
+        self._names = Names(NameMemory(folders.cache() / "names.json"))
         self._suspected: set[str] = set()
 
     def __enter__(self) -> "Worker":
