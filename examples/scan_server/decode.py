@@ -41,7 +41,6 @@ class Host(NamedTuple):
     seen: datetime
     """In UTC, never after the report's arrival."""
     name: str | None
-    """The whole PTR name if the report has it, else its first label."""
     mac: str | None
     id: int | None
     """phpIPAM's id of the address, if phpIPAM had the address when the agent asked."""
@@ -81,8 +80,7 @@ def decode(body: bytes, now: datetime) -> Report:
             _refuse(f"scan.results.{index}.lastSeen", f"{seen} is long ago; set the clock")
         # A clock that is ahead must not keep a host online for ever.
         moment = min(seen, now).astimezone(timezone.utc)
-        name = result.ptr or result.hostname
-        host = Host(index, str(int(result.ip)), moment, name, result.mac, result.id)
+        host = Host(index, str(int(result.ip)), moment, result.hostname, result.mac, result.id)
         hosts[host.ip_addr] = max(host, hosts.get(host.ip_addr, host), key=lambda host: host.seen)
     ids = {result.subnetId for result in scan.results} - {None}
     if len(ids) > 1:
@@ -121,16 +119,13 @@ def _id(value: Any) -> int | None:
 _Absent = BeforeValidator(lambda value: value or None)
 """What is empty is as good as left out: it never wipes what phpIPAM has."""
 
-_Name = Annotated[str | None, _Absent, AfterValidator(_name)]
-
 
 class _Result(BaseModel):
     ip: IPvAnyAddress
     lastSeen: Annotated[NaiveDatetime, Field(strict=True)]
     subnetId: Annotated[int | None, _Absent] = None
     id: Annotated[int | None, PlainValidator(_id)] = None
-    hostname: _Name = None
-    ptr: _Name = None
+    hostname: Annotated[str | None, _Absent, AfterValidator(_name)] = None
     mac: Annotated[str | None, _Absent, AfterValidator(_mac)] = None
 
 

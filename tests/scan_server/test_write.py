@@ -80,7 +80,7 @@ def test_name_always_gives_way_but_not_to_its_first_label(lab: Lab, start: Start
     for n, name in enumerate(("old", "gw", "GW.example.org", "gw2.example.org"), 1):
         lab.database.address(n, 10, f"192.0.2.{n}", hostname=name)
     hosts = [host(f"192.0.2.{n}", hostname="gw") for n in (1, 2, 3, 4)]
-    hosts[1]["ptr"] = "gw.example.org"
+    hosts[1]["hostname"] = "gw.example.org"
     assert server.post(report("alpha", NET, *hosts)).json() == stored(4, 0)
     assert lab.database.addresses("hostname") == ["gw", "gw.example.org", "GW.example.org", "gw"]
 
@@ -249,7 +249,7 @@ def test_address_outside_the_subnet_fails_the_whole_report(lab: Lab) -> None:
 @pytest.mark.parametrize("text", ["x', note='PWNED", "<b>", "a\x00b", "🦆", "x" * 256])
 def test_name_that_names_no_host_is_left_out_and_its_host_is_kept(lab: Lab, text: str) -> None:
     lab.database.address(101, 10, "192.0.2.1", note="mine")
-    hosts = (host("192.0.2.1", hostname=text), host("192.0.2.2", ptr=text))
+    hosts = (host("192.0.2.1", hostname=text), host("192.0.2.2", hostname=text))
     assert lab.server.post(report("alpha", NET, *hosts)).json() == stored(1, 1)
     assert lab.database.addresses("hostname", "note")[0] == (None, "mine")
 
