@@ -97,11 +97,13 @@ def _assigned(
 ) -> tuple[list[Subnet], list[Outcome]]:
     """Return the subnets to scan, with their addresses, and how it went with those that will not be."""
     with closing(PhpIpam(settings, cache, clock)) as phpipam:
-        assigned, outcomes = phpipam.subnets()
-        if not assigned and not outcomes:
-            log.warning("phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there")
+        assigned, outcomes = phpipam.subnets(
+            lambda found: targets.complete(found, options.only, settings.ipv6)
+        )
         chosen, left = targets.choose(assigned, options.only, settings.ipv6)
         outcomes += left
+        if reason := targets.nothing_to_scan(chosen, outcomes):
+            log.warning("%s", reason)
         subnets = []
         with phpipam.with_addresses(chosen) as answers:
             for subnet in answers:

@@ -80,6 +80,32 @@ def test_no_assigned_subnet_is_a_warning(site: Site) -> None:
     assert "phpIPAM assigns no subnet to this agent" in done.stderr
 
 
+def test_a_list_that_leaves_nothing_to_scan_is_asked_for_again_at_once(site: Site) -> None:
+    """Subnet assigned, then Discover ticked, then another one assigned, with a run after each; the cache is on."""
+    row = {**site.phpipam.subnets[0], "discoverSubnet": 0}
+    site.phpipam.subnets = []
+    said = [site.run().stderr]
+    site.phpipam.subnets = [row]
+    said += [site.run().stderr]
+    row["discoverSubnet"] = 1
+    said += [site.run().stderr]
+    site.phpipam.subnets += [subnet(12, "127.0.22.0/30")]
+
+    assert "assigns no subnet" in said[0]
+    assert "assigns 1 subnets to this agent, none to be scanned: neither Discover new hosts nor" in said[1]
+    assert said[2] == ""
+    assert site.run("--subnet", "127.0.22.0/30").returncode == 0
+    assert len(site.scan_server.reports) == 2
+
+
+def test_a_row_that_was_wrong_is_asked_for_again_at_once(site: Site) -> None:
+    mask, site.phpipam.subnets[0]["mask"] = site.phpipam.subnets[0]["mask"], ""
+    assert site.run().returncode == 1
+    site.phpipam.subnets[0]["mask"] = mask
+
+    assert site.run().returncode == 0
+
+
 def test_configuration_errors_are_a_line_each_before_any_connection(site: Site) -> None:
     site.settings |= {"http_port": 99999, "client_tokn": "x", "http_server": "http://127.0.0.1"}
     done = site.run()

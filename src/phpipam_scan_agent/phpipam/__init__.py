@@ -33,6 +33,8 @@ class PhpIpam:
         self._api = Api(config, clock)
         self._lock = threading.Lock()
         self._stale_used = False
+        self._asked = 0
+        self._again = False
 
     def close(self) -> None:
         """End the sessions."""
@@ -47,11 +49,27 @@ class PhpIpam:
         """Seconds that this machine's clock is ahead of phpIPAM's; None before an answer."""
         return self._api.clock_ahead
 
-    def subnets(self) -> tuple[list[Subnet], list[Outcome]]:
+    def subnets(
+        self, complete: Callable[[Sequence[Subnet]], bool] = bool
+    ) -> tuple[list[Subnet], list[Outcome]]:
         """Return the subnets assigned to this agent, without their addresses.
 
-        A subnet whose row is not valid is an Outcome with its error, so that the others are not held up.
+        A subnet whose row is not valid is an Outcome with its error, so that the others are not held up. A cached
+        list with such a row, or for which `complete` is false, is asked for again at once: the administrator may
+        just have corrected it.
         """
+        asked = self._asked
+        subnets, failed = self._subnets()
+        if self._asked == asked and (failed or not complete(subnets)):
+            log.info(
+                "phpIPAM's cached list of subnets leaves nothing to scan or has an error; asking for it again"
+            )
+            self._again = True
+            subnets, failed = self._subnets()
+            self._again = False
+        return subnets, failed
+
+    def _subnets(self) -> tuple[list[Subnet], list[Outcome]]:
         agent = decode.number(self._agent()["id"])
         rows = self._ask("subnets", lambda: self._assigned(agent))
         rows, without_nested = self._with_nested([row for row in rows if not decode.flag(row, "isFolder")])
@@ -145,9 +163,10 @@ class PhpIpam:
 
         Raise TransportError or PhpIpamError if there is none of these.
         """
-        rows = self._cache.get(question)
+        rows = None if self._again else self._cache.get(question)
         if rows is not None:
             return rows
+        self._asked += 1
         try:
             rows = fetch()
         except (TransportError, PhpIpamAwayError) as error:

@@ -117,7 +117,8 @@ def with_nameservers(row: Row, sets: Mapping[int, Row]) -> Row:
     found = sets.get(id_, {})
     if not nameservers(found):
         log.warning(
-            "subnet %s: its nameservers in phpIPAM (id %d) have no address; the system's are asked",
+            "subnet %s: its nameservers in phpIPAM (id %d) have no address; the system's are asked."
+            " After a correction there, --refresh asks phpIPAM at once",
             label(row),
             id_,
         )

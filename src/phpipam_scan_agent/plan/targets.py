@@ -49,6 +49,22 @@ def choose(
     return chosen, left
 
 
+def complete(assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool) -> bool:
+    """Return whether there is something to scan, and each of the networks in `only`."""
+    chosen, left = choose(assigned, only, ipv6)
+    return bool(chosen) and not any(outcome.error for outcome in left)
+
+
+def nothing_to_scan(chosen: Sequence[Subnet], left: Sequence[Outcome]) -> str | None:
+    """Return why no subnet is to be scanned, and what to do, if that is so and no error says it."""
+    if chosen or any(outcome.error for outcome in left):
+        return None
+    reasons = dict.fromkeys(outcome.skipped for outcome in left if outcome.skipped)
+    if not reasons:
+        return "phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there"
+    return f"phpIPAM assigns {len(left)} subnets to this agent, none to be scanned: {'; '.join(reasons)}"
+
+
 def possible(subnet: Subnet) -> Subnet:
     """Return the subnet. Raise PhpIpamError if it cannot be scanned without the addresses that phpIPAM withheld."""
     if subnet.addresses_error and not subnet.discover:
