@@ -45,6 +45,7 @@ def run_checks(path: Path, config: Config, clock: Callable[[], float], spool: Sp
 
 
 def _configuration(path: Path) -> Check:
+    path = folders.loaded(path)
     shown = folders.shown(path)
     if shown != path:
         return Check("configuration", True, f"{shown}, as systemd's credential")

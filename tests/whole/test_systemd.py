@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab import network
 from lab.network import Hosts, Namespace
 from phpipam_scan_agent import NAME
@@ -58,12 +60,12 @@ def test_the_timer_starts_the_service_four_times_an_hour() -> None:
     assert TIMER.stem == SERVICE.stem
 
 
-def run_unit(scanner: Namespace, **site: object) -> dict[str, Any]:
-    """Run the agent by its unit, in a namespace, and return what came of it."""
+def run_unit(scanner: Namespace, *options: str, **site: object) -> dict[str, Any]:
+    """Run the agent by its unit, with booted.py's options, in a namespace, and return what came of it."""
     lab = ROOT / "tests" / "support" / "lab"
     done = scanner.run(
         [sys.executable, str(lab / "inside.py")],
-        input=json.dumps({"prefix": [sys.executable, str(lab / "booted.py")], **site}),
+        input=json.dumps({"prefix": [sys.executable, str(lab / "booted.py"), *options], **site}),
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{ROOT / 'examples'}"},
     )
     assert done.returncode == 0, done.stderr
@@ -84,6 +86,30 @@ def test_the_unit_finds_hosts_and_their_mac_addresses() -> None:
         own = json.loads(scanner.ip("-j", "link", "show", hosts.device))[0]["address"].upper()
         macs = {"192.0.2.1": own, "192.0.2.10": hosts.mac, "2001:db8::1": own, "2001:db8::10": hosts.mac}
 
-    assert (done["status"], done["stderr"]) == (0, "")
+    assert (done["status"], done["stderr"]) == (0, ""), done["stderr"]
     rows = [row for report in done["reports"] for row in report["results"]]
     assert {row["ip"]: row.get("mac") for row in rows} == macs
+
+
+@pytest.mark.parametrize("options", [("--secrets",), ("--lxc", "--drop-in")])
+def test_the_units_variants_find_hosts_too(options: tuple[str, ...], lab: None) -> None:
+    """With secrets in files of their own; and without credentials, as LXC containers have it."""
+    with Namespace() as scanner, Hosts(scanner, ["192.0.2.10/24"], ["192.0.2.1/24"]) as hosts:
+        done = run_unit(scanner, *options, subnets=[subnet(10, "192.0.2.8/30")])
+        mac = hosts.mac
+
+    assert (done["status"], done["stderr"]) == (0, ""), done["stderr"]
+    (row,) = done["reports"][0]["results"]
+    assert (row["ip"], row["mac"]) == ("192.0.2.10", mac)
+
+
+def test_a_unit_without_credentials_says_what_switched_them_off(lab: None) -> None:
+    with Namespace() as scanner:
+        done = run_unit(scanner, "--lxc", subnets=[])
+
+    assert (done["status"], done["reports"]) == (2, [])
+    (line,) = done["stderr"].splitlines()
+    assert line == (
+        "phpipam-scan-agent: error: /etc/phpipam/scan_agent.yaml: cannot be read: Permission denied;"
+        " LoadCredential= has no effect here, as in LXC containers: add examples/systemd/lxc.conf to the unit"
+    )

@@ -33,7 +33,7 @@ from .values import (
 )
 from .yaml_text import Key
 
-DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
+DEFAULT_PATH = folders.CONFIGURATION / "scan_agent.yaml"
 ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
 
 
@@ -144,6 +144,7 @@ class Config(BaseModel):
 
 def load(path: Path) -> Config:
     """Given the file's path, return the configuration. Raise ConfigError with every mistake in it."""
+    path = folders.loaded(path)
     document = yaml_text.read(path)
     if not isinstance(document, dict) or ROOT_KEY not in document:
         problem = f"has no {ROOT_KEY}: at its top; every setting belongs below that key"

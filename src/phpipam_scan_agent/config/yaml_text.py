@@ -1,5 +1,6 @@
 """A YAML file → its values as typed: a token `0123` stays `0123`; the schema gives types."""
 
+import os
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -62,13 +63,21 @@ def read(path: Path) -> Any:
                 )
             return yaml.load(content, Loader=_Loader)  # noqa: S506 (it makes nothing but text)
     except OSError as error:
-        raise ConfigError(shown, [f"cannot be read: {error.strerror}"]) from None
+        raise ConfigError(shown, [f"cannot be read: {error.strerror}{_without_credentials(error)}"]) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError(shown, [_problem(error, content.decode("utf-8", "replace").splitlines())]) from None
     except yaml.reader.ReaderError as error:
         raise ConfigError(shown, [_unreadable(content, error)]) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(shown, [_NOT_TEXT]) from None
+
+
+def _without_credentials(error: OSError) -> str:
+    """Return what to do in a unit without credentials, if that is the cause: LXC containers switch them off."""
+    in_unit = "INVOCATION_ID" in os.environ and "STATE_DIRECTORY" in os.environ
+    if in_unit and isinstance(error, PermissionError) and folders.credentials() is None:
+        return "; LoadCredential= has no effect here, as in LXC containers: add examples/systemd/lxc.conf to the unit"
+    return ""
 
 
 def _problem(error: yaml.MarkedYAMLError, lines: list[str]) -> str:

@@ -54,8 +54,11 @@ def create(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Write a file, or the names in a folder, to the disk, as far as the file system can. Raise OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    """Write the names in a folder to the disk, as far as the file system can. Raise OSError.
+
+    The folder may be a symlink, as systemd makes one with DynamicUser=; to sync where it leads changes nothing there.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _sync(descriptor)
     finally:

@@ -12,6 +12,9 @@ from ..errors import UsageError
 
 _DIRS = PlatformDirs(NAME, appauthor=False)
 
+CONFIGURATION = Path("/etc/phpipam")
+"""The folder of the configuration, and of the files that it names."""
+
 
 def cache() -> Path:
     """Return the cache folder, whose content can be fetched again; `/var/cache/phpipam-scan-agent` for root."""
@@ -46,9 +49,17 @@ def credentials() -> Path | None:
     return Path(value) if value else None
 
 
+def loaded(path: Path) -> Path:
+    """Return the path to read: systemd's copy of the configuration if the unit loads it as a credential."""
+    folder = credentials()
+    if folder and path.parent == CONFIGURATION and (folder / path.name).exists():
+        return folder / path.name
+    return path
+
+
 def shown(path: Path) -> Path:
     """Return the path to show in a message: for a credential, that of the file which systemd copied it from."""
-    return Path("/etc/phpipam", path.name) if path.parent == credentials() else path
+    return CONFIGURATION / path.name if path.parent == credentials() else path
 
 
 def _from_systemd(variable: str) -> Path | None:

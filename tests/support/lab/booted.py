@@ -1,14 +1,18 @@
-"""Run the agent as its systemd unit has it, under a systemd of its own.
+"""Run the agent by its systemd unit, under a systemd of its own.
 
-    booted.py AGENT --config FILE
+    booted.py [--lxc] [--drop-in] [--secrets] AGENT --config FILE
 
-is a `prefix` for inside.py: it boots systemd as process 1 of a new PID namespace, in the network namespace that
-it is started in, has it start examples/systemd/phpipam-scan-agent.service, and ends as the agent did, or with
-systemd's code for what failed before (systemd.exec(5)). The unit is changed in the paths of the program, its
-Python and its configuration, which tests have elsewhere. The secrets are in files, as the unit wants it.
+is a `prefix` for inside.py: it boots systemd as process 1 of a new PID namespace, in the network namespace that it is
+started in. There the unit is installed and started as the README says; the exit code is the agent's, or systemd's for
+a failure before that (systemd.exec(5)).
+
+--lxc      with the drop-in that LXC containers generate for every service
+--drop-in  with examples/systemd/lxc.conf and the commands in its comments
+--secrets  with the unit's lines for secrets in files of their own
 """
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -20,7 +24,7 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 NAME = "phpipam-scan-agent"
-UNIT = ROOT / "examples" / "systemd" / f"{NAME}.service"
+UNITS = Path("/etc/systemd/system")
 SYSTEMD = Path("/lib/systemd/systemd")
 AWAY = Path("/srv")
 """Where the unit finds Python: unlike /root and /tmp, where tests may have it, the unit lets the agent see it."""
@@ -37,13 +41,25 @@ Environment=LD_LIBRARY_PATH={away}/python/lib PYTHONPATH={away}/src:{away}/packa
 Environment=SSL_CERT_FILE={away}/ca.pem TZ=UTC
 """
 
+LXC = """
+[Service]
+ProcSubset=all
+ProtectProc=default
+ProtectControlGroups=no
+ProtectKernelTunables=no
+NoNewPrivileges=no
+LoadCredential=
+"""
+"""As distrobuilder and Proxmox's templates write it for unprivileged containers."""
+
 
 def main() -> int:
     """Boot systemd in namespaces and a control group of its own, and return the agent's exit code."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as ending:
         folder = Path(temporary)
         folder.chmod(0o755)
-        configure(folder, Path(sys.argv[sys.argv.index("--config") + 1]))
+        config = Path(sys.argv[sys.argv.index("--config") + 1])
+        (folder / "scan_agent.yaml").write_bytes(config.read_bytes())
 
         # `ip netns exec` gives a mount namespace of its own, with a /sys that has no control groups.
         groups = folder / "cgroup"
@@ -56,7 +72,7 @@ def main() -> int:
 
         join = f'echo $$ >"{group}/cgroup.procs" && exec "$@"'
         flags = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--cgroup", "--kill-child", "--mount-proc"]
-        inside = [sys.executable, __file__, "--inside", str(folder)]
+        inside = [sys.executable, __file__, "--inside", str(folder), *sys.argv[1:]]
         with (folder / "systemd").open("w") as log:
             done = subprocess.run(
                 ["sh", "-c", join, "sh", "unshare", *flags, *inside],
@@ -77,24 +93,35 @@ def remove(group: Path) -> None:
     group.rmdir()
 
 
-def configure(folder: Path, config: Path) -> None:
-    """Write the configuration and its secrets to files that root alone reads, as the unit's comments say."""
-    document = yaml.safe_load(config.read_text())
-    (settings,) = document.values()
-    for key in ("client_token", "scanagent_code", "auth_token"):
-        (folder / key).write_text(f"{settings.pop(key)}\n")
-        settings[f"{key}_file"] = key
-    (folder / "scan_agent.yaml").write_text(yaml.safe_dump(document))
-    for path in folder.iterdir():
-        path.chmod(0o600)
-
-
-def boot(folder: Path) -> None:
+def boot(folder: Path, options: list[str]) -> None:
     """As process 1 in its own namespaces: prepare what the unit needs and become systemd."""
+    prepare(folder)
+    install_agent()
+    configure(folder, options)
+    install_unit(folder, options)
+    # As outside of containers, where systemd does it itself; it hands out credentials through it.
+    mount("--make-rshared", "/")
+    arguments = [f"--unit={NAME}.service", "--log-target=console", "--log-level=info", "--show-status=no"]
+    os.execve(SYSTEMD, [str(SYSTEMD), "--system", *arguments], {**os.environ, "container": "lab"})
+
+
+def prepare(folder: Path) -> None:
+    """Mount folders of this system's own, /etc as a copy without units."""
     mount("--make-rprivate", "/")
-    for path in ("/run", "/var/cache", "/var/lib", "/etc/systemd/system", AWAY):
+    etc = folder / "etc"
+    etc.mkdir()
+    mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", etc)
+    subprocess.run(["cp", "-a", "/etc/.", etc], check=True)
+    mount("--move", etc, "/etc")
+    for folder_of_files in (UNITS, Path("/etc/phpipam")):
+        folder_of_files.mkdir(parents=True, exist_ok=True)
+    for path in ("/run", "/var/cache", "/var/lib", UNITS, "/etc/phpipam", "/usr/local/bin", AWAY):
         mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", path)
     mount("-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
+
+
+def install_agent() -> None:
+    """Put the agent where the README's pipx puts it, with these tests' Python and packages."""
     for name, target in (
         ("python", sys.base_prefix),
         ("packages", sysconfig.get_path("purelib")),
@@ -103,24 +130,52 @@ def boot(folder: Path) -> None:
         (AWAY / name).mkdir()
         mount("--bind", target, AWAY / name)
     (AWAY / "ca.pem").write_bytes(Path(os.environ["SSL_CERT_FILE"]).read_bytes())
-
-    units = Path("/etc/systemd/system")
     python = AWAY / "python" / "bin" / f"python{sysconfig.get_python_version()}"
-    unit = UNIT.read_text()
-    for said, here in (
-        (f"/usr/local/bin/{NAME}", f"{python} -m phpipam_scan_agent"),
-        (":/etc/phpipam/", f":{folder}/"),
-    ):
-        assert said in unit
-        unit = unit.replace(said, here)
-    (units / UNIT.name).write_text(unit)
-    (units / f"{UNIT.name}.d").mkdir()
-    (units / f"{UNIT.name}.d" / "lab.conf").write_text(DROP_IN.format(folder=folder, away=AWAY))
-    (units / "network-online.target").write_text("[Unit]\nDefaultDependencies=no\n")
-    # As outside of containers, where systemd does it itself; it hands out credentials through it.
-    mount("--make-rshared", "/")
-    arguments = [f"--unit={UNIT.name}", "--log-target=console", "--log-level=info", "--show-status=no"]
-    os.execve(SYSTEMD, [str(SYSTEMD), "--system", *arguments], {**os.environ, "container": "lab"})
+    command = Path("/usr/local/bin", NAME)
+    command.write_text(f'#!/bin/sh\nexec {python} -m phpipam_scan_agent "$@"\n')
+    command.chmod(0o755)
+
+
+def configure(folder: Path, options: list[str]) -> None:
+    """Write the configuration, and with --secrets its secrets, to files that root alone reads."""
+    document = yaml.safe_load((folder / "scan_agent.yaml").read_text())
+    (settings,) = document.values()
+    files = {}
+    if "--secrets" in options:
+        for key in ("client_token", "scanagent_code", "auth_token"):
+            files[key] = f"{settings.pop(key)}\n"
+            settings[f"{key}_file"] = key
+    files["scan_agent.yaml"] = yaml.safe_dump(document)
+    for name, text in files.items():
+        path = Path("/etc/phpipam", name)
+        path.write_text(text)
+        path.chmod(0o600)
+
+
+def install_unit(folder: Path, options: list[str]) -> None:
+    """Install the unit by the README's command, and the drop-ins."""
+    (copy,) = re.findall(r"^cp examples/systemd/.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    subprocess.run(copy, shell=True, check=True, cwd=ROOT)
+    service = UNITS / f"{NAME}.service"
+    if "--secrets" in options:
+        unit = service.read_text()
+        for key in ("client_token", "scanagent_code", "auth_token"):
+            assert f"#LoadCredential={key}:" in unit
+            unit = unit.replace(f"#LoadCredential={key}:", f"LoadCredential={key}:")
+        service.write_text(unit)
+    if "--lxc" in options:
+        generated = Path("/run/systemd/system/service.d/zzz-lxc-service.conf")
+        generated.parent.mkdir(parents=True)
+        generated.write_text(LXC)
+    drop_ins = UNITS / f"{service.name}.d"
+    drop_ins.mkdir()
+    if "--drop-in" in options:
+        text = (ROOT / "examples" / "systemd" / "lxc.conf").read_text()
+        (drop_ins / "lxc.conf").write_text(text)
+        for command in re.findall(r"^#   (.*)$", text, re.MULTILINE):
+            subprocess.run(command, shell=True, check=True)
+    (drop_ins / "lab.conf").write_text(DROP_IN.format(folder=folder, away=AWAY))
+    (UNITS / "network-online.target").write_text("[Unit]\nDefaultDependencies=no\n")
 
 
 def mount(*arguments: str | Path) -> None:
@@ -130,5 +185,5 @@ def mount(*arguments: str | Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--inside":
-        boot(Path(sys.argv[2]))
+        boot(Path(sys.argv[2]), sys.argv[3:])
     sys.exit(main())
