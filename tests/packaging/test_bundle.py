@@ -132,3 +132,4 @@ def test_the_one_file_runs_as_it_is_and_makes_an_installation(pyz: Path, site: S
     assert reports(site, folder / "bin" / NAME) == 2 * ["127.0.20.0/30"]
     assert (folder / "share" / "man" / "man1" / f"{NAME}.1").is_file()
     assert (folder / "share" / NAME / "scan_agent.schema.json").is_file()
+    assert (folder / "share" / NAME / "examples" / "systemd" / f"{NAME}.service").is_file()

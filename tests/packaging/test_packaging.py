@@ -18,7 +18,14 @@ ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
 SHARED = [
     f"man/man1/{NAME}.1",
+    f"{NAME}/examples/cron.d/{NAME}",
+    f"{NAME}/examples/logrotate/{NAME}",
+    f"{NAME}/examples/scan_agent.yaml",
+    f"{NAME}/examples/systemd/lxc.conf",
+    f"{NAME}/examples/systemd/{NAME}.service",
+    f"{NAME}/examples/systemd/{NAME}.timer",
     f"{NAME}/scan_agent.schema.json",
+    f"{NAME}/summary.schema.json",
 ]
 
 
