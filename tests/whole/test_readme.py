@@ -101,6 +101,20 @@ def test_the_messages_are_those_of_the_program() -> None:
     assert [piece for piece in pieces if not any(piece in part for part in parts)] == []
 
 
+def commands(text: str) -> list[str]:
+    """The lines of the console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_the_scan_servers_readme_has_the_same_commands_for_its_set_up() -> None:
+    server = (ROOT / "examples" / "scan_server" / "README.md").read_text(encoding="utf-8")
+    install = server.split("\n## Install\n")[1].split("\n## ")[0]
+    step = section("Set-up in four steps").split("\n### ")[1]
+
+    assert commands(step) == commands(install.replace("scan.example.org", "ipam.example.org"))
+
+
 @pytest.mark.parametrize("readme", READMES)
 def test_links_lead_to_files_and_headings(readme: str) -> None:
     path = ROOT / readme
