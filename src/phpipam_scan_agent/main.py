@@ -98,9 +98,9 @@ def _assigned(
     """Return the subnets to scan, with their addresses, and how it went with those that will not be."""
     with closing(PhpIpam(settings, cache, clock)) as phpipam:
         assigned, outcomes = phpipam.subnets(
-            lambda found: targets.complete(found, options.only, settings.ipv6)
+            lambda found: targets.complete(found, options.only, settings.ipv6, settings.scan_parents)
         )
-        chosen, left = targets.choose(assigned, options.only, settings.ipv6)
+        chosen, left = targets.choose(assigned, options.only, settings.ipv6, settings.scan_parents)
         outcomes += left
         if reason := targets.nothing_to_scan(chosen, outcomes):
             log.warning("%s", reason)

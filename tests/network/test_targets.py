@@ -43,7 +43,7 @@ ADDRESSES = [
 def done(lab: None) -> Run:
     """A run with -v, on a segment where every address answers."""
     with Network(alive=100) as network:
-        return run(network, SUBNETS, addresses=ADDRESSES, arguments=["-v"], watch=True)
+        return run(network, SUBNETS, addresses=ADDRESSES, arguments=["-v"], watch=True, scan_parents=True)
 
 
 def ips(net: int, last: Iterable[int]) -> set[str]:

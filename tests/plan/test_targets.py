@@ -38,6 +38,23 @@ def hosts(*last: int) -> list[str]:
 # Which subnets
 
 
+def test_a_parent_is_discovered_only_if_asked_for() -> None:
+    parent = subnet("192.0.2.0/24", nested=(ip_network("192.0.2.8/30"),))
+    assert targets.choose([parent], (), False, scan_parents=True) == ([parent], [])
+    chosen, (outcome,) = targets.choose([parent], (), False)
+    assert chosen == []
+    assert outcome.skipped is not None
+    assert "scan_parents" in outcome.skipped
+
+
+def test_the_known_addresses_of_a_parent_are_checked() -> None:
+    parent = subnet(
+        "192.0.2.0/24", ping=True, nested=(ip_network("192.0.2.8/30"),), addresses=known("192.0.2.9")
+    )
+    (chosen,) = choose(parent)
+    assert wanted(chosen) == ["192.0.2.9"]
+
+
 def test_subnets_to_discover_and_those_to_check_are_scanned() -> None:
     subnets = [subnet("192.0.2.0/24", 1), subnet("198.51.100.0/28", 2, discover=False, ping=True)]
     assert targets.choose(subnets, (), ipv6=False) == (subnets, [])

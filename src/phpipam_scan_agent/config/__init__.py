@@ -73,6 +73,9 @@ class Config(BaseModel):
     ipv6: bool = Field(
         False, description="scan IPv6 subnets too; the collection's Scan Server drops their reports"
     )
+    scan_parents: bool = Field(
+        False, description="look for hosts in what nested subnets leave over of their parent, too"
+    )
     names: Literal["missing", "always", "never"] = Field(
         "missing",
         description="which addresses get a name from DNS: those without one in phpIPAM, all, or none",

@@ -1,6 +1,7 @@
 """Which subnets to scan, and which of their addresses to probe. Pure; the rules are those of phpIPAM's scripts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import PhpIpamError
 from ..models import IPNetwork, Outcome, Subnet
@@ -18,11 +19,12 @@ MOST_ADDRESSES = 1 << 26
 
 
 def choose(
-    assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool
+    assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool, scan_parents: bool = False
 ) -> tuple[list[Subnet], list[Outcome]]:
     """Given the agent's subnets, return the subnets to scan, and an Outcome with the reason for each other one.
 
-    `only` limits the run to the subnets within these networks; empty means no limit.
+    `only` limits the run to the subnets within these networks; empty means no limit. A subnet with nested ones is
+    discovered only with `scan_parents`: phpIPAM's own scripts skip it, and it calls addresses of a parent orphaned.
     """
     chosen: list[Subnet] = []
     left = [
@@ -35,7 +37,9 @@ def choose(
     for subnet in assigned:
         if only and not any(ranges.within(subnet.network, network) for network in only):
             continue
-        if reason := _reason_to_skip(subnet, ipv6):
+        if subnet.nested and not scan_parents:
+            subnet = replace(subnet, discover=subnet.discover and not subnet.ping)
+        if reason := _reason_to_skip(subnet, ipv6, scan_parents):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
             continue
         size = _searched(subnet) if subnet.network not in searched else 0
@@ -49,9 +53,11 @@ def choose(
     return chosen, left
 
 
-def complete(assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool) -> bool:
+def complete(
+    assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool, scan_parents: bool = False
+) -> bool:
     """Return whether there is something to scan, and each of the networks in `only`."""
-    chosen, left = choose(assigned, only, ipv6)
+    chosen, left = choose(assigned, only, ipv6, scan_parents)
     return bool(chosen) and not any(outcome.error for outcome in left)
 
 
@@ -116,13 +122,15 @@ def _too_many(subnet: Subnet, total: int) -> str | None:
     return None
 
 
-def _reason_to_skip(subnet: Subnet, ipv6: bool) -> str | None:
+def _reason_to_skip(subnet: Subnet, ipv6: bool, scan_parents: bool) -> str | None:
     if not subnet.discover and not subnet.ping:
         return "neither Discover new hosts nor Check hosts status is on in phpIPAM"
     if subnet.network.prefixlen == 0:
         return "its mask is 0: the whole address space"
     if subnet.network.version == 6 and not ipv6:
         return "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"
+    if subnet.discover and subnet.nested and not scan_parents:
+        return "it has nested subnets; scan_parents: true scans the rest of it, which phpIPAM then calls orphaned"
     return None
 
 

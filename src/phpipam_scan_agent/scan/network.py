@@ -15,6 +15,7 @@ from ..models import IPAddress
 from ..plan import ranges
 from ..plan.jobs import Way
 from ..plan.ranges import Ranges
+from .plausibility import host_mac
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +147,8 @@ def own_links() -> list[Link]:
 
 def neighbours() -> dict[IPAddress, str]:
     """Return the kernel's neighbour table: MAC addresses by IP address."""
-    return {
-        ip_address(row["dst"]): row["lladdr"].upper() for row in _ip("neighbour", "show") if "lladdr" in row
-    }
+    rows = _ip("neighbour", "show")
+    return {ip_address(row["dst"]): mac for row in rows if (mac := host_mac(row.get("lladdr", "")))}
 
 
 def _ip(*arguments: str, family: str = "", stdin: str = "") -> list[dict[str, Any]]:

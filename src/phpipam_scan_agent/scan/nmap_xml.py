@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import ScanError
 from ..models import Host
+from .plausibility import host_mac
 
 ENDING = (
     '<runstats><finished time="0" exit="success"/><hosts up="0" down="0" total="0"/></runstats></nmaprun>'
@@ -59,6 +60,6 @@ def _host(found: dict[str, Any], ttls: dict[str, str]) -> Host:
         ip=ip_address(ip),
         reason=found["status"]["reason"],
         ttl=int(ttls.get(ip, 0)),
-        mac=mac.upper() if mac else None,
+        mac=host_mac(mac) if mac else None,
         vendor=found["vendor"].get(mac),
     )
