@@ -71,6 +71,10 @@ def test_a_run_without_a_failure(site: Site, metrics_file: Path) -> None:
         "spool_bytes": 0,
         f"info {VERSION}": 1,
         "subnet_hosts_up 10 127.0.20.0/30": 2,
+        "subnet_hosts_new 10 127.0.20.0/30": 1,
+        "subnet_hosts_back 10 127.0.20.0/30": 1,
+        "subnet_macs_changed 10 127.0.20.0/30": 0,
+        "subnet_hosts_missing 10 127.0.20.0/30": 0,
         "subnet_uploaded 10 127.0.20.0/30": 1,
         "subnet_waiting 10 127.0.20.0/30": 0,
     }
@@ -93,6 +97,10 @@ def test_reports_that_wait(site: Site, metrics_file: Path) -> None:
         "spool_bytes": report.stat().st_size,
         f"info {VERSION}": 1,
         "subnet_hosts_up 10 127.0.20.0/30": 2,
+        "subnet_hosts_new 10 127.0.20.0/30": 1,
+        "subnet_hosts_back 10 127.0.20.0/30": 1,
+        "subnet_macs_changed 10 127.0.20.0/30": 0,
+        "subnet_hosts_missing 10 127.0.20.0/30": 0,
         "subnet_uploaded 10 127.0.20.0/30": 0,
         "subnet_waiting 10 127.0.20.0/30": 1,
     }
@@ -227,7 +235,7 @@ def test_no_secret_is_in_it_also_where_phpipam_says_one(site: Site, metrics_file
     site.run()
     text = metrics_file.read_text()
 
-    assert text.count('="***/30"') == 4 * len(rows)
+    assert text.count('="***/30"') == 8 * len(rows)
     assert [secret for secret in site.secrets if secret in text] == []
 
 

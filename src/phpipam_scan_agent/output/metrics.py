@@ -1,13 +1,14 @@
 """Metrics of a run for Prometheus, in a file for node_exporter's textfile collector."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from .. import VERSION
-from ..models import Run
+from ..models import Outcome, Run
 from ..system import files
 from ..system.redact import safe
 
@@ -50,20 +51,22 @@ def _run_gauges(registry: CollectorRegistry, run: Run, last_success: float) -> N
 
 
 def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
-    labels = ["subnet", "id"]
-    hosts = Gauge(f"{PREFIX}subnet_hosts_up", "Hosts that answered", labels, registry=registry)
-    seconds = Gauge(f"{PREFIX}subnet_scan_seconds", "How long the scan took", labels, registry=registry)
-    uploaded = Gauge(f"{PREFIX}subnet_uploaded", "1 if all was uploaded", labels, registry=registry)
-    waiting = Gauge(
-        f"{PREFIX}subnet_waiting", "1 if reports wait for the next run", labels, registry=registry
-    )
-    for outcome in run.summary.outcomes:
-        if not outcome.skipped:
-            which = (safe(outcome.subnet), str(outcome.id or ""))  # as phpIPAM has it, unchecked
-            hosts.labels(*which).set(outcome.up)
-            seconds.labels(*which).set(outcome.seconds)
-            uploaded.labels(*which).set(outcome.uploaded)
-            waiting.labels(*which).set(outcome.waiting)
+    figures: dict[str, tuple[str, Callable[[Outcome], float]]] = {
+        "subnet_hosts_up": ("Hosts that answered", lambda outcome: outcome.up),
+        "subnet_hosts_new": ("Those that phpIPAM does not have", lambda outcome: outcome.new),
+        "subnet_hosts_back": ("Those it last saw longer ago than a day", lambda outcome: outcome.back),
+        "subnet_macs_changed": ("Those it has another MAC address of", lambda outcome: outcome.mac_changed),
+        "subnet_hosts_missing": ("Silent ones that it saw within a day", lambda outcome: outcome.missing),
+        "subnet_scan_seconds": ("How long the scan took", lambda outcome: outcome.seconds),
+        "subnet_uploaded": ("1 if all was uploaded", lambda outcome: outcome.uploaded),
+        "subnet_waiting": ("1 if reports wait for the next run", lambda outcome: outcome.waiting),
+    }
+    for name, (help_, value) in figures.items():
+        gauge = Gauge(PREFIX + name, help_, ["subnet", "id"], registry=registry)
+        for outcome in run.summary.outcomes:
+            if not outcome.skipped:
+                # The subnet is as phpIPAM has it, unchecked.
+                gauge.labels(safe(outcome.subnet), str(outcome.id or "")).set(value(outcome))
 
 
 def _last_success(path: Path) -> float:
