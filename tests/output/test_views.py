@@ -10,14 +10,23 @@ from typing import Any
 import jsonschema
 import pytest
 
+from clock import Clock
 from phpipam_scan_agent import output
 from phpipam_scan_agent.delivery.tally import Tally
 from phpipam_scan_agent.models import Address, Delivered, Host, Outcome, ScanResult, Subnet, Summary
+from phpipam_scan_agent.output import changes
+from phpipam_scan_agent.output.shown import ShownChanges
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 HOUR_AGO, DAYS_AGO = datetime(2026, 11, 24, 11), datetime(2026, 11, 21)
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "src/packaging/summary.schema.json").read_text())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes that were shown are remembered there."""
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
 
 
 def address(last: int, **fields: Any) -> Address:
@@ -102,6 +111,35 @@ def test_changes_name_other_mac_addresses_first_and_nothing_that_is_as_in_phpipa
 
 def test_without_changes_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown("changes", capsys, result(HOSTS[0], silent=(KNOWN[5],))) == ""
+
+
+def test_a_change_is_printed_once_as_long_as_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "new: 1" in shown("changes", capsys, result(host(77), silent=()))
+    assert shown("changes", capsys, result(host(77), silent=())) == ""
+    both = shown("changes", capsys, result(host(77), host(3, mac="00:11:22:33:44:55"), silent=(KNOWN[4],)))
+    assert [line for line in both.splitlines() if line[0] != " "] == ["another MAC address: 1", "silent: 1"]
+    # A part that failed says nothing of the hosts that were shown.
+    assert shown("changes", capsys, result(silent=(), error="nmap failed")) == ""
+    assert shown("changes", capsys, result(host(77), silent=(KNOWN[4],))) == ""
+    assert shown("changes", capsys, result(silent=())) == ""
+    assert "new: 1\n" in shown("changes", capsys, result(host(77), silent=()))
+
+
+def test_a_change_is_printed_again_after_a_day_and_a_damaged_file_hides_none(
+    tmp_path: Path, clock: Clock
+) -> None:
+    def printed() -> list[str]:
+        findings = output.Findings("changes")
+        findings.add(result(host(77), silent=()))
+        memory = ShownChanges(tmp_path / "changes.json", clock)
+        return [change.kind for change in memory.remember(changes.of(findings), {10})]
+
+    assert (printed(), printed()) == (["new"], [])
+    clock.now += 86401
+    assert (printed(), printed()) == (["new"], [])
+    for damage in (b"", b"[]", b'{"format": 1, "shown": {"new 10 192.0.2.77 ": 3}}', b"\xff"):
+        (tmp_path / "changes.json").write_bytes(damage)
+        assert (printed(), printed()) == (["new"], [])
 
 
 def test_a_map_has_a_character_for_each_address(capsys: pytest.CaptureFixture[str]) -> None:

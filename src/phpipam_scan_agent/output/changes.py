@@ -1,65 +1,77 @@
 """`--show changes`: what differs from phpIPAM, and nothing where nothing does."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
 
 from rich.markup import escape
 
 from ..models import Address, IPAddress, IPNetwork
 from .findings import Findings, Found
-from .text import Cells, column, plain, ranged, width
+from .text import column, plain, ranged, width
 
-Row = tuple[IPAddress, Cells]
-"""An address with its subnet, its name, and what has changed."""
-
-
-def lines(findings: Findings) -> Iterator[str]:
-    """Yield the changes by kind, as rich's markup.
-
-    Another MAC address comes first: people may have typed the one in phpIPAM, and the report replaces it.
-    """
-    hosts = [(kept.network, found) for kept in findings for found in kept.hosts]
-    kinds: dict[str, list[Row]] = {
-        "another MAC address": _rows(hosts, lambda found: found.host.mac_changed, _macs),
-        "new": _rows(hosts, lambda found: found.status == "new", lambda found: _mac(found)),
-        "back": _rows(hosts, lambda found: found.status == "back", lambda found: _seen(found.host.address)),
-        "silent": [
-            (each.ip, (str(kept.network), plain(each.hostname or ""), _seen(each)))
-            for kept in findings
-            for each in kept.missing
-        ],
-    }
-    for kind, rows in kinds.items():
-        if rows:
-            yield f"[bold]{kind}[/]: {len(rows)}"
-            yield from _lines(rows)
+MAC, NEW, BACK, SILENT = "another MAC address", "new", "back", "silent"
+KINDS = (MAC, NEW, BACK, SILENT)
+"""In the order of printing. Another MAC address comes first: people may have typed the one in phpIPAM, and the report
+replaces it."""
 
 
-def _rows(
-    hosts: Iterable[tuple[IPNetwork, Found]], chosen: Callable[[Found], bool], change: Callable[[Found], str]
-) -> list[Row]:
-    return [
-        (found.ip, (str(network), plain(found.name), change(found)))
-        for network, found in hosts
-        if chosen(found)
+class Change(NamedTuple):
+    """An address that differs from phpIPAM, or is silent though phpIPAM saw it within a day."""
+
+    kind: str
+    subnet_id: int
+    ip: IPAddress
+    network: IPNetwork
+    name: str
+    detail: str
+
+    @property
+    def key(self) -> str:
+        """What makes it another change than one that was shown before."""
+        return f"{self.kind} {self.subnet_id} {self.ip} {self.detail if self.kind == MAC else ''}"
+
+
+def of(findings: Findings) -> list[Change]:
+    """Return the changes by kind, then by subnet and address."""
+    found = [
+        change for kept in findings for each in kept.hosts for change in _of_host(kept.id, kept.network, each)
     ]
+    found += [
+        Change(SILENT, kept.id, each.ip, kept.network, plain(each.hostname or ""), _seen(each))
+        for kept in findings
+        for each in kept.missing
+    ]
+    return sorted(found, key=lambda change: KINDS.index(change.kind))
 
 
-def _macs(found: Found) -> str:
-    return f"{found.host.address and found.host.address.mac} in phpIPAM, now {_mac(found)}"
+def lines(changes: Iterable[Change]) -> Iterator[str]:
+    """Yield the lines of changes, as rich's markup: a heading for each kind and a row for each address."""
+    for kind, several in groupby(changes, key=lambda change: change.kind):
+        same = list(several)
+        yield f"[bold]{kind}[/]: {len(same)}"
+        rows = [
+            (ip, *cells)
+            for ip, cells in ranged((each.ip, (str(each.network), each.name, each.detail)) for each in same)
+        ]
+        widths = [width(row[at] for row in rows) for at in range(3)]
+        for *cells, detail in rows:
+            line = " ".join(column(cell, size) for cell, size in zip(cells, widths, strict=True) if size)
+            yield escape(f"  {line} {detail}".rstrip())
 
 
-def _mac(found: Found) -> str:
+def _of_host(subnet_id: int, network: IPNetwork, found: Found) -> Iterator[Change]:
     vendor = f" ({plain(found.host.vendor)})" if found.host.vendor else ""
-    return f"{found.host.mac or ''}{vendor}"
+    mac = f"{found.host.mac or ''}{vendor}"
+    name = plain(found.name)
+    if found.host.mac_changed and found.host.address:
+        detail = f"{found.host.address.mac} in phpIPAM, now {mac}"
+        yield Change(MAC, subnet_id, found.ip, network, name, detail)
+    if found.status == "new":
+        yield Change(NEW, subnet_id, found.ip, network, name, mac)
+    if found.status == "back" and found.host.address:
+        yield Change(BACK, subnet_id, found.ip, network, name, _seen(found.host.address))
 
 
-def _seen(address: Address | None) -> str:
-    return f"last seen {address.last_seen}" if address and address.last_seen else "never seen before"
-
-
-def _lines(rows: list[Row]) -> Iterator[str]:
-    shown = [(ip, *cells) for ip, cells in ranged(rows)]
-    widths = [width(row[at] for row in shown) for at in range(3)]
-    for *cells, change in shown:
-        line = " ".join(column(cell, size) for cell, size in zip(cells, widths, strict=True) if size)
-        yield escape(f"  {line} {change}".rstrip())
+def _seen(address: Address) -> str:
+    return f"last seen {address.last_seen}" if address.last_seen else "never seen before"

@@ -49,6 +49,9 @@ class SubnetFindings:
     addresses: tuple[Address, ...] = ()
     """The addresses in phpIPAM."""
 
+    failed: bool = False
+    """Whether a part of the scan failed."""
+
     def in_order(self) -> "SubnetFindings":
         """Return them in the order of the addresses; parts of a subnet come in any order."""
         for several in (self.hosts, self.missing, self.silent):
@@ -75,6 +78,7 @@ class Findings:
         found = (Found(host, result.status(host)) for host in result.hosts)
         kept.hosts += (each for each in found if self.view != "changes" or each.changed)
         kept.missing += result.missing
+        kept.failed |= result.error is not None
         if self.view in ("map", "json"):
             kept.silent += result.silent
             kept.addresses = subnet.addresses

@@ -9,10 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..models import Outcome, Summary
+from ..system import folders
 from . import changes, hosts, subnet_map
 from .console import print_lines, stdout
 from .document import document
 from .findings import Findings
+from .shown import ShownChanges
 from .text import plain
 
 NARROW = 72
@@ -22,15 +24,24 @@ NARROW = 72
 def show(summary: Summary, findings: Findings, wanted: bool | None, dry_run: bool) -> None:
     """Print the view of `findings`, or JSON.
 
-    `wanted` is whether to print it; None for only on a terminal. Of changes nothing is printed where there are none.
+    `wanted` is whether to print it; None for only on a terminal. Changes are printed once, unless on a terminal or in
+    a dry run, and where there are none, nothing is.
     """
     with stdout() as console:
         if findings.view == "json":
             print(json.dumps(document(summary, findings, dry_run), indent=2))  # noqa: T201
         elif findings.view == "changes":
-            print_lines(console, changes.lines(findings))
+            print_lines(console, changes.lines(_changes(findings, console.is_terminal or dry_run)))
         elif console.is_terminal if wanted is None else wanted:
             _show_subnets(console, sorted(summary.outcomes, key=_order), findings, dry_run)
+
+
+def _changes(findings: Findings, all_of_them: bool) -> list[changes.Change]:
+    found = changes.of(findings)
+    if all_of_them:
+        return found
+    scanned = {kept.id for kept in findings if not kept.failed}
+    return ShownChanges(folders.cache() / "changes.json").remember(found, scanned)
 
 
 def _show_subnets(console: Console, outcomes: list[Outcome], findings: Findings, dry_run: bool) -> None:
