@@ -72,67 +72,49 @@ def run(options: Options, settings: Config, findings: output.Findings) -> Summar
         lock.held(folders.cache() / "lock"),
         closing(ScanServer(settings)) as server,
         Delivery(_spool(settings), server, options.dry_run, settings.name_form) as delivery,
+        Cache(folders.cache() / "phpipam.json", settings, clock) as cache,
+        closing(PhpIpam(settings, cache, clock)) as phpipam,
     ):
         # Send what earlier runs could not
         delivery.send_waiting()
 
         # Expire the cache
-        cache = Cache(folders.cache() / "phpipam.json", settings, clock)
         if not options.refresh:
             cache.load()
 
-        # Ask phpIPAM for this agent's subnets and what it knows of them
-        try:
-            subnets, outcomes = _assigned(settings, cache, clock, options)
-        finally:
-            cache.save()  # also what a run has that is ended early
+        # Ask phpIPAM for this agent's subnets
+        subnets, outcomes = _assigned(phpipam, settings, options)
 
-        # Scan them, and deliver each report as soon as there is one
-        outcomes += _scan(subnets, settings, clock, delivery, findings, quiet=options.verbosity < 0)
+        # Ask for their addresses, scan each subnet as soon as its own are there, and deliver each report likewise
+        with phpipam.with_addresses(subnets) as answered:
+            scan = Scan(answered, subnets, settings, _now(settings, clock))
+            outcomes += _scan(scan, len(subnets), delivery, findings, quiet=options.verbosity < 0)
     return Summary(tuple(outcomes), tuple(delivery.problems), cache.age)
 
 
-def _assigned(
-    settings: Config, cache: Cache, clock: Callable[[], float], options: Options
-) -> tuple[list[Subnet], list[Outcome]]:
-    """Return the subnets to scan, with their addresses, and how it went with those that will not be."""
-    with closing(PhpIpam(settings, cache, clock)) as phpipam:
-        assigned, outcomes = phpipam.subnets(
-            lambda found: targets.complete(found, options.only, settings.ipv6, settings.scan_parents)
-        )
-        chosen, left = targets.choose(assigned, options.only, settings.ipv6, settings.scan_parents)
-        outcomes += left
-        if reason := targets.nothing_to_scan(chosen, outcomes):
-            log.warning("%s", reason)
-        subnets = []
-        with phpipam.with_addresses(chosen) as answers:
-            for subnet in answers:
-                try:
-                    subnets.append(targets.possible(subnet))
-                except ScanAgentError as error:
-                    outcomes.append(Outcome(str(subnet.network), subnet.id, error=str(error)))
+def _assigned(phpipam: PhpIpam, settings: Config, options: Options) -> tuple[list[Subnet], list[Outcome]]:
+    """Return the subnets to scan, without their addresses, and how it went with those that will not be."""
+    limits = (options.only, settings.ipv6, settings.scan_parents)
+    assigned, outcomes = phpipam.subnets(lambda found: targets.complete(found, *limits))
+    chosen, left = targets.choose(assigned, *limits)
+    outcomes += left
+    if reason := targets.nothing_to_scan(chosen, outcomes):
+        log.warning("%s", reason)
     for outcome in outcomes:
         _name_failure(outcome)
         if outcome.skipped:
             log.info("subnet %s: left alone: %s", outcome.subnet, outcome.skipped)
-    return subnets, outcomes
+    return chosen, outcomes
 
 
 def _scan(
-    subnets: Sequence[Subnet],
-    settings: Config,
-    clock: Callable[[], float],
-    delivery: Delivery,
-    findings: output.Findings,
-    quiet: bool,
+    scan: Scan, subnets: int, delivery: Delivery, findings: output.Findings, quiet: bool
 ) -> list[Outcome]:
     """Scan the subnets and deliver what is found; return how it went with each."""
-    zone = ZoneInfo(settings.timezone) if settings.timezone else None
-    scan = Scan(subnets, settings, lambda: datetime.fromtimestamp(clock(), zone).astimezone(zone))
     tally = Tally()
     outcomes = []
     try:
-        with scan, output.Bar(len(subnets), scan.addresses, quiet) as bar:
+        with scan, output.Bar(subnets, scan.addresses, quiet) as bar:
             for result in scan:
                 outcome = tally.add(result, delivery.deliver(result))
                 bar.advance(result, outcome)
@@ -167,6 +149,12 @@ def _spool(settings: Config) -> Spool:
 def _clock(settings: Config) -> Callable[[], float]:
     """Return the agent's clock, in seconds since the epoch: what ages the cache and dates the reports."""
     return lambda: time.time() + settings.epoch_time_offset
+
+
+def _now(settings: Config, clock: Callable[[], float]) -> Callable[[], datetime]:
+    """Return the agent's time with its zone."""
+    zone = ZoneInfo(settings.timezone) if settings.timezone else None
+    return lambda: datetime.fromtimestamp(clock(), zone).astimezone(zone)
 
 
 def _log_file(options: Options) -> Path | None:

@@ -222,6 +222,17 @@ def test_address_lists_that_fail_cost_nobody_else_theirs(site: ForkedSite, faili
     assert known == {f"127.0.{id_}.0/30" for id_ in range(27, 30)}
 
 
+def test_a_subnet_is_scanned_and_reported_while_phpipam_is_still_asked_about_others(site: ForkedSite) -> None:
+    gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("subnets/11/addresses/"))
+    site.api._answer = gate
+    agent = runs.start(site)
+    assert runs.wait_for(lambda: bool(site.scan_server.reports))
+    assert list(results(site)) == ["127.0.20.0/30"]
+    gate.opened.set()
+    assert runs.end(agent)[0] == 0
+    assert sorted(results(site)) == ["127.0.20.0/30", "127.0.21.0/30"]
+
+
 def test_what_came_before_a_signal_is_in_the_cache(site: ForkedSite) -> None:
     site.settings["phpipam_connections"] = 1
     gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("subnets/11/addresses/"))

@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from phpipam_scan_agent.models import Address, Subnet
 from phpipam_scan_agent.phpipam import nesting
 from phpipam_scan_agent.plan import ranges, targets
-from phpipam_scan_agent.plan.jobs import LARGEST, Job, make
+from phpipam_scan_agent.plan.jobs import LARGEST, Job, Ways, portion
+from phpipam_scan_agent.plan.jobs import make as make_jobs
 
 
 def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:
     return Subnet(id_, ip_network(network), discover=discover, **fields)
+
+
+def make(subnets: list[Subnet], parallel: int, *ways: Ways) -> list[Job]:
+    """The jobs of subnets that come all at once, for so many processes at a time."""
+    total = sum(ranges.size(targets.wanted(some)) for some in subnets)
+    return make_jobs(subnets, portion(total, parallel), *ways)
 
 
 def to_check(*ips: str, network: str = "192.0.2.0/24", id_: int = 10, vrf: int = 0) -> Subnet:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phpipam_scan_agent.plan.jobs import LARGEST
 from phpipam_scan_agent.scan.rate import LEAST, Rate, places
 
 PATIENCE = 60
@@ -129,3 +130,35 @@ def test_a_job_that_fails_gives_its_share_back() -> None:
 )
 def test_there_are_as_many_places_as_the_rate_is_worth(packets: float, most: int, expected: int) -> None:
     assert places(packets, most) == expected
+
+
+def test_a_job_leaves_their_part_to_those_that_are_still_to_come() -> None:
+    rate = Rate(1000, 4, expected=3 * LARGEST)
+    rate.add(LARGEST)
+    with rate.share(LARGEST) as first:
+        assert first == pytest.approx(1000 / 3)
+        rate.add(LARGEST)
+        rate.complete()
+        with rate.share(LARGEST) as last:
+            assert last == pytest.approx(2000 / 3)
+
+
+def test_a_job_that_nobody_expected_waits_until_there_is_a_share_worth_having() -> None:
+    rate = Rate(1000, 4, [LARGEST])
+    ended = threading.Event()
+    shares: list[float] = []
+
+    def unexpected() -> None:
+        with rate.share(LARGEST) as share:
+            assert ended.is_set()
+            shares.append(share)
+
+    with rate.share(LARGEST) as whole:
+        assert whole == 1000
+        rate.add(LARGEST)
+        thread = threading.Thread(target=unexpected)
+        thread.start()
+        thread.join(0.05)
+        ended.set()
+    thread.join(PATIENCE)
+    assert shares == [1000]

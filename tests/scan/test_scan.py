@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 import configs
 from phpipam_scan_agent.errors import UsageError
 from phpipam_scan_agent.models import Address, ScanResult, Subnet
-from phpipam_scan_agent.scan import Scan
+from phpipam_scan_agent.scan import Scan, batches
+from phpipam_scan_agent.system.side_by_side import SideBySide
 from stand_ins.phpipam import address as address_row
 from stand_ins.phpipam import subnet as subnet_row
 from stand_ins.site import Site
@@ -35,8 +37,18 @@ def known(*ips: str, exclude_ping: bool = False) -> tuple[Address, ...]:
 
 
 def scan(*subnets: Subnet, **settings: object) -> list[ScanResult]:
-    with Scan(subnets, configs.config(**settings), lambda: NOW) as results:
+    with scanning(subnets, **settings) as results:
         return list(results)
+
+
+@contextmanager
+def scanning(subnets: Sequence[Subnet], **settings: object) -> Iterator[Scan]:
+    """The scan of subnets that come one after another."""
+    with (
+        SideBySide[Subnet, Subnet](lambda each: each, subnets, 1) as come,
+        Scan(come, subnets, configs.config(**settings), lambda: NOW) as results,
+    ):
+        yield results
 
 
 def ips(result: ScanResult) -> list[str]:
@@ -124,6 +136,25 @@ def test_twins_of_two_vrfs_are_each_told_what_they_want() -> None:
     other = subnet("127.0.20.0/29", 2, discover=False, ping=True, vrf=2, addresses=known("127.0.20.3"))
     found = {result.subnet.id: ips(result) for result in scan(one, other)}
     assert found == {1: [f"127.0.20.{last}" for last in range(1, 7)], 2: ["127.0.20.3"]}
+
+
+def test_twins_of_two_vrfs_are_scanned_once_also_where_one_comes_later() -> None:
+    twins = [subnet("127.0.20.0/29", 1, vrf=1), subnet("127.0.20.0/29", 2, vrf=2)]
+    others = [subnet(f"127.0.{20 + at}.0/29", 10 + at) for at in (1, 2)]
+
+    def come(each: Subnet) -> Subnet:
+        time.sleep(0.2 * (each is twins[1]))
+        return each
+
+    with SideBySide(come, [twins[0], *others, twins[1]], 4) as subnets:
+        found = [sorted(each.id for each in batch) for batch in batches(subnets, [*twins, *others])]
+    assert found == [[11, 12], [1, 2]]
+
+
+def test_a_subnet_that_cannot_be_scanned_is_a_result_with_the_reason() -> None:
+    some = subnet("127.0.20.0/29", discover=False, ping=True, addresses_error="no answer")
+    (result,) = scan(some)
+    assert (result.hosts, result.error) == ((), "its known addresses cannot be checked: no answer")
 
 
 def test_ipv6_is_scanned_beside_ipv4() -> None:
@@ -272,7 +303,7 @@ def test_whoever_wants_no_more_results_ends_the_scan(nmap: Callable[[str], None]
         "exec sleep 3600"
     )
     subnets = [subnet(f"127.0.{third}.0/24", third) for third in (20, 21, 22)]
-    with Scan(subnets, configs.config(max_rate=1_000_000), lambda: NOW) as results:
+    with scanning(subnets, max_rate=1_000_000) as results:
         assert next(iter(results)).subnet.id == 20
     pids = (tmp_path / "pids").read_text().split()
     assert [pid for pid in pids if Path("/proc", pid).exists()] == []

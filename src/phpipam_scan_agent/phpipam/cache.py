@@ -64,6 +64,13 @@ class Cache:
         self._lock = threading.Lock()
         self._changed = False
 
+    def __enter__(self) -> "Cache":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Save it, also where the run is ended early."""
+        self.save()
+
     def load(self) -> None:
         """Read what an earlier run has kept. What is damaged, foreign or too old is dropped."""
         files.clean(self._path)

@@ -92,8 +92,24 @@ def one_way(_version: int, wanted: Sequence[Ranges]) -> Sequence[Mapping[Way, Ra
     return [{Way(): whole} for whole in wanted]
 
 
-def make(subnets: Iterable[Subnet], parallel: int, ways: Ways = one_way) -> list[Job]:
-    """Given the subnets to scan, return the jobs for `parallel` processes at a time."""
+def expected(subnets: Iterable[Subnet]) -> int:
+    """Given subnets whose addresses in phpIPAM are not known yet, return about how many will be probed."""
+    return sum(
+        ranges.size(targets.wanted(subnet))
+        if subnet.discover
+        else min(SMALLEST, ranges.size((ranges.of_network(subnet.network),)))
+        for subnet in subnets
+    )
+
+
+def portion(total: int, parallel: int) -> int:
+    """Return how many addresses a process should get, so that every round has work for all `parallel` places."""
+    rounds = -(-total // (parallel * LARGEST)) or 1
+    return min(LARGEST, max(SMALLEST, -(-total // (parallel * rounds))))
+
+
+def make(subnets: Iterable[Subnet], portion: int, ways: Ways = one_way) -> list[Job]:
+    """Given subnets to scan, return the jobs, each for about so many addresses."""
     wishes: dict[IPNetwork, list[tuple[Subnet, Ranges]]] = {}
     for subnet in subnets:
         wishes.setdefault(subnet.network, []).append((subnet, targets.wanted(subnet)))
@@ -104,19 +120,14 @@ def make(subnets: Iterable[Subnet], parallel: int, ways: Ways = one_way) -> list
             for network, ours in wishes.items()
             if network.version == version
         ]
-        piece = _piece(sum(ranges.size(whole) for _, whole in networks), parallel)
         slices: dict[Way, list[Slice]] = {}
         for (ours, _), by_way in zip(networks, ways(version, [whole for _, whole in networks]), strict=True):
-            for way, part in _cut(ours, by_way, piece):
+            for way, part in _cut(ours, by_way, portion):
                 slices.setdefault(way, []).append(part)
-        jobs += [Job(version, packed, way) for way, those in slices.items() for packed in _pack(those, piece)]
+        jobs += [
+            Job(version, packed, way) for way, those in slices.items() for packed in _pack(those, portion)
+        ]
     return jobs
-
-
-def _piece(total: int, parallel: int) -> int:
-    """Return how many addresses a process should get, so that every round has work for all places."""
-    rounds = -(-total // (parallel * LARGEST)) or 1
-    return min(LARGEST, max(SMALLEST, -(-total // (parallel * rounds))))
 
 
 def _cut(

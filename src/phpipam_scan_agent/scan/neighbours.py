@@ -1,8 +1,9 @@
 """Candidates for host discovery in an IPv6 subnet too large to probe whole: neighbours on the link."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from ipaddress import IPv6Address
 
 from ..errors import ScanError
@@ -22,39 +23,37 @@ INTERFACE_ID = (1 << 64) - 1
 """Mask of the interface identifier, which many hosts keep in every network."""
 
 
-def with_candidates(
-    subnets: Iterable[Subnet], nmap: Nmap, links: Iterable[Link], processes: Processes
-) -> list[Subnet]:
-    """Return the subnets; each that is too large to probe whole gets its candidates.
+class Neighbours:
+    """The hosts on the agent's links, asked for once, when the first subnet wants them."""
 
-    A host answers a multicast from one of its addresses, and does not list the others. Candidates are the
-    addresses with the interface identifier of a link-local one, and the kernel's neighbour table.
-    """
-    neighbours: set[IPAddress] | None = None
-    whole = []
-    for subnet in subnets:
-        if subnet.discover and targets.too_large(subnet.network):
-            link = next((link for link in links if subnet.network == link.address.network), None)
-            if link is None or not nmap.raw:
-                log.info(
-                    "subnet %s: too large to probe whole; only known addresses are checked", subnet.network
-                )
-            else:
-                neighbours = neighbours or _neighbours(nmap, processes)
-                candidates = _candidates(subnet.network, neighbours | {link.address.ip})
-                subnet = replace(subnet, candidates=candidates)
-        whole.append(subnet)
-    return whole
+    def __init__(self, nmap: Nmap, links: Sequence[Link], processes: Processes) -> None:
+        self._nmap = nmap
+        self._links = links
+        self._processes = processes
 
+    def with_candidates(self, subnet: Subnet) -> Subnet:
+        """Return the subnet; if it is too large to probe whole, with its candidates.
 
-def _neighbours(nmap: Nmap, processes: Processes) -> set[IPAddress]:
-    try:
-        ended = processes.run((nmap.path, *probes.NEIGHBOURS), "", TIMEOUT)
-        answered = {host.ip for host in nmap_xml.read(nmap.parser, ended.xml)}
-    except ScanError as error:
-        log.warning("no neighbours are known: %s", error)
-        answered = set()
-    return answered | network.neighbours().keys()
+        A host answers a multicast from one of its addresses, and does not list the others. Candidates are the
+        addresses with the interface identifier of a link-local one, and the kernel's neighbour table.
+        """
+        if not subnet.discover or not targets.too_large(subnet.network):
+            return subnet
+        link = next((link for link in self._links if subnet.network == link.address.network), None)
+        if link is None or not self._nmap.raw:
+            log.info("subnet %s: too large to probe whole; only known addresses are checked", subnet.network)
+            return subnet
+        return replace(subnet, candidates=_candidates(subnet.network, self._all | {link.address.ip}))
+
+    @cached_property
+    def _all(self) -> set[IPAddress]:
+        try:
+            ended = self._processes.run((self._nmap.path, *probes.NEIGHBOURS), "", TIMEOUT)
+            answered = {host.ip for host in nmap_xml.read(self._nmap.parser, ended.xml)}
+        except ScanError as error:
+            log.warning("no neighbours are known: %s", error)
+            answered = set()
+        return answered | network.neighbours().keys()
 
 
 def _candidates(network: IPNetwork, neighbours: Iterable[IPAddress]) -> tuple[IPAddress, ...]:

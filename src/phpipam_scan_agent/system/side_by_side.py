@@ -1,9 +1,11 @@
 """Work on many items side by side, as they come, so that the stages of a run overlap."""
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from contextlib import suppress
 from types import TracebackType
 from typing import Generic, NoReturn, TypeVar
 
@@ -28,7 +30,8 @@ class SideBySide(Generic[Item, Result]):
         self._work = work
         self._items = items
         self._finish = finish
-        self._results: SimpleQueue[Callable[[], Result] | None] = SimpleQueue()
+        self._results: deque[Callable[[], Result] | None] = deque()
+        self._ready = threading.Semaphore(0)
         self._pool = ThreadPoolExecutor(threads)
         self._feeder = threading.Thread(target=self._feed, daemon=True)
         self._lock = threading.Lock()
@@ -45,15 +48,40 @@ class SideBySide(Generic[Item, Result]):
         with self._lock:
             self._closed = True
         self._pool.shutdown(wait=self._finish, cancel_futures=True)
-        self._results.put(None)
+        self._give(None)
 
     def __iter__(self) -> Iterator[Result]:
         while True:
+            # A signal loses nothing here: a result stays where `rest` finds it until it is taken.
             with signals.interruptible():
-                result = self._results.get()
+                self._ready.acquire()
+            result = self._results.popleft()
             if result is None:
                 return
             yield result()
+
+    def batches(self, pauses: Iterable[float]) -> Iterator[list[Result]]:
+        """Yield the results in batches: those that come within a pause, in seconds, after the first of a batch."""
+        for pause in pauses:
+            self._ready.acquire()
+            until = time.monotonic() + pause
+            batch = []
+            while result := self._results.popleft():
+                batch.append(result())
+                if not self._ready.acquire(timeout=max(0.0, until - time.monotonic())):
+                    break
+            if batch:
+                yield batch
+            if result is None:
+                return
+
+    def rest(self) -> list[Result]:
+        """Return the results that were not taken, after the end of the block."""
+        rest = []
+        for result in self._results:
+            with suppress(Exception):
+                rest += [result()] if result else []
+        return rest
 
     def _feed(self) -> None:
         try:
@@ -64,24 +92,28 @@ class SideBySide(Generic[Item, Result]):
                     self._pending += 1
                     self._pool.submit(self._call, item)
         except BaseException as error:
-            self._results.put(_raising(error))
+            self._give(_raising(error))
         finally:
             self._end_one()
 
     def _call(self, item: Item) -> None:
         try:
             result = self._work(item)
-            self._results.put(lambda: result)
+            self._give(lambda: result)
         except BaseException as error:
-            self._results.put(_raising(error))
+            self._give(_raising(error))
         finally:
             self._end_one()
+
+    def _give(self, result: Callable[[], Result] | None) -> None:
+        self._results.append(result)
+        self._ready.release()
 
     def _end_one(self) -> None:
         with self._lock:
             self._pending -= 1
             if not self._pending:
-                self._results.put(None)
+                self._give(None)
 
 
 def _raising(error: BaseException) -> Callable[[], NoReturn]:
