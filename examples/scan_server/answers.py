@@ -76,6 +76,11 @@ async def unrouted(request: Request, error: Exception) -> JSONResponse:
     return answer(request, error.status_code, body, error.headers)
 
 
+async def failed(request: Request, _: Exception) -> JSONResponse:
+    """Answer for a fault of this program; the traceback is in the log."""
+    return answer(request, 500, {"error": "the Scan Server failed; see its log", "reason": "fault"})
+
+
 async def unavailable(request: Request, error: Exception) -> JSONResponse:
     """Answer for a database that cannot be used now."""
     log.error("database: %s", getattr(error, "orig", None) or error)

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import database, decode, metrics, write
-from .answers import Refusal, answer, refused, unavailable, unrouted
+from .answers import Refusal, answer, failed, refused, unavailable, unrouted
 from .config import Config
 from .limits import Guesses
 from .log import AccessLog
@@ -160,7 +160,12 @@ def make_app(config: Config, engine: Engine) -> Starlette:
             Route("/metrics", service.metrics),
         ],
         middleware=[Middleware(AccessLog)],
-        exception_handlers={Refusal: refused, HTTPException: unrouted, SQLAlchemyError: unavailable},
+        exception_handlers={
+            Refusal: refused,
+            HTTPException: unrouted,
+            SQLAlchemyError: unavailable,
+            Exception: failed,
+        },
         lifespan=service.lifespan,
     )
     app.router.redirect_slashes = False  # a redirect would name what the Host header says

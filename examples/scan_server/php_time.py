@@ -80,16 +80,18 @@ class Zone:
         self._access, self._read = access, now
 
     def _found(self, offset: timedelta | None, certain: bool, now: datetime) -> None:
-        if offset is None or offset == self._observed:
+        if offset is None:
             return
-        log.info("timezone: phpIPAM writes times as %s", timezone(offset))
-        self._observed = offset
+        written = f"phpIPAM writes times as {timezone(offset)}"
+        if offset != self._observed:
+            log.info("timezone: %s", written)
+            self._observed = offset
         if self._configured and certain:
             right = now.astimezone(self._configured).utcoffset() == offset
-            written = f"phpIPAM writes times as {timezone(offset)}"
-            self.conflict = "" if right else f"timezone: {self._configured} is wrong, {written}; leave it out"
-            if self.conflict:
-                log.error(self.conflict)
+            conflict = "" if right else f"timezone: {self._configured} is wrong, {written}; leave it out"
+            if conflict and conflict != self.conflict:
+                log.error(conflict)
+            self.conflict = conflict
 
     def at(self, now: datetime) -> PhpTime:
         """Return PHP's time."""

@@ -161,6 +161,12 @@ def test_guessing_of_codes_is_slowed_down(serve: Serve, monkeypatch: pytest.Monk
     assert send("alpha").status_code == 401
 
 
+def test_fault_of_the_server_is_answered_as_such(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scan_server.write.find_agent", lambda *_: 1 / 0)
+    answer = requests.post(serve(), json=REPORT, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+    assert (answer.status_code, answer.json()["server"]) == (500, "phpipam-scan-server")
+
+
 def test_metrics_count_what_was_done(start: Start, tmp_path: Path) -> None:
     database = Sqlite(tmp_path / "own.db")
     server = start(**database.settings)

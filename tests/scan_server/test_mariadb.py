@@ -1,11 +1,13 @@
 """What only a real MariaDB can do to the service: go away, lock, collide, refuse."""
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
@@ -207,6 +209,52 @@ def test_hour_that_the_database_skips_in_spring_is_no_error(start: Start, mariad
     assert answer.status_code == 200
     assert mariadb.addresses("lastSeen") == ["2026-03-29 02:30:00"]
     assert mariadb.one("SELECT lastDiscovery FROM subnets") == "2026-03-29 03:00:00"
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def _ask_api(database: MariaDb) -> datetime:
+    """Do what phpIPAM does at each request when PHP is in Berlin; return the time in UTC."""
+    now = datetime.now(timezone.utc)
+    database.execute("DELETE FROM api")
+    database.execute(
+        "INSERT INTO api (app_last_access) VALUES (:t)", t=now.astimezone(BERLIN).isoformat()[:19]
+    )
+    return now
+
+
+def test_phps_zone_is_found(mariadb: MariaDb, start: Start) -> None:
+    server = start(**mariadb.settings)
+    now = _ask_api(mariadb)
+    server.post(report("alpha", NET, host("192.0.2.1", lastSeen=now.isoformat(" ")[:19])))
+    assert mariadb.addresses("lastSeen") == [now.astimezone(BERLIN).isoformat(" ")[:19]]
+
+
+def test_zone_that_is_set_wrong_makes_health_red(mariadb: MariaDb, start: Start) -> None:
+    server = start(**mariadb.settings, timezone="UTC")
+    for _ in range(2):
+        _ask_api(mariadb)
+        assert server.post(report("alpha", NET)).status_code == 200
+        time.sleep(1)  # phpIPAM's times have no fractions
+    health = requests.get(f"{server.url}/health", timeout=30)
+    assert (health.status_code, health.json()["reason"]) == (503, "timezone")
+    assert "UTC is wrong" in health.json()["error"]
+
+
+def test_hour_that_comes_twice_stops_nothing(mariadb: MariaDb) -> None:
+    """Ten reports in the two hours between 02:00 and 03:00 in Berlin, and one before with a clock far ahead."""
+    mariadb.address(101, 10, "192.0.2.1", lastSeen="2031-01-01 00:00:00")
+    engine = connect(Config.model_validate(mariadb.settings))
+    for minutes in range(1, 120, 12):
+        now = datetime(2026, 10, 25, 0, tzinfo=timezone.utc) + timedelta(minutes=minutes)
+        one = host("192.0.2.1", lastSeen=now.isoformat(" ")[:19])
+        taken = decode(json.dumps(report("alpha", NET, one)).encode(), now)
+        write.store(engine, taken, PhpTime(now, BERLIN), replace_names=False)
+        local = now.astimezone(BERLIN).isoformat(" ")[:19]
+        assert mariadb.addresses("lastSeen") == [local]
+        assert mariadb.one("SELECT lastDiscovery FROM subnets WHERE id = 10") == local
+    engine.dispose()
 
 
 def test_time_that_phpipam_means_as_never_is_overtaken(lab: Lab) -> None:
