@@ -54,6 +54,11 @@ class Refusal(Exception):  # noqa: N818
         self.body = {"error": error[:MAX_ERROR], "reason": reason, **more}
 
 
+def wrong_field(field: str, why: str) -> Refusal:
+    """Return the refusal of a report for one of its fields."""
+    return Refusal(400, "field", f"{field}: {why}", field=field)
+
+
 def answer(
     request: Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> JSONResponse:

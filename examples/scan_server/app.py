@@ -3,11 +3,11 @@
 import asyncio
 import hmac
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timezone
 from ipaddress import ip_address
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
 import anyio
@@ -45,8 +45,6 @@ PATIENCE = 30
 CLOCK_SECONDS = 60
 """Seconds between two looks at PHP's clock."""
 
-T = TypeVar("T")
-
 
 class Service:
     """What the requests share."""
@@ -60,6 +58,7 @@ class Service:
         self._in_progress = 0
         self._agents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._decoders = CapacityLimiter(MAX_DECODED)
+        self._checkers = CapacityLimiter(1)
         self._writers = CapacityLimiter(database.POOL)
 
     async def report(self, request: Request) -> Response:
@@ -74,16 +73,15 @@ class Service:
             self._in_progress -= 1
 
     async def _store(self, request: Request, body: bytes) -> Response:
-        code = await self._decoding(decode.code, body)
+        code = await to_thread.run_sync(decode.code, body, limiter=self._decoders)
         await self._check_code(request, code)
         now = datetime.now(timezone.utc)
-        report = await self._decoding(decode.decode, body, now)
+        report = await to_thread.run_sync(decode.decode, body, now, limiter=self._decoders)
         request.state.fields["subnet"] = str(report.network)
         # In turn, so that one agent's reports leave connections to the others'.
         async with self._agents.setdefault(code, asyncio.Lock()):
-            php = self._zone.at(now)
-            always = self._config.names == "always"
-            stored = await self._writing(write.store, self._engine, report, php, always)
+            arguments = self._engine, report, self._zone.at(now), self._config.names == "always"
+            stored = await to_thread.run_sync(write.store, *arguments, limiter=self._writers)
         counts: dict[str, Any] = {"updated": stored.updated, "added": stored.added, "skipped": stored.skipped}
         if not stored.refused:
             return answer(request, 200, counts)
@@ -96,7 +94,7 @@ class Service:
         client = request.client.host if request.client else "?"
         self._guesses.check(client)
         try:
-            await self._writing(self._look, code)
+            await to_thread.run_sync(self._look, code, limiter=self._writers)
         except Refusal:
             self._guesses.add(client, code)
             raise
@@ -110,7 +108,7 @@ class Service:
 
     async def health(self, request: Request) -> Response:
         """Say whether a report could be stored with the right times."""
-        await to_thread.run_sync(database.check, self._engine)
+        await to_thread.run_sync(database.check, self._engine, limiter=self._checkers)
         if self._zone.conflict:
             raise Refusal(503, "timezone", self._zone.conflict)
         return answer(request, 200, {"health": "ok"})
@@ -142,12 +140,6 @@ class Service:
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token):
             why = "auth_token: missing or wrong; it must be the one of the Scan Server's configuration"
             raise Refusal(401, "token", why, {"WWW-Authenticate": "Bearer"})
-
-    async def _decoding(self, function: Callable[..., T], *args: Any) -> T:
-        return await to_thread.run_sync(function, *args, limiter=self._decoders)
-
-    async def _writing(self, function: Callable[..., T], *args: Any) -> T:
-        return await to_thread.run_sync(function, *args, limiter=self._writers)
 
 
 def make_app(config: Config, engine: Engine) -> Starlette:

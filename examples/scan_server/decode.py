@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from .answers import Refusal
+from .answers import Refusal, wrong_field
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -74,24 +74,20 @@ def decode(body: bytes, now: datetime) -> Report:
     hosts: dict[str, Host] = {}
     for index, result in enumerate(scan.results):
         if result.ip not in scan.subnet:
-            _refuse(f"scan.results.{index}.ip", f"{result.ip} lies outside {scan.subnet}")
+            raise wrong_field(f"scan.results.{index}.ip", f"{result.ip} lies outside {scan.subnet}")
         seen = result.lastSeen.replace(tzinfo=agents_zone)
         if seen < EARLIEST:
-            _refuse(f"scan.results.{index}.lastSeen", f"{seen} is long ago; set the clock")
+            raise wrong_field(f"scan.results.{index}.lastSeen", f"{seen} is long ago; set the clock")
         # A clock that is ahead must not keep a host online for ever.
         moment = min(seen, now).astimezone(timezone.utc)
         host = Host(index, str(int(result.ip)), moment, result.hostname, result.mac, result.id)
         hosts[host.ip_addr] = max(host, hosts.get(host.ip_addr, host), key=lambda host: host.seen)
     ids = {result.subnetId for result in scan.results} - {None}
     if len(ids) > 1:
-        _refuse("scan.results", "subnetId must be the same in all; send a report a subnet")
+        raise wrong_field("scan.results", "subnetId must be the same in all; send a report a subnet")
     made = scan.made or max((host.seen for host in hosts.values()), default=now)
     made = min(made, now).astimezone(timezone.utc)
     return Report(report.code, scan.subnet, next(iter(ids), None), made, [*hosts.values()], scan.silent)
-
-
-def _refuse(field: str, why: str) -> None:
-    raise Refusal(400, "field", f"{field}: {why}", field=field)
 
 
 def _network(value: object) -> IPNetwork:
@@ -159,5 +155,4 @@ def _validated(model: type[_Model], body: bytes) -> _Model:
     if error["type"] == "json_invalid":
         raise Refusal(400, "json", "Invalid JSON payload")
     field = ".".join(map(str, error["loc"])) or "report"
-    why = error["msg"].removeprefix("Value error, ")
-    raise Refusal(400, "field", f"{field}: {why}", field=field)
+    raise wrong_field(field, error["msg"].removeprefix("Value error, "))

@@ -36,11 +36,6 @@ class Protocol(H11Protocol):
         super().data_received(data)
         self._watch()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._deadline:
-            self._deadline.cancel()
-
     def _watch(self) -> None:
         """Let the time run while there is no request to answer. More bytes give no more time."""
         if self.cycle is not None and not self.cycle.response_complete:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from . import tags
-from .answers import COLLIDED, ROW_ERRORS, Refusal, error_number
+from .answers import COLLIDED, ROW_ERRORS, Refusal, error_number, wrong_field
 from .database import addresses, agents, subnets, update_rows
 from .decode import Host, Report
 from .php_time import PhpTime
@@ -45,15 +45,16 @@ def store(engine: Engine, report: Report, php: PhpTime, replace_names: bool) -> 
 
     Raise Refusal if it must not be written, SQLAlchemyError if it cannot be now.
     """
-    for tries_left in range(TRIES - 1, -1, -1):
+    tries = 0
+    while True:
         try:
             with engine.begin() as connection:
                 return _write(connection, report, php, replace_names)
         except DBAPIError as error:
-            if not tries_left or not _collided(error):
+            tries += 1
+            if tries == TRIES or not _collided(error):
                 raise
         time.sleep(random.uniform(0, 0.05))
-    raise AssertionError
 
 
 def _collided(error: DBAPIError) -> bool:
@@ -67,8 +68,7 @@ def _write(connection: Connection, report: Report, php: PhpTime, replace_names: 
     connection.execute(update(agents).where(agents.c.id == agent).values(last_access=php.text(php.now)))
     assigned = _assigned(connection, agent, report)
     if len(assigned) > 1 and (report.hosts or report.silent):
-        why = f"scan.results: subnetId is needed, {report.network} is there more than once"
-        raise Refusal(400, "field", why, field="scan.results")
+        raise wrong_field("scan.results", f"subnetId is needed, {report.network} is there more than once")
     for subnet in assigned:
         _stamp(connection, subnet, report, php)
     return _hosts(connection, assigned[0], report, php, replace_names)
