@@ -604,6 +604,15 @@ def test_secrets_are_all_that_must_not_be_seen(tmp_path: Path) -> None:
         assert [secret for secret in loaded.secrets if secret in shown] == []
 
 
+def test_an_app_code_in_the_place_of_the_app_id_is_a_secret(tmp_path: Path) -> None:
+    """It would be shown in each URL of phpIPAM's API."""
+    assert TOKEN in load(tmp_path, configs.text(client_name=TOKEN)).secrets
+    assert (
+        load(tmp_path, configs.text(client_name="branch-office-berlin")).secrets
+        == load(tmp_path, configs.text()).secrets
+    )
+
+
 @pytest.mark.parametrize("key", SECRET_KEYS)
 def test_a_traceback_of_a_wrong_setting_shows_no_secret(key: str, tmp_path: Path) -> None:
     content = configs.text(**{"http_server": "https://h", key: f"[{SECRET}]"})

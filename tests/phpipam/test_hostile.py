@@ -67,6 +67,6 @@ def test_many_subnets_that_are_none_are_named_up_to_a_bound(site: Site) -> None:
     lines = stderr.splitlines()
     assert len(lines) == 1001
     assert lines[-1] == (
-        "phpipam-scan-agent: error: 19000 more messages about subnets were left out; --format json lists all subnets"
+        "phpipam-scan-agent: error: 19000 more messages were left out; --format json lists all subnets"
     )
     assert memory < 512

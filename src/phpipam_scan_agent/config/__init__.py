@@ -40,6 +40,9 @@ ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
 SECRETS = ("client_token", "auth_token", "scanagent_code")
 """The keys whose value may be in a file of its own."""
 
+APP_CODE_LENGTH = 32
+"""Characters of each App code that phpIPAM makes; a client_name of as many may be one in the wrong place."""
+
 PATHS = (*(f"{secret}_file" for secret in SECRETS), "ca_file", "client_cert", "client_key", "metrics_file")
 """The keys whose value is a path."""
 
@@ -142,7 +145,8 @@ class Config(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """All values that must not appear in output."""
         values = (getattr(self, name) for name in type(self).model_fields)
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        swapped = (self.client_name,) if len(self.client_name) == APP_CODE_LENGTH else ()
+        return (*(value.get_secret_value() for value in values if isinstance(value, SecretStr)), *swapped)
 
 
 def load(path: Path) -> Config:

@@ -20,7 +20,7 @@ PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERR
 """The journal's priorities of the log levels, from syslog.h."""
 
 MAX_MESSAGES = 1000
-"""Warnings and errors about subnets that a run logs; phpIPAM decides how many subnets there are."""
+"""Warnings and errors that a run logs; phpIPAM decides how many subnets there are."""
 
 
 class _Line(logging.Formatter):
@@ -69,14 +69,15 @@ def _about(record: logging.LogRecord) -> dict[str, object]:
 
 
 class _Limit(logging.Filter):
-    """Lets the first warnings and errors about subnets pass and counts the others."""
+    """Lets the first warnings and errors pass and counts the others; the error that ends a run always passes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING or not _about(record):
+        ends_the_run = record.levelno >= logging.ERROR and not _about(record)
+        if record.levelno < logging.WARNING or ends_the_run:
             return True
         self.count += 1
         return self.count <= MAX_MESSAGES
@@ -152,7 +153,7 @@ def end_logging() -> None:
     """Log how many messages were left out."""
     counts = [each.count for handler in log.handlers for each in handler.filters if isinstance(each, _Limit)]
     if (left_out := max(counts, default=0) - MAX_MESSAGES) > 0:
-        log.error("%d more messages about subnets were left out; --format json lists all subnets", left_out)
+        log.error("%d more messages were left out; --format json lists all subnets", left_out)
 
 
 def failed(error: BaseException | str, **about: str) -> None:
