@@ -113,7 +113,7 @@ class PhpIpam:
         except (TransportError, PhpIpamError) as error:
             log.info("phpIPAM does not list all subnets, asking for this agent's: %s", error)
             query = {"filter_by": "scanAgent", "filter_value": str(agent)}
-            return decode.rows(self._api.get("subnets/", query), decode.SUBNET_FIELDS)
+            return self._api.rows("subnets/", decode.SUBNET_FIELDS, query)
 
     def _with_nested(self, rows: Rows) -> tuple[list[Row], list[Outcome]]:
         """Return the rows with the subnets nested in each, and what failed; the list of all subnets has them."""
@@ -156,7 +156,7 @@ class PhpIpam:
         return self._ask(path, lambda: self._rows(path, fields))
 
     def _rows(self, path: str, fields: frozenset[str]) -> list[Row]:
-        return decode.rows(self._api.get(path), fields)
+        return self._api.rows(path, fields)
 
     def _ask(self, question: str, fetch: Callable[[], Rows]) -> Rows:
         """Return a fresh answer of the cache, else what `fetch` gets from phpIPAM, else a stale one of the cache.

@@ -11,15 +11,19 @@ from pydantic import SecretStr
 from requests.auth import AuthBase
 
 from ..config import Config
-from ..errors import PhpIpamAwayError, ScanAgentError, TransportError, UnreachableError
+from ..errors import PhpIpamAwayError, PhpIpamError, ScanAgentError, TransportError, UnreachableError
 from ..https import Client, Identity
-from . import envelope
+from . import decode, envelope
+from .decode import Row
 
 log = logging.getLogger(__name__)
 
-MAX_ANSWER = 32 * 1024 * 1024
+MAX_ANSWER = 24 * 1024 * 1024
 """Bytes; 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB, 30,000 subnets 22 MiB.
 A text takes up to four bytes of memory a character, twice."""
+
+MAX_ROWS = 500_000
+"""Rows of all answers of a run; each takes up to 1 kB of memory."""
 
 AGENTS = "tools/scanagents/"
 """All scan agents: 405 bytes for three. With a filter, the scan agent code would be in phpIPAM's access log."""
@@ -46,6 +50,9 @@ class Api:
         self._identity = Identity(config.ca_file)
         self._clock = clock
         self._lock = threading.Lock()
+        self._decoding = threading.Lock()
+        """One answer at a time: while it is decoded, it takes ten times the memory of its text."""
+        self._total = 0
         self._clients: list[Client] = []
         self._idle: list[Client] = []
         self._away: ScanAgentError | None = None
@@ -59,8 +66,8 @@ class Api:
         for client in self._clients:
             client.close()
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> object:
-        """Return the data of phpIPAM's answer.
+    def rows(self, path: str, fields: frozenset[str], query: Mapping[str, str] | None = None) -> list[Row]:
+        """Return the rows of phpIPAM's answer, with only these fields.
 
         Raise TransportError or PhpIpamError where there is none; once phpIPAM is away, at once. It is away if it
         cannot be connected to, or does not answer its smallest question.
@@ -70,7 +77,7 @@ class Api:
         log.info("asking phpIPAM for %s", path)
         with self._connection() as client:
             try:
-                data = self._send(client, path, query)
+                rows = self._send(client, path, fields, query)
             except UnreachableError as error:
                 self._away = error
                 raise
@@ -78,7 +85,7 @@ class Api:
                 self._count_failure(client, path, error)
                 raise
         self._failures = 0
-        return data
+        return rows
 
     @contextmanager
     def _connection(self) -> Iterator[Client]:
@@ -93,11 +100,18 @@ class Api:
         finally:
             self._idle.append(client)
 
-    def _send(self, client: Client, path: str, query: Mapping[str, str] | None) -> object:
+    def _send(
+        self, client: Client, path: str, fields: frozenset[str], query: Mapping[str, str] | None = None
+    ) -> list[Row]:
         url = f"{self._base}/{path}"
         answer = client.send("GET", url, params=query)
         self._compare_clocks(answer.date)
-        return envelope.data(url, answer)
+        with self._decoding:
+            rows = decode.rows(envelope.data(url, answer), fields)
+            self._total += len(rows)
+        if self._total > MAX_ROWS:
+            raise PhpIpamError(f"phpIPAM's answers of this run have over {MAX_ROWS:,} rows")
+        return rows
 
     def _count_failure(self, client: Client, path: str, error: ScanAgentError) -> None:
         with self._lock:
@@ -107,7 +121,7 @@ class Api:
             self._away = error
         elif doubtful:
             try:
-                self._send(client, AGENTS, None)
+                self._send(client, AGENTS, decode.AGENT_FIELDS)
                 self._failures = 0
             except (TransportError, PhpIpamAwayError) as still:
                 self._away = still
