@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from phpipam_scan_agent.errors import ScanError
 from phpipam_scan_agent.scan import process
 from phpipam_scan_agent.scan.process import Ended, Processes
 
@@ -40,7 +41,7 @@ def shell(processes: Processes, script: str, stdin: str = "", timeout: float = S
 
 
 def python(processes: Processes, script: str, stdin: str = "", timeout: float = STUCK) -> Ended:
-    return processes.run((sys.executable, "-c", script), stdin, timeout)
+    return processes.run((sys.executable, "-c", script), stdin, timeout, 4_000_000)
 
 
 def is_running(pid: int) -> bool:
@@ -97,6 +98,18 @@ sys.stdout.write(str(len(sys.stdin.read())))
     assert done.xml == "<" * 3_000_000 + "3000000"
     assert done.complaints == ("!",) * 500_000
     assert done.status == 0
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_command_that_writes_without_end_is_ended(stream: int, processes: Processes) -> None:
+    with pytest.raises(ScanError, match="sh was ended after 1,048,576 characters of output"):
+        shell(processes, f"yes >&{stream}")
+
+
+@pytest.mark.usefixtures("little_grace")
+def test_a_child_that_holds_the_output_is_not_waited_for(processes: Processes) -> None:
+    done = shell(processes, "sleep 3600 & echo $!")
+    until(lambda: not is_running(int(done.xml)))
 
 
 def test_a_command_that_is_not_there_raises(processes: Processes) -> None:

@@ -15,12 +15,15 @@ from . import nmap_xml, probes
 from .nmap import Nmap
 from .plausibility import Kind
 from .probes import Probes
-from .process import Ended, Processes
+from .process import MAX_OUTPUT, Ended, Processes
 
 log = logging.getLogger(__name__)
 
 Found = tuple[tuple[Host, ...], str | None]
 """Hosts, and the error if some may be missing."""
+
+OUTPUT_OF_ADDRESS = 2000
+"""Characters that nmap may write for an address, on stdout or on stderr; of a host it writes about 350."""
 
 MAX_PASSES = 6
 """Upper limit of passes on the agent's own segment."""
@@ -125,8 +128,9 @@ class Discovery:
         line = probes.discovery(self._nmap.version, self._nmap.raw, job.version, rate, kinds)
         log.debug("subnet %s: %s", job.label, " ".join(line))
         targets = "\n".join(ranges.lines(wanted, job.version))
+        most = MAX_OUTPUT + OUTPUT_OF_ADDRESS * ranges.size(wanted)
         try:
-            ended = self._processes.run((self._nmap.path, *line), targets, limit)
+            ended = self._processes.run((self._nmap.path, *line), targets, limit, most)
         except ScanError as error:
             return (), str(error)
         if ended.timed_out:

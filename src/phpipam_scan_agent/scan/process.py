@@ -13,6 +13,9 @@ from ..errors import ScanError
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 """util-linux's command for PR_SET_PDEATHSIG; BusyBox's setpriv lacks the option."""
 
+MAX_OUTPUT = 1024 * 1024
+"""Characters of output that are read of a process, unless the caller expects more."""
+
 GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL."""
 
@@ -39,21 +42,25 @@ class Processes:
         # So the kernel ends nmap even after kill -9 of the agent.
         self._prefix = DIE_WITH_PARENT if _works(DIE_WITH_PARENT) else ()
 
-    def run(self, command: Sequence[str], stdin: str, timeout: float) -> Ended:
-        """Run a command for at most `timeout` seconds and return its output.
+    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = MAX_OUTPUT) -> Ended:
+        """Run a command for at most `timeout` seconds and return its output, of at most `most` characters.
 
-        Raise ScanError if it cannot be started, InterruptedError after `end_all`.
+        Raise ScanError if it cannot be started or writes more, InterruptedError after `end_all`.
         """
         timed_out = False
         with self._start(command) as process:
+            stdout, stderr = _Reader(process, "stdout", most), _Reader(process, "stderr", most)
             try:
-                out, err = process.communicate(stdin, timeout)
+                process.communicate(stdin, timeout)
             except subprocess.TimeoutExpired:
                 timed_out = True
-                out, err = _end(process)
+                _end(process)
             finally:
                 with self._lock:
                     self._running.discard(process)
+        out, err = stdout.text(), stderr.text()
+        if stdout.too_much or stderr.too_much:
+            raise ScanError(f"{command[0]} was ended after {most:,} characters of output; run it by hand")
         complaints = tuple(line for line in err.splitlines() if line.strip())
         return Ended(out, complaints, process.returncode, timed_out)
 
@@ -91,14 +98,47 @@ class Processes:
             raise ScanError(f"{command[0]} cannot be started: {error.strerror}") from None
 
 
-def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """End a process and its whole group; return its output up to then."""
+class _Reader(threading.Thread):
+    """Reads a pipe of a process, and ends the process when it has written more than `most` characters."""
+
+    def __init__(self, process: "subprocess.Popen[str]", name: str, most: int) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self._pipe = getattr(process, name)
+        setattr(process, name, None)  # the process's own `communicate` reads without a bound
+        self._most = most
+        self._pieces: list[str] = []
+        self.too_much = False
+        self.start()
+
+    def run(self) -> None:
+        room = self._most
+        with self._pipe:
+            while piece := self._pipe.read(min(65536, room + 1)):
+                self._pieces.append(piece)
+                room -= len(piece)
+                if room < 0:
+                    self.too_much = True
+                    _signal(self._process, signal.SIGKILL)
+                    return
+
+    def text(self) -> str:
+        """Return the output of the process, which has ended; a child of it that holds the pipe is killed."""
+        self.join(GRACE)
+        if self.is_alive():
+            _signal(self._process, signal.SIGKILL)
+            self.join()
+        return "".join(self._pieces)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process and its whole group."""
     _signal(process, signal.SIGTERM)
     try:
-        return process.communicate(timeout=GRACE)
+        process.wait(GRACE)
     except subprocess.TimeoutExpired:
         _signal(process, signal.SIGKILL)
-        return process.communicate()
+        process.wait()
     finally:
         _signal(process, signal.SIGKILL)  # the rest of the group
 
