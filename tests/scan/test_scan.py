@@ -16,7 +16,9 @@ import pytest
 import configs
 from phpipam_scan_agent.errors import UsageError
 from phpipam_scan_agent.models import Address, ScanResult, Subnet
+from phpipam_scan_agent.plan.jobs import Job
 from phpipam_scan_agent.scan import Scan, batches
+from phpipam_scan_agent.scan.worker import Worker
 from phpipam_scan_agent.system.side_by_side import SideBySide
 from stand_ins.phpipam import address as address_row
 from stand_ins.phpipam import subnet as subnet_row
@@ -278,6 +280,52 @@ def test_a_failing_subnet_does_not_stop_the_others(nmap: Callable[[str], None]) 
     results = {result.subnet.id: result for result in scan(*subnets, max_rate=100_000)}
     assert {at: len(result.hosts) for at, result in results.items()} == {20: 254, 21: 0, 22: 254}
     assert {at: bool(result.error) for at, result in results.items()} == {20: False, 21: True, 22: False}
+
+
+def test_what_is_fatal_for_one_subnet_costs_no_other_of_the_same_process(nmap: Callable[[str], None]) -> None:
+    nmap(
+        'targets=$(cat); case "$targets" in *127.0.21.*) echo "dnet: Failed to open device tun9" >&2; exit 1;; esac;'
+        f' echo "$targets" | exec {REAL} "$@"'
+    )
+    results = {
+        result.subnet.id: result for result in scan(*(subnet(f"127.0.{at}.0/30", at) for at in range(20, 26)))
+    }
+    assert {at: len(result.hosts) for at, result in results.items()} == {
+        20: 2,
+        21: 0,
+        22: 2,
+        23: 2,
+        24: 2,
+        25: 2,
+    }
+    assert [at for at, result in results.items() if result.error] == [21]
+
+
+def test_where_everything_fails_not_every_subnet_is_tried(
+    nmap: Callable[[str], None], tmp_path: Path
+) -> None:
+    nmap(f"echo run >>{tmp_path}/runs; exit 1")
+    results = scan(*(subnet(f"127.0.{at}.0/30", at) for at in range(20, 40)))
+    assert len(results) == 20
+    assert all(result.error for result in results)
+    assert len((tmp_path / "runs").read_text().split()) == 4
+
+
+def test_a_defect_in_one_job_is_the_failure_of_its_subnets(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Worker._results
+
+    def broken(worker: Worker, job: Job) -> list[ScanResult]:
+        if job.label.startswith("127.0.21."):
+            raise KeyError("addresses")
+        return whole(worker, job)
+
+    monkeypatch.setattr(Worker, "_results", broken)
+    results = scan(subnet("127.0.20.0/24", 20), subnet("127.0.21.0/24", 21), max_rate=100_000)
+    assert {result.subnet.id: len(result.hosts) for result in results} == {20: 254, 21: 0}
+    assert {result.subnet.id: result.error for result in results} == {
+        20: None,
+        21: "the agent failed, please report it: KeyError: 'addresses'",
+    }
 
 
 def test_never_more_nmaps_than_allowed(nmap: Callable[[str], None], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from ..errors import ScanError
 from ..models import Host
@@ -19,8 +20,17 @@ from .process import MAX_OUTPUT, Ended, Processes
 
 log = logging.getLogger(__name__)
 
-Found = tuple[tuple[Host, ...], str | None]
-"""Hosts, and the error if some may be missing."""
+
+class Found(NamedTuple):
+    """What a pass, or all passes over a job's addresses, have found."""
+
+    hosts: tuple[Host, ...]
+    error: str | None = None
+    """Why some may be missing, if so."""
+
+    timed_out: bool = False
+    """Whether that is the time limit."""
+
 
 OUTPUT_OF_ADDRESS = 2000
 """Characters that nmap may write for an address, on stdout or on stderr; of a host it writes about 350."""
@@ -46,6 +56,15 @@ neighbour table holds 1,024 entries: of 93 hosts of a /21 behind proxy ARP 43 we
 NEIGHBOURS_KEPT = 5.5
 """Seconds after which the kernel lets new entries replace these; 5 in its source (neigh_forced_gc)."""
 
+SEND_FAILED = ("sendto in ", "WARNING: eth_send ")
+"""Prefixes of nmap's messages about a packet that was not sent, by IP and by ARP."""
+
+FAILURES_OMITTED = "Omitting future Sendto error"
+"""Prefix of nmap's message after the tenth of them."""
+
+UNSENT = 0.05
+"""Share of such packets, of the addresses probed, that the other probes of the addresses make up for."""
+
 HARMLESS = ("Strange read error", "WARNING: No targets were specified")
 """Prefixes of nmap's messages without significance: a connection was reset; no target has a route."""
 
@@ -65,13 +84,16 @@ class Discovery:
         self._neighbour_table = threading.Lock()
         self._free_at = 0.0
 
-    def find(self, job: Job, wanted: Ranges, rate: float) -> Found:
-        """Return the hosts among the wanted addresses; on the agent's own segment, pass until no new host answers.
+    def find(self, job: Job, rate: float) -> Found:
+        """Return the hosts among a job's addresses; on the agent's own segment, pass until no new host answers.
 
         nmap sends two ARP requests, so at 5 % loss one host in 400 is missed; a routed host gets six probes. Two
         passes with one request each cost the same, and show packet loss: once a pass has found a host that the
-        pass before it missed, every job of the run makes at least three.
+        pass before it missed, every job of the run makes at least three, and this one goes on at half the rate.
         """
+        wanted = ranges.union(one for part in job.slices for one in part.ranges)
+        if job.way.error:
+            return Found((), job.way.error)
         if not self._nmap.raw:
             return self._pass(job, wanted, rate, Probes.DEFAULT)
         if not job.way.direct:
@@ -79,22 +101,24 @@ class Discovery:
         found: tuple[Host, ...] = ()
         for number in range(MAX_PASSES):
             silent = ranges.without(wanted, ranges.of_hosts(found))
-            new, error = self._pass(job, silent, rate, Probes.SINGLE_ARP)
-            found += new
-            self._loss = self._loss or bool(number and new)
-            if error or (not new and number > self._loss):
-                return found, error
-        return found, None
+            new = self._pass(job, silent, rate, Probes.SINGLE_ARP)
+            found += new.hosts
+            if number and new.hosts:
+                self._loss = True
+                rate /= 2  # packets get lost; let there be fewer of them
+            if new.error or (not new.hosts and number > self._loss):
+                return new._replace(hosts=found)
+        return Found(found)
 
     def _find_routed(self, job: Job, wanted: Ranges, rate: float) -> Found:
         """Return the hosts behind a router; known addresses that stay silent get a timestamp probe in addition."""
-        found, error = self._pass(job, wanted, rate, Probes.DEFAULT)
-        if error or job.version == 6:
-            return found, error
-        silent = ranges.without(wanted, ranges.of_hosts(found))
+        found = self._pass(job, wanted, rate, Probes.DEFAULT)
+        if found.error or job.version == 6:
+            return found
+        silent = ranges.without(wanted, ranges.of_hosts(found.hosts))
         known = ranges.union(one for one in job.known if ranges.contains(silent, one.start))
-        more, error = self._pass(job, known, rate, Probes.TIMESTAMP)
-        return found + more, error
+        more = self._pass(job, known, rate, Probes.TIMESTAMP)
+        return more._replace(hosts=found.hosts + more.hosts)
 
     def confirm(self, job: Job, hosts: Iterable[Host], kind: Kind, rate: float) -> tuple[Host, ...]:
         """Return the hosts that answer by something other than this kind of answer.
@@ -112,18 +136,18 @@ class Discovery:
     def _pass_by_ip(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> tuple[Host, ...]:
         """Probe without ARP; on the agent's own segment no faster than the kernel's neighbour table allows."""
         if not job.way.direct:
-            return self._pass(job, wanted, rate, kinds)[0]
+            return self._pass(job, wanted, rate, kinds).hosts
         found: tuple[Host, ...] = ()
         for piece in ranges.cut(wanted, NEIGHBOURS_AT_ONCE):
             with self._neighbour_table:
                 self._processes.wait(self._free_at - time.monotonic())
-                found += self._pass(job, piece, rate, kinds)[0]
+                found += self._pass(job, piece, rate, kinds).hosts
                 self._free_at = time.monotonic() + NEIGHBOURS_KEPT
         return found
 
     def _pass(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> Found:
         if not wanted:
-            return (), None
+            return Found(())
         limit = self._timeout + ranges.size(wanted) * probes.MOST_PROBES / rate
         line = probes.discovery(self._nmap.version, self._nmap.raw, job.version, rate, kinds)
         log.debug("subnet %s: %s", job.label, " ".join(line))
@@ -131,30 +155,43 @@ class Discovery:
         most = MAX_OUTPUT + OUTPUT_OF_ADDRESS * ranges.size(wanted)
         try:
             ended = self._processes.run((self._nmap.path, *line), targets, limit, most)
-        except ScanError as error:
-            return (), str(error)
+        except ScanError as failure:
+            return Found((), str(failure))
         if ended.timed_out:
             found = nmap_xml.read_part(self._nmap.parser, ended.xml)
-            return (
-                found,
-                f"nmap was ended after {limit:.0f} s (scan_timeout); it had found {len(found)} hosts",
-            )
+            error = f"nmap was ended after {limit:.0f} s (scan_timeout); it had found {len(found)} hosts"
+            return Found(found, error, timed_out=True)
         try:
             _check(ended)
             found = nmap_xml.read(self._nmap.parser, ended.xml)
         except ScanError as error:
-            return nmap_xml.read_part(self._nmap.parser, ended.xml), str(error)
+            return Found(nmap_xml.read_part(self._nmap.parser, ended.xml), str(error))
+        if unsent := _unsent(ended.complaints, ranges.size(wanted)):
+            return Found(found, unsent)
         _log_complaints(job, ended.complaints)
         left_out = ranges.size(wanted) - nmap_xml.total(ended.xml)
         if left_out > 0:  # nmap calls that a success, as where an interface has just gone down
-            return found, f"nmap left out {left_out} addresses{_why(ended.complaints)}"
-        return found, None
+            return Found(found, f"nmap left out {left_out} addresses{_why(ended.complaints)}")
+        return Found(found)
 
 
 def _check(ended: Ended) -> None:
     if ended.status:
         why = excerpt(" ".join(ended.complaints), 300) or "without a word"
         raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
+
+
+def _unsent(complaints: Sequence[str], probed: int) -> str | None:
+    """Return an error if more probes than a few could not be sent: nmap calls that a success."""
+    failed = [line for line in complaints if line.startswith(SEND_FAILED)]
+    omitted = any(line.startswith(FAILURES_OMITTED) for line in complaints)
+    if not failed or (len(failed) <= UNSENT * probed and not omitted):
+        return None
+    number = f"{len(failed)} or more" if omitted else len(failed)
+    return (
+        f"{number} probes could not be sent: {excerpt(failed[0], 200)}; check the machine's own firewall, its"
+        " conntrack table and max_rate"
+    )
 
 
 def _why(complaints: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
@@ -13,13 +13,17 @@ from ..plan.jobs import Job, Slice
 from ..plan.ranges import Ranges
 from ..system import folders
 from . import plausibility
-from .discovery import Discovery
+from .discovery import Discovery, Found
 from .name_memory import NameMemory
 from .names import Names
 from .plausibility import Answers, Kind, Suspect
 from .rate import Rate
 
 log = logging.getLogger(__name__)
+
+
+GIVE_UP = 3
+"""Slices that fail one after the other until the failure is taken for that of the rest as well."""
 
 
 class Worker:
@@ -56,20 +60,31 @@ class Worker:
 
     def scan(self, job: Job) -> list[ScanResult]:
         """Return the results of a job, one for each subnet of each slice."""
-        wanted = ranges.union(one for part in job.slices for one in part.ranges)
+        try:
+            return self._results(job)
+        except InterruptedError:
+            raise  # the run is ending
+        except (
+            Exception
+        ) as error:  # whatever nmap or DNS made the agent do, the other jobs' results are delivered
+            log.debug("subnet %s", job.label, exc_info=True)
+            why = f"the agent failed, please report it: {type(error).__name__}: {error}"
+            return [
+                ScanResult(subnet, (), self._now(), 0.0, ranges.size(part.ranges), part.parts, error=why)
+                for part in job.slices
+                for subnet, _ in part.wishes
+            ]
+
+    def _results(self, job: Job) -> list[ScanResult]:
         with self._rate.share(job.size) as rate:
             started = time.monotonic()
-            log.info(
-                "subnet %s: scanning %d addresses at %.0f packets/s", job.label, ranges.size(wanted), rate
-            )
-            answered, error = (
-                ((), job.way.error) if job.way.error else self._discovery.find(job, wanted, rate)
-            )
-            found = self._plausible(job, answered, rate)
+            log.info("subnet %s: scanning %d addresses at %.0f packets/s", job.label, job.size, rate)
+            scanned = [
+                (each, found, self._plausible(each, found.hosts, rate))
+                for each, found in self._discover(job, rate)
+            ]
         seen, seconds = self._now(), time.monotonic() - started
         macs = self._macs()
-        hosts = tuple(replace(host, mac=host.mac or macs.get(host.ip)) for host in found)
-        up = {host.ip for host in answered}
         return [
             ScanResult(
                 subnet=subnet,
@@ -78,12 +93,27 @@ class Worker:
                 seconds=seconds,
                 probed=ranges.size(part.ranges),
                 parts=part.parts,
-                silent=() if error else _silent(subnet, part, wish, up),
-                error=error,
+                silent=() if found.error else _silent(subnet, part, wish, {host.ip for host in found.hosts}),
+                error=found.error,
             )
-            for part in job.slices
+            for each, found, believed in scanned
+            for hosts in [tuple(replace(host, mac=host.mac or macs.get(host.ip)) for host in believed)]
+            for part in each.slices
             for subnet, wish in part.wishes
         ]
+
+    def _discover(self, job: Job, rate: float) -> Iterator[tuple[Job, Found]]:
+        """Yield the job with its hosts; or, if it fails, each slice by itself: only one of them may be the cause."""
+        found = self._discovery.find(job, rate)
+        if not found.error or found.timed_out or job.way.error or len(job.slices) == 1:
+            yield job, found
+            return
+        failures = 0
+        for part in job.slices:
+            alone = replace(job, slices=(part,))
+            by_itself = self._discovery.find(alone, rate) if failures < GIVE_UP else found
+            failures = failures + 1 if by_itself.error else 0
+            yield alone, by_itself
 
     def _plausible(self, job: Job, found: Sequence[Host], rate: float) -> tuple[Host, ...]:
         """Return the hosts without the addresses that others only answer for."""

@@ -1,0 +1,128 @@
+"""The passes of host discovery, with a fake process in nmap's place: the targets, probes and rate of each."""
+
+import logging
+from collections.abc import Sequence
+from ipaddress import IPv4Network, ip_network
+from typing import Any
+
+import nmap
+import pytest
+
+from phpipam_scan_agent.models import Subnet
+from phpipam_scan_agent.plan import jobs
+from phpipam_scan_agent.plan.jobs import Job, Way
+from phpipam_scan_agent.scan.discovery import MAX_PASSES, Discovery
+from phpipam_scan_agent.scan.nmap import Nmap
+from phpipam_scan_agent.scan.process import Ended
+
+SEGMENT, ROUTED = Way("eth0", direct=True), Way("eth0")
+BLOCK = "192.0.2.0/28"
+
+
+class Process:
+    """Says in its nth run that the hosts of the nth set are up, as nmap would; then nobody is."""
+
+    def __init__(self, *up: Sequence[int], stderr: Sequence[str] = ()) -> None:
+        self._up = list(up)
+        self._stderr = tuple(stderr)
+        self.runs: list[tuple[int, str]] = []
+        """Number of targets and options of each."""
+
+    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> Ended:
+        targets = {ip for line in stdin.splitlines() for ip in IPv4Network(line)}
+        self.runs.append((len(targets), " ".join(command)))
+        here = [f"192.0.2.{last}" for last in (self._up.pop(0) if self._up else ())]
+        hosts = "".join(
+            f'<host><status state="up" reason="arp-response" reason_ttl="0"/><address addr="{ip}" addrtype="ipv4"/>'
+            f'<address addr="02:00:00:00:00:{ip[-1:]}0" addrtype="mac"/></host>'
+            for ip in here
+        )
+        end = f'<finished exit="success"/><hosts up="0" down="0" total="{len(targets)}"/>'
+        return Ended(f"<nmaprun>{hosts}<runstats>{end}</runstats></nmaprun>", self._stderr, 0, False)
+
+    def wait(self, seconds: float) -> None:
+        raise AssertionError("nothing to wait for")
+
+
+def job(way: Way = SEGMENT) -> Job:
+    (only,) = jobs.make(
+        [Subnet(1, ip_network(BLOCK), discover=True)], 1, lambda _, wanted: [{way: w} for w in wanted]
+    )
+    return only
+
+
+def discovery(process: Any, raw: bool = True) -> Discovery:
+    return Discovery(Nmap("nmap", (7, 93), raw, nmap.PortScanner.__new__(nmap.PortScanner)), process, 900)
+
+
+def rates(process: Process) -> list[float]:
+    return [float(options.split("--max-rate ")[1].split()[0]) for _, options in process.runs]
+
+
+def test_the_segment_is_probed_until_a_pass_finds_no_new_host() -> None:
+    process = Process([1, 2], [])
+    found = discovery(process).find(job(), 1000)
+    assert [str(host.ip) for host in found.hosts] == ["192.0.2.1", "192.0.2.2"]
+    assert [targets for targets, _ in process.runs] == [14, 12]
+    assert all("--max-retries 0" in options for _, options in process.runs)
+
+
+def test_a_host_that_the_first_pass_missed_brings_a_third_pass_to_every_job() -> None:
+    process = Process([1], [2], [], [], [], [])
+    discover = discovery(process)
+    discover.find(job(), 1000)
+    assert [targets for targets, _ in process.runs] == [14, 13, 12]
+    discover.find(job(), 1000)
+    assert len(process.runs) == 6
+
+
+def test_passes_after_a_lost_packet_go_at_half_the_rate_each() -> None:
+    process = Process([1], [2], [3], [])
+    discovery(process).find(job(), 1000)
+    assert rates(process) == [1000, 1000, 500, 250]
+
+
+def test_passes_come_to_an_end() -> None:
+    process = Process(*([last] for last in range(1, 15)))
+    assert len(discovery(process).find(job(), 1000).hosts) == MAX_PASSES
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_behind_a_router_there_is_one_pass_with_all_probes(raw: bool) -> None:
+    process = Process([1])
+    assert len(discovery(process, raw).find(job(ROUTED), 1000).hosts) == 1
+    ((targets, options),) = process.runs
+    assert targets == 14
+    assert ("-PE -PS443 -PA80" in options) == raw
+    assert "--max-retries" not in options
+
+
+def test_where_there_is_no_way_nothing_is_run() -> None:
+    process = Process()
+    found = discovery(process).find(job(Way("eth0", error="no carrier")), 1000)
+    assert (found.hosts, found.error, process.runs) == ((), "no carrier", [])
+
+
+SENDTO = "sendto in send_ip_packet_sd: sendto(4, packet, 28, 0, 192.0.2.1, 16) => Operation not permitted"
+ETH = "WARNING: eth_send of ARP packet returned -1 rather than expected 42 (errno=105: No buffer space available)"
+OMITTED = (
+    "Omitting future Sendto error messages now that 10 have been shown.  Use -d2 if you really want to see."
+)
+
+
+@pytest.mark.parametrize(
+    "stderr", [[SENDTO], [ETH] * 5, [SENDTO] * 10 + [OMITTED]], ids=["IP", "ARP", "omitted"]
+)
+def test_probes_that_were_not_sent_are_an_error_and_the_hosts_are_kept(stderr: list[str]) -> None:
+    found = discovery(Process([1], stderr=stderr)).find(job(ROUTED), 1000)
+    assert len(found.hosts) == 1
+    assert found.error is not None
+    assert stderr[0] in found.error
+    assert "could not be sent" in found.error
+
+
+def test_a_single_probe_of_many_that_was_not_sent_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    whole = Subnet(1, ip_network("192.0.2.0/24"), discover=True)
+    with caplog.at_level(logging.WARNING):
+        assert discovery(Process([1], stderr=[SENDTO])).find(jobs.make([whole], 1)[0], 1000).error is None
+    assert "Operation not permitted" in caplog.text
