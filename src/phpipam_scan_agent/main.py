@@ -98,8 +98,9 @@ def _assigned(phpipam: PhpIpam, settings: Config, options: Options) -> tuple[lis
     assigned, outcomes = phpipam.subnets(lambda found: targets.complete(found, *limits))
     chosen, left = targets.choose(assigned, *limits)
     outcomes += left
-    if reason := targets.nothing_to_scan(chosen, outcomes):
-        log.warning("%s", reason)
+    for warning in (targets.nothing_to_scan(chosen, outcomes), targets.in_several_vrfs(chosen)):
+        if warning:
+            log.warning("%s", warning)
     for outcome in outcomes:
         _name_failure(outcome)
         if outcome.skipped:

@@ -47,6 +47,15 @@ def test_a_parent_is_discovered_only_if_asked_for() -> None:
     assert "scan_parents" in outcome.skipped
 
 
+def test_the_same_network_in_several_vrfs_is_named_once_with_its_ids() -> None:
+    twins = [subnet("192.0.2.0/24", 7, vrf=1), subnet("192.0.2.0/24", 8, vrf=2), subnet("198.51.100.0/24", 9)]
+    said = targets.in_several_vrfs(twins)
+    assert said is not None
+    assert "192.0.2.0/24 (ids 7, 8);" in said
+    assert "198.51.100.0/24" not in said
+    assert targets.in_several_vrfs(twins[1:]) is None
+
+
 def test_the_known_addresses_of_a_parent_are_checked() -> None:
     parent = subnet(
         "192.0.2.0/24", ping=True, nested=(ip_network("192.0.2.8/30"),), addresses=known("192.0.2.9")

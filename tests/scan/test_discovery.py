@@ -46,7 +46,7 @@ class Process:
 
 def job(way: Way = SEGMENT) -> Job:
     (only,) = jobs.make(
-        [Subnet(1, ip_network(BLOCK), discover=True)], 1, lambda _, wanted: [{way: w} for w in wanted]
+        [Subnet(1, ip_network(BLOCK), discover=True)], 256, lambda _, wanted: [{way: w} for w in wanted]
     )
     return only
 
@@ -124,5 +124,5 @@ def test_probes_that_were_not_sent_are_an_error_and_the_hosts_are_kept(stderr: l
 def test_a_single_probe_of_many_that_was_not_sent_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     whole = Subnet(1, ip_network("192.0.2.0/24"), discover=True)
     with caplog.at_level(logging.WARNING):
-        assert discovery(Process([1], stderr=[SENDTO])).find(jobs.make([whole], 1)[0], 1000).error is None
+        assert discovery(Process([1], stderr=[SENDTO])).find(jobs.make([whole], 256)[0], 1000).error is None
     assert "Operation not permitted" in caplog.text

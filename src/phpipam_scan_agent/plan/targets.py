@@ -1,6 +1,6 @@
 """Which subnets to scan, and which of their addresses to probe. Pure; the rules are those of phpIPAM's scripts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..errors import PhpIpamError
@@ -69,6 +69,20 @@ def nothing_to_scan(chosen: Sequence[Subnet], left: Sequence[Outcome]) -> str | 
     if not reasons:
         return "phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there"
     return f"phpIPAM assigns {len(left)} subnets to this agent, none to be scanned: {'; '.join(reasons)}"
+
+
+def in_several_vrfs(chosen: Iterable[Subnet]) -> str | None:
+    """Return a warning that names the subnets with the same network, if there are any."""
+    ids: dict[IPNetwork, list[int]] = {}
+    for subnet in chosen:
+        ids.setdefault(subnet.network, []).append(subnet.id)
+    twins = [f"{network} (ids {', '.join(map(str, of))})" for network, of in ids.items() if len(of) > 1]
+    if not twins:
+        return None
+    return (
+        "the same network in several VRFs is scanned once and reported for each, since the agent cannot tell which"
+        f" it is in: {'; '.join(twins)}; assign the others to agents of their own"
+    )
 
 
 def possible(subnet: Subnet) -> Subnet:
