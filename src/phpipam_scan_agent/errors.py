@@ -33,6 +33,10 @@ class UnreachableError(TransportError):
     """No connection to the peer, or none that may be trusted: no other request would fare better."""
 
 
+class ConnectionLostError(TransportError):
+    """The connection was lost after the request was begun."""
+
+
 class PhpIpamError(ScanAgentError):
     """PhpIPAM refused the request, or its answer is not valid."""
 
@@ -51,6 +55,10 @@ class UnavailableError(ServerError):
 
 class BadReportError(ServerError):
     """The Scan Server will never accept this report."""
+
+
+class NotAssignedError(BadReportError):
+    """The subnet is not assigned to this agent, or has another mask: phpIPAM's cached answers are out of date."""
 
 
 class TooLargeError(BadReportError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from . import arguments, check, config, output
@@ -15,7 +16,6 @@ from .config import Config
 from .delivery import Delivery
 from .delivery.server import ScanServer
 from .delivery.spool import Spool
-from .delivery.tally import Tally
 from .errors import Interrupted, LockedError, ScanAgentError
 from .models import Outcome, Run, Subnet, Summary
 from .output import metrics
@@ -71,13 +71,11 @@ def run(options: Options, settings: Config, findings: output.Findings) -> Summar
     with (
         lock.held(folders.cache() / "lock"),
         closing(ScanServer(settings)) as server,
+        # Reports that earlier runs could not send are sent meanwhile
         Delivery(_spool(settings), server, options.dry_run, settings.name_form) as delivery,
         Cache(folders.cache() / "phpipam.json", settings, clock) as cache,
         closing(PhpIpam(settings, cache, clock)) as phpipam,
     ):
-        # Send what earlier runs could not
-        delivery.send_waiting()
-
         # Expire the cache
         if not options.refresh:
             cache.load()
@@ -89,6 +87,8 @@ def run(options: Options, settings: Config, findings: output.Findings) -> Summar
         with phpipam.with_addresses(subnets) as answered:
             scan = Scan(answered, subnets, settings, _now(settings, clock))
             outcomes += _scan(scan, len(subnets), delivery, findings, quiet=options.verbosity < 0)
+        if delivery.assignments_changed:
+            cache.drop()
     return Summary(tuple(outcomes), tuple(delivery.problems), cache.age)
 
 
@@ -102,7 +102,7 @@ def _assigned(phpipam: PhpIpam, settings: Config, options: Options) -> tuple[lis
         if warning:
             log.warning("%s", warning)
     for outcome in outcomes:
-        _name_failure(outcome)
+        _named(outcome)
         if outcome.skipped:
             log.info("subnet %s: left alone: %s", outcome.subnet, outcome.skipped)
     return chosen, outcomes
@@ -112,29 +112,28 @@ def _scan(
     scan: Scan, subnets: int, delivery: Delivery, findings: output.Findings, quiet: bool
 ) -> list[Outcome]:
     """Scan the subnets and deliver what is found; return how it went with each."""
-    tally = Tally()
-    outcomes = []
+    outcomes: list[Outcome] = []
     try:
         with scan, output.Bar(subnets, scan.addresses, quiet) as bar:
             for result in scan:
-                outcome = tally.add(result, delivery.deliver(result))
-                bar.advance(result, outcome)
+                delivery.deliver(result)
+                bar.advance(result)
                 findings.add(result)
-                if outcome:
-                    _name_failure(outcome)
-                    outcomes.append(outcome)
+                outcomes += map(_named, bar.finished(delivery.finished()))
+            outcomes += map(_named, bar.finished(delivery.finish()))
     except Interrupted:
         for result in scan.rest():
-            _, lost = delivery.keep(result)
-            for report, error in lost:
+            for report, error in delivery.keep(result):
                 output.failed(f"subnet {report.network}: {error}", subnet=str(report.network))
         raise
     return outcomes
 
 
-def _name_failure(outcome: Outcome) -> None:
+def _named(outcome: Outcome) -> Outcome:
+    """Name the failure of an outcome that has one, and return the outcome."""
     if outcome.error:
         output.failed(f"subnet {outcome.subnet}: {outcome.error}", subnet=outcome.subnet)
+    return outcome
 
 
 def _check(options: Options, settings: Config) -> int:
@@ -144,7 +143,10 @@ def _check(options: Options, settings: Config) -> int:
 
 
 def _spool(settings: Config) -> Spool:
-    return Spool(folders.spool(), settings.spool_max_age, settings.spool_max_size, _clock(settings))
+    parts = urlsplit(settings.api_url)
+    owner = f"{parts.hostname}{parts.path} {settings.client_name}"
+    bounds = (settings.spool_max_age, settings.spool_max_size)
+    return Spool(folders.spool(), *bounds, _clock(settings), owner)
 
 
 def _clock(settings: Config) -> Callable[[], float]:

@@ -145,30 +145,44 @@ class ScanResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What the Scan Server is told of a subnet."""
+class Row:
+    """One address in a report."""
 
-    network: IPNetwork
+    ip: IPAddress
 
-    scan: str
-    """The JSON of `scan`, without the scan agent code, which the server stage adds."""
+    seen: datetime
+    """When it was last seen up, with its zone."""
 
-    hosts: int = 0
-    """How many there are in it."""
+    id: int | None = None
+    """phpIPAM's id of the address; None if it is new there."""
+
+    hostname: str | None = None
+    """The host name to store, of letters, digits, `-`, `_` and `.` only; None changes nothing."""
+
+    mac: str | None = None
+    """MAC address in upper case with colons; None changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """What became of the reports of a result."""
+class Report:
+    """The newest known state of a subnet, or of a block of a large one, for the Scan Server."""
 
-    uploaded: bool = False
-    """Whether the Scan Server has taken all of them."""
+    network: IPNetwork
 
-    waiting: bool = False
-    """Whether one waits for the next run."""
+    subnet_id: int | None
+    """phpIPAM's id of the subnet; None in a report of an older version's spool that has no host."""
 
-    error: str | None = None
-    """What failed for good, and what to do."""
+    made: datetime
+    """When the last scan in it ended, with its zone."""
+
+    rows: tuple[Row, ...] = ()
+    """Each address once."""
+
+    silent: tuple[int, ...] = ()
+    """phpIPAM's ids of the addresses that were probed in the last scan and did not answer."""
+
+    block: int = 0
+    """The number of the block in a large subnet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,122 +1,152 @@
-import json
-import re
+"""What was found → reports, and two reports of a subnet → the newest state."""
+
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from ipaddress import IPv4Address, ip_address, ip_network
-from typing import Any
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phpipam_scan_agent.delivery import report
-from phpipam_scan_agent.models import Address, Host, Report, ScanResult, Subnet
+from phpipam_scan_agent.delivery.report import BLOCK, halves, make, merge, without_old_rows
+from phpipam_scan_agent.models import Address, Host, Report, Row, ScanResult, Subnet
+from reports import NOON
+from thorough import thorough
 
-NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
-
-
-def result(*hosts: Host, known: dict[str, int] | None = None, seen: datetime = NOON) -> ScanResult:
-    addresses = {ip_address(ip): Address(id_, ip_address(ip)) for ip, id_ in (known or {}).items()}
-    network = ip_network("192.0.2.0/24")
-    subnet = Subnet(10, network, discover=True, resolve_names=True, addresses=tuple(addresses.values()))
-    found = tuple(replace(host, address=addresses.get(host.ip)) for host in hosts)
-    return ScanResult(subnet, found, seen, seconds=1.5)
+NETWORK = ip_network("192.0.2.0/24")
+OLDER = NOON - timedelta(hours=1)
 
 
-def host(ip: str, mac: str | None = None, name: str | None = None) -> Host:
-    return Host(ip_address(ip), mac=mac, name=name)
+def row(last: int, seen: datetime = NOON, **fields: str | int) -> Row:
+    return Row(ip_address(f"192.0.2.{last}"), seen, **fields)  # type: ignore[arg-type]
 
 
-def make(scanned: ScanResult) -> Report:
-    """The report, in a server that takes large ones."""
-    (made,) = report.make(scanned, 1_000_000)
-    return made
+def state(made: datetime, *rows: Row, silent: tuple[int, ...] = ()) -> Report:
+    return Report(NETWORK, 10, made, rows, silent)
 
 
-def rows(scanned: ScanResult) -> list[dict[str, Any]]:
-    made: list[dict[str, Any]] = json.loads(make(scanned).scan)["results"]
-    return made
+# One scan
 
 
-def test_the_report_is_exactly_what_the_server_takes() -> None:
-    made = make(
-        result(
-            host("192.0.2.1", "AA:BB:CC:DD:EE:01", "gw.example.net"),
-            host("192.0.2.77"),
-            known={"192.0.2.1": 101, "192.0.2.9": 109},
-        )
+def scanned(cidr: str, *hosts: Host, silent: tuple[Address, ...] = ()) -> ScanResult:
+    return ScanResult(Subnet(10, ip_network(cidr), discover=True), hosts, NOON, seconds=1.0, silent=silent)
+
+
+def test_a_report_says_of_each_host_when_it_was_seen_and_what_is_known() -> None:
+    known = Address(101, ip_address("192.0.2.1"))
+    hosts = (
+        Host(ip_address("192.0.2.1"), mac="AA:BB:CC:DD:EE:01", name="gw.example.net", address=known),
+        Host(ip_address("192.0.2.77"), name="o'brien.example.net"),
     )
-    assert made.network == ip_network("192.0.2.0/24")
-    assert made.scan == (
-        '{"subnet": "192.0.2.0/24", "tz": "+0000", "results": ['
-        '{"id": 101, "subnetId": "10", "ip": "192.0.2.1", "lastSeen": "2026-11-24 12:00:00",'
-        ' "hostname": "gw", "mac": "AA:BB:CC:DD:EE:01"}, '
-        '{"subnetId": "10", "ip": "192.0.2.77", "lastSeen": "2026-11-24 12:00:00"}]}'
+    (made,) = make(scanned("192.0.2.0/24", *hosts, silent=(Address(102, ip_address("192.0.2.2")),)))
+    assert made == state(NOON, row(1, id=101, hostname="gw", mac="AA:BB:CC:DD:EE:01"), row(77), silent=(102,))
+
+
+def test_a_subnet_without_hosts_has_a_report_too() -> None:
+    assert list(make(scanned("192.0.2.0/24"))) == [state(NOON)]
+
+
+def test_a_large_subnet_has_a_report_for_each_block_with_hosts() -> None:
+    last = [1, BLOCK - 1, BLOCK, 5 * BLOCK + 3]
+    hosts = [Host(ip_address(int(ip_address("10.0.0.0")) + at)) for at in last]
+    silent = Address(7, ip_address("10.0.24.9"))
+    made = list(make(scanned("10.0.0.0/8", *hosts, silent=(silent,))))
+    assert [(each.block, len(each.rows), each.silent) for each in made] == [
+        (0, 2, ()),
+        (1, 1, ()),
+        (3, 0, (7,)),
+        (5, 1, ()),
+    ]
+
+
+def test_ipv6_has_one_block() -> None:
+    hosts = (Host(ip_address("2001:db8::1")), Host(ip_address("2001:db8::ffff:0:1")))
+    (made,) = make(scanned("2001:db8::/64", *hosts))
+    assert len(made.rows) == 2
+
+
+# Two states
+
+
+def test_of_each_address_the_newer_time_wins_and_one_seen_only_then_stays_with_its_time() -> None:
+    waiting = state(OLDER, row(1, OLDER, hostname="old"), row(2, OLDER, mac="AA:BB:CC:DD:EE:02"))
+    new = state(NOON, row(1, hostname="new"), row(3))
+    assert merge(waiting, new) == state(
+        NOON, row(1, hostname="new"), row(2, OLDER, mac="AA:BB:CC:DD:EE:02"), row(3)
     )
 
 
-def test_a_subnet_without_hosts_has_no_results() -> None:
-    assert json.loads(make(result()).scan)["results"] == []
+def test_a_name_and_a_mac_address_stay_until_there_are_newer_ones() -> None:
+    waiting = state(OLDER, row(1, OLDER, id=101, hostname="gw", mac="AA:BB:CC:DD:EE:01"))
+    assert merge(waiting, state(NOON, row(1))).rows == (
+        row(1, id=101, hostname="gw", mac="AA:BB:CC:DD:EE:01"),
+    )
 
 
-def test_what_is_not_known_is_left_out_and_never_null() -> None:
-    made = rows(result(host("192.0.2.1"), host("192.0.2.2", name="o'brien.example.net")))
-    assert [row.keys() for row in made] == [{"subnetId", "ip", "lastSeen"}] * 2
+def test_a_clock_set_back_makes_no_time_older() -> None:
+    merged = merge(state(NOON, row(1)), state(OLDER, row(1, OLDER, hostname="gw"), row(2, OLDER)))
+    assert merged == state(NOON, row(1, hostname="gw"), row(2, OLDER))
 
 
-def test_an_id_comes_only_with_its_own_address() -> None:
-    made = rows(result(host("192.0.2.1"), host("192.0.2.2"), known={"192.0.2.2": 102, "198.51.100.1": 5}))
-    assert [row.get("id") for row in made] == [None, 102]
+def test_times_are_moments_whatever_the_zone_that_tells_them() -> None:
+    summer = (NOON - timedelta(minutes=30)).astimezone(timezone(timedelta(hours=2)))
+    winter = NOON.astimezone(timezone(timedelta(hours=1)))
+    assert merge(state(summer, row(1, summer)), state(winter, row(1, winter))).rows[0].seen == winter
+    assert merge(state(winter, row(1, winter)), state(summer, row(1, summer))).rows[0].seen == winter
 
 
-@pytest.mark.parametrize(
-    ("hours", "zone", "local"),
-    [
-        (0, "+0000", "2026-11-24 12:00:00"),
-        (1, "+0100", "2026-11-24 13:00:00"),
-        (-5, "-0500", "2026-11-24 07:00:00"),
-        (5.5, "+0530", "2026-11-24 17:30:00"),
-        (-3.5, "-0330", "2026-11-24 08:30:00"),
-        (5.75, "+0545", "2026-11-24 17:45:00"),
-        (14, "+1400", "2026-11-25 02:00:00"),
-        (-0.25, "-0015", "2026-11-24 11:45:00"),
-    ],
-)
-def test_last_seen_is_local_and_its_offset_is_told(hours: float, zone: str, local: str) -> None:
-    seen = NOON.astimezone(timezone(timedelta(hours=hours)))
-    scan = json.loads(make(result(host("192.0.2.1"), seen=seen)).scan)
-    assert scan["tz"] == zone
-    assert scan["results"][0]["lastSeen"] == local
+def test_an_address_is_silent_until_it_is_seen() -> None:
+    waiting = state(OLDER, row(1, OLDER, id=101), silent=(102, 103))
+    assert merge(waiting, state(NOON, row(2, id=102), silent=(101,))).silent == (101, 103)
 
 
-def test_an_offset_with_seconds_is_told_without_them() -> None:
-    """Zones of before the railways have such."""
-    assert report.zone(NOON.astimezone(timezone(timedelta(hours=2, minutes=30, seconds=17)))) == "+0230"
+def test_what_is_older_than_a_report_may_be_is_left_out() -> None:
+    assert without_old_rows(state(NOON, row(1, OLDER), row(2)), NOON).rows == (row(2),)
 
 
-_HOSTS = st.builds(
-    Host,
-    ip=st.integers(0, 255).map(lambda last: IPv4Address(f"192.0.2.{last}")),
-    mac=st.none() | st.just("AA:BB:CC:DD:EE:01"),
-    name=st.none() | st.text() | st.text(alphabet="aZ09-_.'\";\\\n \u0661é", min_size=1),
+_MOMENTS = st.integers(0, 5).map(lambda hours: NOON + timedelta(hours=hours))
+_STATES = st.builds(
+    lambda made, lasts, name: state(
+        made, *(row(last, made, **({"hostname": name} if name else {})) for last in lasts)
+    ),
+    _MOMENTS,
+    st.sets(st.integers(1, 4)),
+    st.sampled_from([None, "one", "two"]),
 )
 
 
-@given(
-    hosts=st.lists(_HOSTS, max_size=5),
-    ids=st.dictionaries(st.integers(0, 255), st.integers(1, 9), max_size=5),
-)
-def test_whatever_was_found_no_null_and_no_wild_name_is_reported(
-    hosts: list[Host], ids: dict[int, int]
-) -> None:
-    scanned = result(*hosts, known={f"192.0.2.{last}": id_ for last, id_ in ids.items()})
-    made = make(scanned)
-    assert made.scan.isascii()
-    assert len(made.scan.splitlines()) == 1
-    reported = rows(scanned)
-    assert [row["ip"] for row in reported] == [str(found.ip) for found in hosts]
-    for row in reported:
-        assert None not in row.values()
-        assert row.keys() <= {"id", "subnetId", "ip", "lastSeen", "hostname", "mac"}
-        assert re.fullmatch("[A-Za-z0-9_-]{1,63}", row.get("hostname", "x"))
-        assert row.get("id") == ids.get(int(row["ip"].rpartition(".")[2]))
+@thorough
+@given(st.lists(_STATES, min_size=1, max_size=5))
+def test_merged_one_by_one_every_address_has_its_newest_time(states: list[Report]) -> None:
+    merged = states[0]
+    for each in states[1:]:
+        merged = merge(merged, each)
+    newest: dict[object, datetime] = {}
+    for each in states:
+        for found in each.rows:
+            newest[found.ip] = max(found.seen, newest.get(found.ip, found.seen))
+    assert {found.ip: found.seen for found in merged.rows} == newest
+    assert len(merged.rows) == len(newest)
+    assert merged.made == max(each.made for each in states)
+
+
+# Halves
+
+
+@given(number=st.integers(0, 40), most=st.integers(1, 40))
+def test_halves_of_halves_are_the_whole(number: int, most: int) -> None:
+    whole = state(NOON, *(row(last) for last in range(number)), silent=(7,))
+
+    def cut(each: Report) -> list[Report]:
+        return [each] if len(each.rows) <= most else [part for half in halves(each) for part in cut(half)]
+
+    parts = cut(whole)
+    assert tuple(found for part in parts for found in part.rows) == whole.rows
+    assert all(len(part.rows) <= most for part in parts)
+    assert [part.silent for part in parts if part.silent] == [(7,)]
+    assert all(replace(part, rows=(), silent=()) == state(NOON) for part in parts)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_host_or_none_has_no_halves(number: int) -> None:
+    assert halves(state(NOON, *(row(last) for last in range(number)))) == ()

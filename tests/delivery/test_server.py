@@ -1,5 +1,6 @@
 """Reports → the Scan Server, or one line that helps."""
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -9,15 +10,22 @@ import pytest
 import configs
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.delivery.server import ScanServer
-from phpipam_scan_agent.errors import BadReportError, ServerError, TooLargeError, UnavailableError
+from phpipam_scan_agent.errors import (
+    BadReportError,
+    NotAssignedError,
+    ServerError,
+    TooLargeError,
+    UnavailableError,
+)
+from phpipam_scan_agent.https import Limits
 from phpipam_scan_agent.models import Report
+from reports import NOON
 from rough_servers import Raw
-from stand_ins.https import Answer, Certificates, Server
+from stand_ins.https import Answer, Certificates, Server, as_json
 from stand_ins.scan_server import ScanServer as StandIn
 
-pytestmark = pytest.mark.usefixtures("hasty")
-
-REPORT = Report(ip_network("127.0.20.0/28"), '{"subnet": "127.0.20.0/28", "tz": "+0000", "results": []}')
+REPORT = Report(ip_network("127.0.20.0/28"), 10, NOON)
+SCAN = {"subnet": "127.0.20.0/28", "tz": "+0000", "made": "2026-11-24T12:00:00+00:00", "results": []}
 
 
 @pytest.fixture
@@ -30,7 +38,7 @@ def server(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     certificates = Certificates()
     (tmp_path / "ca.pem").write_bytes(certificates.ca_pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with Server(stand_in.answer, certificates.tls()) as listener:
+    with Server(lambda request: stand_in.answer(request), certificates.tls()) as listener:
         settings = {
             "api_url": "https://127.0.0.1",
             "client_name": "branch",
@@ -40,7 +48,7 @@ def server(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             "http_port": listener.port,
             "auth_token": "server-token",
         }
-        server = ScanServer(Config.model_validate(settings))
+        server = ScanServer(Config.model_validate(settings), Limits(retries=0))
         yield server
         server.close()
 
@@ -51,43 +59,146 @@ def test_the_code_is_added_to_the_report(server: ScanServer, stand_in: StandIn) 
     assert stand_in.reports == [
         {
             "code": 'code "with" \\ and é',
-            "scan": {"subnet": "127.0.20.0/28", "tz": "+0000", "results": []},
+            "scan": SCAN,
         }
     ]
+
+
+def ours(status: int, reason: str) -> Answer:
+    return as_json(status, {"server": "phpipam-scan-server", "error": "such a\nfault", "reason": reason})
+
+
+def page(status: int, body: bytes, server: str = "nginx/1.26") -> Answer:
+    return Answer(status, body, {"Content-Type": "text/html", "Server": server})
 
 
 @pytest.mark.parametrize(
     ("answer", "kind", "said"),
     [
-        (Answer(400, b"Invalid JSON payload"), BadReportError, "HTTP 400: Invalid JSON payload; the report"),
-        (Answer(401, b"Invalid token"), UnavailableError, "HTTP 401: Invalid token; check auth_token"),
-        (Answer(403), BadReportError, "HTTP 403; check in phpIPAM that the subnet is this agent's"),
+        # This project's server: each of its reasons
         (
-            Answer(404, b"<h1>\nNot\nFound</h1>"),
-            UnavailableError,
-            "HTTP 404: Not Found; check http_",
+            ours(400, "json"),
+            BadReportError,
+            "answers HTTP 400: such a fault; the report was damaged on its way",
         ),
-        (Answer(405), UnavailableError, "HTTP 405; check http_server and http_port"),
-        (Answer(413), TooLargeError, "HTTP 413; raise the body size"),
-        (Answer(422), BadReportError, "HTTP 422; see the server's own log"),
-        (Answer(429), UnavailableError, "HTTP 429; see the server's own log"),
-        (Answer(500), UnavailableError, "HTTP 500; see the server's own log"),
-        (Answer(500, b"playbook failed"), ServerError, "HTTP 500: playbook failed; see the server's own log"),
-        (Answer(502, b"bad gateway"), UnavailableError, "HTTP 502: bad gateway; see the server's own log"),
-        (Answer(503), UnavailableError, "HTTP 503; see the server's own log"),
-        (Answer(504), UnavailableError, "HTTP 504; see the server's own log"),
-        (Answer(204), ServerError, "HTTP 204; see the server's own log"),
+        (ours(400, "field"), BadReportError, "HTTP 400: such a fault; the server does not accept this value"),
+        (ours(400, "row"), BadReportError, "phpIPAM's database refuses these rows, the others are stored"),
+        (ours(400, "news"), ServerError, "such a fault; see the server's log"),
+        (ours(401, "token"), UnavailableError, "check auth_token"),
+        (ours(401, "code"), UnavailableError, "check scanagent_code"),
+        (ours(403, "subnet"), NotAssignedError, "check in phpIPAM that the subnet is this agent's"),
+        (ours(404, "path"), UnavailableError, "check http_server and http_port"),
+        (ours(408, "slow"), ServerError, "check the network"),
+        (ours(413, "size"), TooLargeError, "raise the body size"),
+        (ours(429, "guesses"), UnavailableError, "check scanagent_code"),
+        (ours(503, "database"), UnavailableError, "see the server's log"),
+        (ours(503, "busy"), UnavailableError, "the server has too much to do"),
+        # The collection's: one line of text
+        (
+            Answer(400, b"Invalid JSON payload"),
+            UnavailableError,
+            "HTTP 400: Invalid JSON payload; the report",
+        ),
+        (Answer(401, b"Invalid token"), UnavailableError, "HTTP 401: Invalid token; check auth_token"),
+        (Answer(413, b"Maximum request body size 1048576 exceeded"), TooLargeError, "raise the body size"),
+        (Answer(500, b"playbook failed"), ServerError, "HTTP 500: playbook failed; see the server's log"),
+        (Answer(500), UnavailableError, "HTTP 500; see the server's log"),
+        # Anybody
+        (page(413, b"<h1>Request Entity Too Large</h1>"), TooLargeError, "raise the body size"),
+        (Answer(429), UnavailableError, "HTTP 429; see the log of the server or of the proxy"),
+        (page(502, b"<h1>Bad\nGateway</h1>"), UnavailableError, "HTTP 502: Bad Gateway; see the log"),
+        (Answer(503), UnavailableError, "HTTP 503; see the log"),
+        (Answer(504), UnavailableError, "HTTP 504; see the log"),
+        # Somebody else
+        *(
+            (
+                page(status, b"<h1>Forbidden\n by</h1> policy"),
+                UnavailableError,
+                "HTTP {0} 'Forbidden by policy'",
+            )
+            for status in (200, 201, 400, 401, 403, 404, 405, 422, 451, 500, 501)
+        ),
+        (Answer(403, b"no"), UnavailableError, "HTTP 403 'no'"),
+        (Answer(404), UnavailableError, "something else than a Scan Server answers at"),
+        (Answer(204), UnavailableError, "something else than a Scan Server answers at"),
+        (as_json(200, {"server": "nginx"}), UnavailableError, "something else than a Scan Server answers at"),
+        (as_json(200, ["phpipam-scan-server"]), UnavailableError, "something else than a Scan Server"),
+        (Answer(200, b"[" * 60_000), UnavailableError, "something else than a Scan Server"),
     ],
 )
-def test_all_but_200_is_a_refusal_whose_class_says_what_to_do_with_the_report(
+def test_whose_answer_it_is_decides_what_becomes_of_the_report(
     server: ScanServer, stand_in: StandIn, answer: Answer, kind: type[ServerError], said: str
 ) -> None:
     stand_in.instead = answer
 
-    with pytest.raises(ServerError, match=said) as caught:
+    with pytest.raises(ServerError, match=re.escape(said.format(answer.status))) as caught:
         server.upload(REPORT)
     assert type(caught.value) is kind
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_who_else_answers_is_named(server: ScanServer, stand_in: StandIn) -> None:
+    stand_in.instead = page(403, b"<title>403</title><h1>Request blocked</h1>", "cloud-waf")
+    with pytest.raises(UnavailableError) as caught:
+        server.upload(REPORT)
+    assert "HTTP 403 '403 Request blocked' (Server: " in str(caught.value)
+    assert "cloud-waf" in str(caught.value)
+    assert str(caught.value).endswith("; check http_server and http_port, and what stands between")
+
+
+@pytest.mark.parametrize("answer", [Answer(200), as_json(200, {"server": "phpipam-scan-server", "added": 1})])
+def test_the_word_of_the_two_servers_is_taken(server: ScanServer, stand_in: StandIn, answer: Answer) -> None:
+    stand_in.instead = answer
+    server.upload(REPORT)
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "said"),
+    [
+        (
+            {"POST": ours(400, "json"), "GET": as_json(200, {"server": "phpipam-scan-server"})},
+            None,
+            "could store",
+        ),
+        (
+            {"POST": Answer(400, b"Invalid JSON payload"), "GET": Answer(405, b"405: Method Not Allowed")},
+            None,
+            "coll",
+        ),
+        (
+            {"POST": ours(400, "json"), "GET": ours(503, "database")},
+            UnavailableError,
+            "such a fault; see the",
+        ),
+        (
+            {"POST": ours(400, "json"), "GET": ours(503, "timezone")},
+            UnavailableError,
+            "such a fault; set the",
+        ),
+        ({"POST": ours(401, "token"), "GET": ours(200, "")}, UnavailableError, "check auth_token"),
+        ({"POST": Answer(401, b"Invalid token"), "GET": Answer(404)}, UnavailableError, "check auth_token"),
+        (
+            {"POST": page(400, b"<h1>Bad Request</h1>"), "GET": page(404, b"no")},
+            UnavailableError,
+            "something else",
+        ),
+        ({"POST": Answer(200), "GET": Answer(200)}, UnavailableError, "something else than a Scan Server"),
+    ],
+)
+def test_the_check_is_green_only_if_a_report_could_be_stored(
+    server: ScanServer,
+    stand_in: StandIn,
+    answers: dict[str, Answer],
+    kind: type[ServerError] | None,
+    said: str,
+) -> None:
+    stand_in.answer = lambda request: answers[request.method]  # type: ignore[method-assign]
+    if kind is None:
+        assert said in server.try_token()
+        return
+    with pytest.raises(kind, match=said):
+        server.try_token()
 
 
 def test_nobody_listens() -> None:
@@ -96,7 +207,8 @@ def test_nobody_listens() -> None:
 
 
 def upload_to(port: int) -> None:
-    server = ScanServer(configs.config(http_server="http://127.0.0.1", http_port=port))
+    config = configs.config(http_server="http://127.0.0.1", http_port=port)
+    server = ScanServer(config, Limits(retries=0))
     try:
         server.upload(REPORT)
     finally:
@@ -105,7 +217,10 @@ def upload_to(port: int) -> None:
 
 @pytest.mark.parametrize(
     ("end_of_head", "body"),
-    [(b"Content-Length: 2\r\n\r\n", b"OK"), (b"Transfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n")],
+    [
+        (b"Content-Length: 33\r\n\r\n", b'{"server": "phpipam-scan-server"}'),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
+    ],
 )
 def test_an_answer_cut_off_inside_its_headers_is_no_200(end_of_head: bytes, body: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + end_of_head

@@ -1,8 +1,8 @@
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
 
-from phpipam_scan_agent.delivery.tally import Tally
-from phpipam_scan_agent.models import Address, Delivered, Host, Outcome, ScanResult, Subnet
+from phpipam_scan_agent.delivery.tally import Delivered, Tally
+from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet
 
 UPLOADED = Delivered(uploaded=True)
 
@@ -27,76 +27,102 @@ def result(
     return ScanResult(subnet, hosts, NOON + timedelta(seconds=ended), ended - began, parts=parts, error=error)
 
 
+def tallied(*parts: tuple[ScanResult, Delivered]) -> list[Outcome]:
+    """The outcomes after these results, each with a report and what became of that."""
+    tally = Tally()
+    for at, (each, delivered) in enumerate(parts):
+        tally.expect(each, [(str(at), 1)])
+        assert tally.settle(str(at), 1, delivered)
+    return tally.finished()
+
+
 def test_a_small_subnet_is_done_with_its_result() -> None:
-    done = Tally().add(result(2, 3, 4, 5, 6), UPLOADED)
+    (done,) = tallied((result(2, 3, 4, 5, 6), UPLOADED))
     assert done == Outcome("192.0.2.0/24", 10, up=5, known=2, seconds=1.5, uploaded=True)
     assert done.new == 3
 
 
 def test_a_large_one_is_done_with_its_last_part() -> None:
+    parts = [(result(1, 9, parts=3), UPLOADED), (result(parts=3), UPLOADED), (result(2, parts=3), UPLOADED)]
+    assert tallied(*parts[:2]) == []
+    assert tallied(*parts) == [Outcome("192.0.2.0/24", 10, up=3, known=2, seconds=1.5, uploaded=True)]
+
+
+def test_an_outcome_is_told_once() -> None:
     tally = Tally()
-    assert tally.add(result(1, 9, parts=3), UPLOADED) is None
-    assert tally.add(result(parts=3), UPLOADED) is None
-    assert tally.add(result(2, parts=3), UPLOADED) == Outcome(
-        "192.0.2.0/24", 10, up=3, known=2, seconds=1.5, uploaded=True
-    )
+    tally.expect(result(1), [])
+    assert len(tally.finished()) == 1
+    assert tally.finished() == []
+
+
+def test_a_subnet_is_done_when_it_is_known_what_became_of_its_reports() -> None:
+    tally = Tally()
+    tally.expect(result(1), [("one", 1), ("two", 1)])
+    assert tally.settle("one", 1, UPLOADED)
+    assert tally.finished() == []
+    assert not tally.settle("another", 1, UPLOADED)
+    assert tally.settle("two", 1, UPLOADED)
+    assert [done.uploaded for done in tally.finished()] == [True]
+
+
+def test_a_report_that_was_merged_with_a_later_one_stands_for_both_and_not_the_other_way_round() -> None:
+    tally = Tally()
+    tally.expect(result(1, id_=10, parts=2), [("name", 1)])
+    tally.expect(result(2, id_=10, parts=2), [("name", 2)])
+    tally.settle("name", 1, UPLOADED)
+    assert tally.finished() == []
+    tally.settle("name", 2, UPLOADED)
+    assert len(tally.finished()) == 1
+
+    tally.expect(result(1, id_=10, parts=2), [("name", 3)])
+    tally.expect(result(2, id_=10, parts=2), [("name", 4)])
+    tally.settle("name", 4, UPLOADED)
+    assert len(tally.finished()) == 1
 
 
 def test_parts_of_several_subnets_may_come_in_any_order() -> None:
     """Also of subnets with the same network, which are two."""
-    tally = Tally()
-    assert tally.add(result(1, id_=10, parts=2), UPLOADED) is None
-    assert tally.add(result(1, 2, id_=11, parts=2), UPLOADED) is None
-    second = tally.add(result(3, id_=11, parts=2), UPLOADED)
-    first = tally.add(result(id_=10, parts=2), UPLOADED)
-    assert first is not None
-    assert second is not None
-    assert [(done.id, done.up) for done in (first, second)] == [(10, 1), (11, 3)]
+    done = tallied(
+        (result(1, id_=10, parts=2), UPLOADED),
+        (result(1, 2, id_=11, parts=2), UPLOADED),
+        (result(3, id_=11, parts=2), UPLOADED),
+        (result(id_=10, parts=2), UPLOADED),
+    )
+    assert [(each.id, each.up) for each in done] == [(11, 3), (10, 1)]
 
 
 def test_a_subnet_takes_from_its_first_packet_to_its_last() -> None:
     """Its parts are scanned side by side, or one after another with a gap."""
-    tally = Tally()
-    tally.add(result(parts=3, began=5, ended=10), UPLOADED)
-    tally.add(result(parts=3, began=2, ended=4), UPLOADED)
-    done = tally.add(result(parts=3, began=3, ended=9), UPLOADED)
-    assert done is not None
+    times = [(5, 10), (2, 4), (3, 9)]
+    (done,) = tallied(*((result(parts=3, began=began, ended=ended), UPLOADED) for began, ended in times))
     assert done.seconds == 8
 
 
 def test_a_failed_part_fails_the_subnet_and_its_hosts_count() -> None:
-    tally = Tally()
-    tally.add(result(1, parts=2, error="nmap failed"), UPLOADED)
-    done = tally.add(result(2, parts=2), UPLOADED)
+    (done,) = tallied((result(1, parts=2, error="nmap failed"), UPLOADED), (result(2, parts=2), UPLOADED))
     assert done == Outcome("192.0.2.0/24", 10, up=2, known=2, seconds=1.5, uploaded=True, error="nmap failed")
 
 
 def test_a_failed_upload_fails_the_subnet_and_says_that_not_all_is_uploaded() -> None:
-    tally = Tally()
-    tally.add(result(1, parts=2), Delivered(error="HTTP 500"))
-    done = tally.add(result(2, parts=2), UPLOADED)
-    assert done is not None
+    (done,) = tallied((result(1, parts=2), Delivered(error="HTTP 500")), (result(2, parts=2), UPLOADED))
     assert (done.error, done.uploaded) == ("HTTP 500", False)
 
 
 def test_the_same_error_of_many_parts_is_said_once() -> None:
-    tally = Tally()
-    for _ in range(63):
-        tally.add(result(parts=64, error="nmap failed"), Delivered(error="HTTP 500"))
-    done = tally.add(result(parts=64, error="too slow"), UPLOADED)
-    assert done is not None
+    (done,) = tallied(
+        *[(result(parts=64, error="nmap failed"), Delivered(error="HTTP 500"))] * 63,
+        (result(parts=64, error="too slow"), UPLOADED),
+    )
     assert done.error == "nmap failed; too slow; HTTP 500"
 
 
-def test_a_dry_run_uploads_nothing() -> None:
-    done = Tally().add(result(1), Delivered())
-    assert done is not None
+def test_without_a_report_nothing_is_uploaded() -> None:
+    tally = Tally()
+    tally.expect(result(1), [])
+    (done,) = tally.finished()
     assert (done.uploaded, done.error) == (False, None)
 
 
 def test_a_part_that_waits_for_the_next_run_is_no_failure() -> None:
-    tally = Tally()
-    tally.add(result(1, parts=2), Delivered(waiting=True))
-    done = tally.add(result(2, parts=2), UPLOADED)
-    assert done is not None
+    (done,) = tallied((result(1, parts=2), Delivered(waiting=True)), (result(2, parts=2), UPLOADED))
     assert (done.uploaded, done.waiting, done.error) == (False, True, None)

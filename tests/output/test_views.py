@@ -12,8 +12,8 @@ import pytest
 
 from clock import Clock
 from phpipam_scan_agent import output
-from phpipam_scan_agent.delivery.tally import Tally
-from phpipam_scan_agent.models import Address, Delivered, Host, Outcome, ScanResult, Subnet, Summary
+from phpipam_scan_agent.delivery.tally import Delivered, Tally
+from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet, Summary
 from phpipam_scan_agent.output import changes
 from phpipam_scan_agent.output.shown import ShownChanges
 
@@ -70,11 +70,11 @@ def shown(
 ) -> str:
     """What is printed of these results, in a view, where stdout is no terminal."""
     findings, tally = output.Findings(view), Tally()
-    outcomes = []
-    for each in results:
+    for at, each in enumerate(results):
         findings.add(each)
-        outcomes.append(tally.add(each, Delivered(uploaded=True)))
-    output.show(Summary((*filter(None, outcomes), *more)), findings, True, False)
+        tally.expect(each, [(str(at), 1)])
+        tally.settle(str(at), 1, Delivered(uploaded=True))
+    output.show(Summary((*tally.finished(), *more)), findings, True, False)
     return capsys.readouterr().out
 
 

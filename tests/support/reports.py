@@ -1,33 +1,36 @@
 """Results and reports, for tests that care for what becomes of them and not for what is in them."""
 
-import json
 from datetime import datetime, timezone
 from ipaddress import IPv4Address, ip_network
+from pathlib import Path
 from typing import Any
 
-from phpipam_scan_agent.models import Host, Report, ScanResult, Subnet
+from phpipam_scan_agent.delivery.document import decode
+from phpipam_scan_agent.models import Host, Report, Row, ScanResult, Subnet
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
 
 
-def result(id_: int = 10, hosts: int = 1, cidr: str | None = None) -> ScanResult:
+def result(id_: int = 10, hosts: int = 1, cidr: str | None = None, seen: datetime = NOON) -> ScanResult:
     """What the scan of a subnet found, by default of 192.0.`id_`.0/24."""
     network = ip_network(cidr or f"192.0.{id_}.0/24")
     first = int(network.network_address) + 1
     found = tuple(Host(IPv4Address(first + n)) for n in range(hosts))
-    return ScanResult(Subnet(id_, network, discover=True), found, NOON, seconds=1.0)
+    return ScanResult(Subnet(id_, network, discover=True), found, seen, seconds=1.0)
 
 
-def report(id_: int = 10, hosts: int = 1) -> Report:
+def report(id_: int = 10, hosts: int = 1, seen: datetime = NOON) -> Report:
     """The report of such a result."""
-    rows = [
-        {"subnetId": str(id_), "ip": str(host.ip), "lastSeen": "2026-11-24 12:00:00"}
-        for host in result(id_, hosts).hosts
-    ]
-    scan = {"subnet": f"192.0.{id_}.0/24", "tz": "+0000", "results": rows}
-    return Report(ip_network(f"192.0.{id_}.0/24"), json.dumps(scan), hosts)
+    scanned = result(id_, hosts)
+    return Report(scanned.subnet.network, id_, seen, tuple(Row(host.ip, seen) for host in scanned.hosts))
 
 
 def ips(scan: dict[str, Any]) -> list[str]:
     """The addresses in what the server was told."""
     return [row["ip"] for row in scan["results"]]
+
+
+def waiting(state: Path) -> list[Report]:
+    """What is in the spool of a state folder, oldest first; every file is a report."""
+    files = [path for path in (state / "spool").glob("*.json") if not path.name.startswith(".")]
+    return sorted((decode(path.read_bytes()) for path in files), key=lambda report: report.made)

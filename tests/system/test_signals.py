@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import runs
+from reports import waiting
 from stand_ins.https import Answer
 from stand_ins.phpipam import subnet
 from stand_ins.site import Site
@@ -40,9 +41,7 @@ def received(site: Site) -> dict[str, int]:
 
 def spooled(site: Site) -> dict[str, int]:
     """How many hosts of each subnet wait, in files that are whole."""
-    files = sorted((site.folder / "state" / "spool").glob("*.json"))
-    scans = [json.loads(json.loads(path.read_text())["scan"]) for path in files]
-    return {scan["subnet"]: len(scan["results"]) for scan in scans}
+    return {str(report.network): len(report.rows) for report in waiting(site.folder / "state")}
 
 
 def is_delivered(site: Site) -> bool:

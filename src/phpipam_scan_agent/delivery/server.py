@@ -1,5 +1,6 @@
 """Upload reports to the Scan Server."""
 
+import hashlib
 import json
 import logging
 
@@ -7,11 +8,12 @@ import requests
 from pydantic import SecretStr
 from requests.auth import AuthBase
 
+from .. import VERSION
 from ..config import Config
-from ..errors import BadReportError, ServerError, TooLargeError, TransportError, UnavailableError
-from ..https import Answer, Client, Identity
+from ..errors import ConnectionLostError, TooLargeError, TransportError, UnavailableError
+from ..https import Answer, Client, Identity, Limits
 from ..models import Report
-from ..system.redact import excerpt
+from . import answers, wire
 
 log = logging.getLogger(__name__)
 
@@ -23,90 +25,71 @@ MAX_ANSWER = 64 * 1024
 MAX_BODY = 1_000_000
 """Bytes of a request; the server refuses more than 1 MiB."""
 
-OVERLOADED = frozenset((429, 500, 502, 503, 504))
-"""What is worth another try, by this run or the next; 500 only where it comes without a reason."""
-
-ADVICE = {
-    400: "the report is not what it expects; check that it is a Scan Server",
-    401: "check auth_token: it must be the one of the server's configuration",
-    403: "check in phpIPAM that the subnet is this agent's, and scanagent_code",
-    200: "check http_server and http_port: no Scan Server answers there",
-    404: "check http_server and http_port: no Scan Server answers there",
-    405: "check http_server and http_port: no Scan Server answers there",
-    413: "raise the body size that the server or the proxy in front of it accepts",
-}
-
-KINDS: dict[int, type[ServerError]] = {
-    400: BadReportError,
-    403: BadReportError,
-    422: BadReportError,
-    401: UnavailableError,
-    404: UnavailableError,
-    405: UnavailableError,
-    413: TooLargeError,
-}
+LARGE = 64 * 1024
+"""Bytes of a request. When the connection is lost while a larger one is sent, a proxy may have refused its size: it
+answers 413 and closes, and the client's end of TLS sees only the closing."""
 
 
 class ScanServer:
-    """The Scan Server as one agent sees it. It says 200 for taken into its queue."""
+    """The Scan Server as one agent sees it, for any number of threads. It says 200 for taken into its queue."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, limits: Limits | None = None) -> None:
         self._url = f"{config.http_server}:{config.http_port}/"
-        self._code = json.dumps(config.scanagent_code.get_secret_value())
-        token = config.auth_token or SecretStr(NO_TOKEN)
+        self._code = config.scanagent_code
+        self._token = config.auth_token or SecretStr(NO_TOKEN)
+        self._settings = json.dumps(config.model_dump(mode="json", exclude={"scanagent_code", "auth_token"}))
         identity = Identity(config.ca_file, config.client_cert, config.client_key)
-        self._client = Client("Scan Server", "http_server", _Bearer(token), MAX_ANSWER, identity)
+        auth = _Bearer(self._token)
+        self._client = Client("Scan Server", "http_server", auth, MAX_ANSWER, identity, limits)
 
     def close(self) -> None:
-        """End the session."""
+        """End the session, and the uploads that other threads wait for."""
         self._client.close()
 
-    @property
-    def room(self) -> int:
-        """Bytes that a report may have."""
-        return MAX_BODY - len(self._body(""))
+    def fingerprint(self, salt: str) -> str:
+        """Return a text that changes with the settings and with the agent's version.
+
+        It is slow to compute and salted, so that it gives no secret away.
+        """
+        secrets = (self._code.get_secret_value(), self._token.get_secret_value())
+        content = json.dumps((VERSION, self._settings, *secrets)).encode()
+        return hashlib.scrypt(content, salt=salt.encode(), n=4096, r=8, p=1).hex()
 
     def upload(self, report: Report) -> None:
         """Send one report. Raise ServerError if the server has not taken it; its class says what to do then."""
-        body = self._body(report.scan)
-        headers = {"Content-Type": "application/json"}
-        try:
-            answer = self._client.send("POST", self._url, data=body, headers=headers)
-        except TransportError as error:
-            raise UnavailableError(str(error)) from None
-        if answer.status == 200 and not answer.marked_end:
-            raise UnavailableError(f"Scan Server at {self._url}: the answer was cut off; check the network")
-        if answer.status != 200:
-            raise self._refusal(answer)
-        about = {"subnet": str(report.network), "hosts": report.hosts, "bytes": len(body)}
-        log.info("subnet %s: report uploaded (%d bytes)", report.network, len(body), extra={"about": about})
+        for body in wire.bodies(report, self._code.get_secret_value(), MAX_BODY):
+            answers.check(self._url, self._post(body))
+            about = {"subnet": str(report.network), "hosts": len(report.rows), "bytes": len(body)}
+            log.info(
+                "subnet %s: report uploaded (%d bytes)", report.network, len(body), extra={"about": about}
+            )
 
     def try_token(self) -> str:
-        """Ask whether the server takes the token, by a body that it cannot store; return what it shows.
+        """Verify that a report could be stored, without storing one; return what to show.
 
-        It answers 401 before it reads a body, and 400 to one that is not JSON. Raise ServerError if it does not
-        take the token.
+        Asks `/health`, which this project's server has, and sends a body that no server can store: it is answered
+        401 before it is read, or 400 because it is not JSON. Raise ServerError where a report would fail.
         """
+        health = self._send("GET", f"{self._url}health")
+        if answers.is_ours(health):
+            answers.check(self._url, health)
+        answers.check_refused_json(self._url, self._post(b"?"))
+        stores = "and could store a report" if answers.is_ours(health) else "(the collection's server)"
+        return f"{self._url} takes the token {stores}"
+
+    def _post(self, body: bytes) -> Answer:
         try:
-            answer = self._client.send(
-                "POST", self._url, data=b"?", headers={"Content-Type": "application/json"}
-            )
+            return self._send("POST", self._url, data=body, headers={"Content-Type": "application/json"})
+        except UnavailableError as error:
+            if len(body) > LARGE and isinstance(error.__cause__, ConnectionLostError):
+                raise TooLargeError(str(error)) from error
+            raise
+
+    def _send(self, method: str, url: str, **arguments: object) -> Answer:
+        try:
+            return self._client.send(method, url, **arguments)
         except TransportError as error:
-            raise UnavailableError(str(error)) from None
-        if answer.status != 400 or "html" in answer.content_type:
-            raise self._refusal(answer)
-        return f"{self._url} takes the token"
-
-    def _body(self, scan: str) -> bytes:
-        return f'{{"code": {self._code}, "scan": {scan}}}'.encode()
-
-    def _refusal(self, answer: Answer) -> ServerError:
-        said = excerpt(answer.body.decode("utf-8", "replace"), 200)
-        advice = ADVICE.get(answer.status, "see the server's own log")
-        words = f"HTTP {answer.status}{': ' if said else ''}{said}; {advice}"
-        overloaded = answer.status in OVERLOADED and not (answer.status == 500 and answer.body)
-        kind = UnavailableError if overloaded else KINDS.get(answer.status, ServerError)
-        return kind(f"Scan Server at {self._url} answers {words}")
+            raise UnavailableError(str(error)) from error
 
 
 class _Bearer(AuthBase):

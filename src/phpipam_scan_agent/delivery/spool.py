@@ -1,160 +1,268 @@
-"""Reports on disk until the Scan Server has taken them: one file each, in the order of their making."""
+"""The spool: what waits for the Scan Server is the newest state of each subnet, a file for each, and no history."""
 
-import json
+import hashlib
 import logging
-import re
-from collections.abc import Callable, Iterable
-from ipaddress import ip_network
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from ..errors import SpoolError
 from ..models import Report
 from ..system import files, folders
+from . import document
+from .folder import MAX_FILE, Entry, Folder, cannot_be_read
+from .report import merge, without_old_rows
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Changes when a file of an older version could be misread."""
-
-MAX_FILE = 16 * 1024 * 1024
-"""Bytes of a file that are read at most; the Scan Server takes reports of 1 MiB."""
-
 
 class Spool:
-    """A folder of reports.
+    """A folder of reports; any thread may use it, and one run at a time.
 
-    `max_age` in seconds and `max_size` in bytes bound it; `clock` gives seconds since the epoch. The files
-    hold neither the token nor the scan agent code, which the server stage adds.
+    `max_age` in seconds and `max_size` in bytes bound it; `clock` gives seconds since the epoch. `owner` names the
+    phpIPAM and the agent that the reports are for: files of another owner in the same folder are left alone. The
+    files hold neither the token nor the scan agent code, which the server stage adds.
     """
 
-    def __init__(self, folder: Path, max_age: float, max_size: int, clock: Callable[[], float]) -> None:
-        self._folder = folder
-        self._refused = folder / "refused"
+    def __init__(
+        self, folder: Path, max_age: float, max_size: int, clock: Callable[[], float], owner: str = ""
+    ) -> None:
+        prefix = hashlib.sha256(owner.encode()).hexdigest()[:8] + "_"
+        self.folder = folder
+        self._prefix = prefix
+        self._waiting = Folder(folder, prefix)
+        self._aside = Folder(folder / "refused", prefix)
+        self._settings = self._aside.path / f"{prefix}settings"
         self._max_age = max_age
         self._max_size = max_size
         self._clock = clock
-        self._latest = 0
+        self._lock = threading.RLock()
+        self._fingerprint: Callable[[str], str] = str
+        self._remembered = False
 
-    @property
-    def folder(self) -> Path:
-        """Where the reports are."""
-        return self._folder
+    def open(self, fingerprint: Callable[[str], str] = str) -> list[str]:
+        """Prepare it for a run; return what is wrong with it, one line each.
 
-    def put(self, report: Report) -> Path:
-        """Keep a report, and return its file. Raise SpoolError if it cannot be kept."""
-        document = {
-            "format": FORMAT,
-            "made": self._clock(),
-            "subnet": str(report.network),
-            "hosts": report.hosts,
-            "scan": report.scan,
-        }
-        # Numbers, not times: a clock that jumps puts nothing out of order.
-        content = json.dumps(document).encode()
-        if len(content) > self._max_size:
-            raise SpoolError(f"{self._folder} cannot keep it (it is larger than spool_max_size)")
-        self._latest = max((self._latest, *(int(path.stem) for path in self._all())))
-        while True:
-            self._latest += 1
-            path = self._folder / f"{self._latest:012d}.json"
-            try:
-                folders.private(self._folder)
-                files.create(path, content)
-            except FileExistsError:  # of a run with another cache folder, whose lock is not ours
-                continue
-            except OSError as error:
-                raise SpoolError(f"{self._folder} cannot keep it ({error.strerror})") from None
-            if sum(_size(each) for each in self._all()) > self._max_size:
-                self._drop()
-            return path
+        Files of older versions are merged, reports beyond the bounds are dropped, and what was set aside waits
+        again if the settings or the agent's version have changed. `fingerprint` gives a text for these from a
+        salt, which leads nobody back to secrets.
+        """
+        with self._lock:
+            for folder in (self._waiting, self._aside):
+                files.clean(folder.path / "*.json")
+            problems = self.look()
+            self._fingerprint = fingerprint
+            self._retry_if_changed()
+            problems += self._merge_numbered()
+            self._drop()
+            return problems
 
-    def waiting(self) -> list[Path]:
-        """Return the files of the reports that are to be sent, oldest first."""
-        return _numbered(self._folder)
+    def look(self) -> list[str]:
+        """List the folder and change nothing; return what is wrong with it, one line each."""
+        with self._lock:
+            return [*self._waiting.load(), *self._aside.load()]
+
+    def waiting(self) -> dict[str, Entry]:
+        """Return the reports that are to be sent by their names, oldest first."""
+        with self._lock:
+            entries = self._waiting.entries
+            return {name: entries[name] for name in sorted(entries, key=lambda name: entries[name].made)}
+
+    def entry(self, name: str) -> Entry | None:
+        """Return what is known of a report; None if it waits no longer."""
+        with self._lock:
+            return self._waiting.entries.get(name)
+
+    def refused(self) -> list[Entry]:
+        """Return the reports that are set aside."""
+        with self._lock:
+            return list(self._aside.entries.values())
 
     def facts(self) -> tuple[int, int]:
-        """Return how many reports are to be sent, and how many bytes they have."""
-        waiting = self.waiting()
-        return len(waiting), sum(map(_size, waiting))
+        """Return how many reports are to be sent, and how many bytes they have; also without `open`."""
+        return self._waiting.facts()
 
-    def get(self, path: Path) -> Report:
-        """Return the report in a file. Raise SpoolError if there is none in it."""
-        try:
-            document = json.loads(files.read(path, MAX_FILE))
-            if document["format"] != FORMAT or not isinstance(json.loads(document["scan"])["results"], list):
-                raise ValueError
-            return Report(ip_network(str(document["subnet"])), document["scan"], int(document["hosts"]))
-        except OSError as error:
-            raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            raise SpoolError(f"{path} holds no report") from None
+    def put(self, report: Report) -> tuple[str, int, Report]:
+        """Keep a report, merged with the one of its subnet that waits.
 
-    def remove(self, path: Path) -> None:
-        """Forget a report."""
-        self._latest = max(self._latest, int(path.stem))  # no other report of this run gets its number
-        try:
-            path.unlink()
-            files.sync(path.parent)
-        except OSError as error:
-            log.warning("%s cannot be removed (%s); the next run sends it again", path, error.strerror)
+        Return its name and version, and the report that is now to be sent. Raise SpoolError if it cannot be kept.
+        """
+        with self._lock:
+            name = self._name(report)
+            waits = name in self._waiting.entries
+            if waits:
+                report = self._merged(name, report)
+            content = document.encode(report)
+            if len(content) > self._max_size:
+                raise SpoolError(f"{self.folder} cannot keep it (it is larger than spool_max_size)")
+            # A new file need only survive a kill, since it is sent at once; `settle` does the rest.
+            self._waiting.write(name, report, durable=waits)
+            version = self._waiting.entries[name].version
+            if self._waiting.size + self._aside.size > self._max_size:
+                self._drop()
+            return name, version, report
 
-    def set_aside(self, path: Path) -> Path:
-        """Move a report to where it is kept for people to look at, and is not sent again; return its file."""
-        aside = self._refused / path.name
-        try:
-            self._refused.mkdir(mode=0o700, exist_ok=True)
-            path.replace(aside)
+    def get(self, name: str) -> tuple[int, Report]:
+        """Return a report that waits with its version. Raise SpoolError if its file holds none."""
+        with self._lock:
+            return self._waiting.entries[name].version, self._waiting.read(name)
+
+    def remove(self, name: str, version: int) -> None:
+        """Remove a report that the Scan Server has taken, unless it has been merged with a newer one since."""
+        with self._lock:
+            entry = self._waiting.entries.get(name)
+            if entry and entry.version == version:
+                self._waiting.remove(name)
+
+    def set_aside(self, name: str, why: str, version: int = 0) -> Path:
+        """Move a report to the folder of those that are not sent again in every run; return its file.
+
+        It stays if it has been merged with a newer one since this version was sent.
+        """
+        with self._lock:
+            entry = self._waiting.entries.get(name)
+            path, aside = self.folder / name, self._aside.path / name
+            if entry and version and entry.version != version:
+                return path
+            try:
+                folders.private(aside.parent)
+                try:
+                    report = self._waiting.read(name)
+                except SpoolError:  # damaged, or a folder or FIFO in its place
+                    path.replace(aside)
+                    self._waiting.forget(name)
+                    return aside
+                with suppress(SpoolError):
+                    report = merge(self._aside.read(name), report)
+                self._aside.write(name, report, refusal=why)
+                self._remember_settings()
+            except (OSError, SpoolError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                log.warning("%s cannot be set aside (%s)", path, reason)
+                return path
+            self._waiting.remove(name)
             return aside
-        except OSError as error:
-            log.warning("%s cannot be set aside (%s)", path, error.strerror)
-            return path
 
-    def tidy(self) -> None:
-        """Drop the oldest reports beyond the bounds, and half-written files of killed runs; before any `put`."""
-        files.clean(self._folder / "*.json")
-        self._drop()
+    def settle(self) -> None:
+        """Make what waits survive a power failure, once nothing more will be sent."""
+        with self._lock:
+            loose = [name for name, entry in self._waiting.entries.items() if not entry.durable]
+            try:
+                for name in loose:
+                    files.sync(self.folder / name)
+                if loose:
+                    files.sync(self.folder)
+            except OSError as error:
+                log.warning("%s may not survive a power failure (%s)", self.folder, error.strerror)
+
+    def probe(self) -> None:
+        """Do with the folder what a run does. Raise OSError where something of it is not possible."""
+        path = self.folder / f"{self._prefix}probe"
+        folders.private(self.folder)
+        try:
+            for content in (b"one", b"two"):
+                files.replace(path, content)
+            if files.read(path, 10) != b"two":
+                raise OSError(0, "what was written cannot be read again", str(path))
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _name(self, report: Report) -> str:
+        network = str(report.network).replace("/", "_").replace(":", "-")
+        id_ = "x" if report.subnet_id is None else report.subnet_id
+        return f"{self._prefix}{id_}_{network}{f'_{report.block}' if report.block else ''}.json"
+
+    def _merged(self, name: str, report: Report) -> Report:
+        try:
+            merged = merge(self._waiting.read(name), report)
+        except SpoolError as error:
+            log.warning("%s; it is set aside as %s", error, self.set_aside(name, "damaged"))
+            return report
+        return without_old_rows(merged, merged.made - timedelta(seconds=self._max_age))
+
+    def _retry_if_changed(self) -> None:
+        """Let what is set aside wait again if the settings or the agent are not those that it was refused with."""
+        numbered = self._aside.numbered()
+        if not self._aside.entries and not numbered:
+            return
+        try:
+            salt, _, digest = files.read(self._settings, 1000).decode().partition(" ")
+        except (OSError, UnicodeError):
+            salt = digest = ""
+        self._remembered = bool(digest) and digest == self._fingerprint(salt)
+        if self._remembered:
+            return
+        try:
+            for path in numbered:
+                path.replace(self.folder / path.name)
+            again = [name for name in self._aside.entries if self._wait_again(name)]
+            self.settle()
+            for name in again:
+                self._aside.remove(name)
+            self._remember_settings()
+        except (OSError, SpoolError) as error:
+            log.warning("%s: what is set aside cannot be sent once more (%s)", self._aside.path, error)
+
+    def _remember_settings(self) -> None:
+        """Note with which settings and which version of the agent reports were set aside."""
+        if not self._remembered:
+            salt = os.urandom(16).hex()
+            files.replace(self._settings, f"{salt} {self._fingerprint(salt)}".encode())
+            self._remembered = True
+
+    def _wait_again(self, name: str) -> bool:
+        try:
+            report = self._aside.read(name)
+        except SpoolError:  # damaged, which no settings change
+            return False
+        self.put(report)
+        return True
+
+    def _merge_numbered(self) -> Iterator[str]:
+        """Merge the files of format 1: first all of them into the files of today, then away with them."""
+        reports: dict[str, Report] = {}
+        merged: list[Path] = []
+        for path in self._waiting.numbered():
+            try:
+                for report in document.decode_format_1(files.read(path, MAX_FILE)):
+                    name = self._name(report)
+                    reports[name] = merge(reports[name], report) if name in reports else report
+                merged.append(path)
+            except PermissionError as error:
+                yield cannot_be_read(path, error)
+            except OSError as error:
+                yield f"{cannot_be_read(path, error)}; it is set aside as {self.set_aside(path.name, '')}"
+            except document.INVALID:
+                yield f"{path} holds no report; it is set aside as {self.set_aside(path.name, '')}"
+        try:
+            for report in reports.values():
+                self.put(report)
+            self.settle()
+            for path in merged:
+                path.unlink()
+        except (OSError, SpoolError) as error:
+            yield f"{self.folder}: reports of an older version cannot be merged ({error})"
 
     def _drop(self) -> None:
-        reports = [(path, *self._facts(path)) for path in self._all()]
-        size = sum(size for _, size, _, _ in reports)
-        dropped: list[int] = []
-        for path, bytes_, made, hosts in reports:
-            if size > self._max_size or self._clock() - made > self._max_age:
-                self.remove(path)
-                size -= bytes_
-                dropped.append(hosts)
+        """Drop the oldest reports beyond the bounds."""
+        earliest = datetime.fromtimestamp(self._clock(), timezone.utc) - timedelta(seconds=self._max_age)
+        folders_ = (self._waiting, self._aside)
+        oldest = sorted(
+            ((entry.made, name, folder) for folder in folders_ for name, entry in folder.entries.items()),
+            key=lambda each: each[:2],
+        )
+        dropped: list[Entry] = []
+        for made, name, folder in oldest:
+            if made < earliest or self._waiting.size + self._aside.size > self._max_size:
+                dropped.append(folder.entries[name])
+                folder.remove(name)
         if dropped:
             log.warning(
                 "%s: %d of the oldest reports with %d hosts are dropped, see spool_max_age and spool_max_size",
-                self._folder,
+                self.folder,
                 len(dropped),
-                sum(dropped),
+                sum(entry.hosts for entry in dropped),
             )
-
-    def _all(self) -> Iterable[Path]:
-        return sorted((*_numbered(self._folder), *_numbered(self._refused)), key=lambda path: int(path.stem))
-
-    def _facts(self, path: Path) -> tuple[int, float, int]:
-        """Return a file's size in bytes, when the report was made, and how many hosts are in it."""
-        try:
-            found = path.stat()
-            document = json.loads(files.read(path, MAX_FILE))
-            return found.st_size, float(document["made"]), int(document["hosts"])
-        except OSError:
-            return 0, self._clock(), 0
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-            return found.st_size, found.st_mtime, 0  # no report; it is set aside when its turn comes
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _numbered(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.glob("*.json") if re.fullmatch("[0-9]{12}", path.stem))
-    except OSError:  # it cannot be searched, so nothing can be kept in it either, which `put` says
-        return []

@@ -1,6 +1,7 @@
 """A progress bar on a terminal during the scan, by probed addresses."""
 
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -38,9 +39,14 @@ class Bar(ExitStack):
             self.enter_context(self._progress)
         return self
 
-    def advance(self, result: ScanResult, outcome: Outcome | None) -> None:
-        """Add a result; `outcome` comes with the last result of a subnet."""
-        self._done += outcome is not None
+    def advance(self, result: ScanResult) -> None:
+        """Add a result."""
         self._hosts += len(result.hosts)
-        subnets = f"{self._done}/{self._subnets}"
-        self._progress.update(self._task, advance=result.probed, subnets=subnets, hosts=self._hosts)
+        self._progress.update(self._task, advance=result.probed, hosts=self._hosts)
+
+    def finished(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """Yield the outcomes, and count each as a subnet that is done."""
+        for outcome in outcomes:
+            self._done += 1
+            self._progress.update(self._task, subnets=f"{self._done}/{self._subnets}")
+            yield outcome

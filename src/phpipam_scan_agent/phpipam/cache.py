@@ -1,5 +1,6 @@
 """phpIPAM's answers, kept between runs in one JSON file and aged by the time each of them came."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -142,6 +143,14 @@ class Cache:
         with self._lock:
             tried = {question: self._tried.get(question, 0.0) for question in questions}
         return sorted(tried, key=lambda question: (self.get(question) is None, tried[question]))
+
+    def drop(self) -> None:
+        """Remove all answers, since one of them was found to be wrong: the next run asks again."""
+        with self._lock:
+            self._answers.clear()
+            self._changed = False
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     @property
     def age(self) -> float:

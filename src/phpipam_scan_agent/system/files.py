@@ -45,20 +45,12 @@ def replace(path: Path, content: bytes, mode: int = 0o600, durable: bool = True)
         sync(path.parent)
 
 
-def create(path: Path, content: bytes) -> None:
-    """Write a new file in the same way. Raise OSError, FileExistsError if there is one."""
-    with _beside(path, content, 0o600, durable=True) as beside:
-        os.link(beside, path)
-        os.unlink(beside)
-    sync(path.parent)
-
-
 def sync(path: Path) -> None:
-    """Write the names in a folder to the disk, as far as the file system can. Raise OSError.
+    """Write a file, or the names in a folder, to the disk, as far as the file system can. Raise OSError.
 
     The folder may be a symlink, as systemd makes one with DynamicUser=; to sync where it leads changes nothing there.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         _sync(descriptor)
     finally:

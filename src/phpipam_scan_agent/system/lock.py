@@ -47,6 +47,31 @@ def held(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def folder_held(folder: Path) -> Iterator[None]:
+    """Hold a lock on a folder itself during the block. Raise LockedError at once if another run holds it.
+
+    Runs with other cache folders do not see each other's lock, but may share the state folder. A folder that cannot
+    be locked, or made, is no error: what it is for says so when it writes.
+    """
+    try:
+        descriptor = os.open(folders.private(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise LockedError(f"another run uses {folder}; this one ends") from None
+    except OSError as error:  # a network file system without locks
+        log.info("%s cannot be locked (%s)", folder, error.strerror)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _write(descriptor: int, text: str) -> None:
     try:
         os.pwrite(descriptor, text.encode(), 0)

@@ -1,0 +1,132 @@
+"""Whose answer it is, and what becomes of the report. Pure.
+
+Two Scan Servers exist. This project's says JSON with its name at every status. The collection's says an empty 200 and
+refuses in one line of text. Nobody else's word counts: a proxy, a portal or the wrong port may say anything.
+"""
+
+import json
+import re
+from typing import Any
+
+from ..errors import (
+    BadReportError,
+    NotAssignedError,
+    ServerError,
+    TooLargeError,
+    UnavailableError,
+)
+from ..https import Answer
+from ..system.redact import excerpt
+
+SERVER = "phpipam-scan-server"
+"""The name in every answer of this project's server."""
+
+REASONS: dict[str, tuple[type[ServerError], str]] = {
+    "json": (BadReportError, "the report was damaged on its way; see the server's log"),
+    "field": (BadReportError, "the server does not accept this value; update the server or the agent"),
+    "row": (BadReportError, "phpIPAM's database refuses these rows, the others are stored"),
+    "subnet": (
+        NotAssignedError,
+        "check in phpIPAM that the subnet is this agent's; the next run asks phpIPAM again",
+    ),
+    "token": (UnavailableError, "check auth_token: it must be the one of the server's configuration"),
+    "code": (UnavailableError, "check scanagent_code, and in phpIPAM the scan agent's Code"),
+    "path": (UnavailableError, "check http_server and http_port"),
+    "method": (UnavailableError, "check http_server and http_port"),
+    "slow": (ServerError, "check the network"),
+    "size": (TooLargeError, "raise the body size that the server accepts"),
+    "guesses": (UnavailableError, "check scanagent_code"),
+    "database": (UnavailableError, "see the server's log"),
+    "busy": (UnavailableError, "the server has too much to do"),
+    "timezone": (UnavailableError, "set the server's timezone"),
+}
+"""The `reason` of a refusal by this project's server → what becomes of the report, and what to check."""
+
+COLLECTION = {
+    400: ("Invalid JSON payload", "the report was damaged on its way"),
+    401: ("", "check auth_token: it must be the one of the server's configuration"),
+    413: ("Maximum request body size", "raise the body size that the server accepts"),
+}
+"""By status, how a refusal by the collection's server begins, and what to check."""
+
+ELSE = "check http_server and http_port, and what stands between"
+
+
+def is_ours(answer: Answer) -> bool:
+    """Return whether this project's Scan Server has answered."""
+    return _said(answer) is not None
+
+
+def check(url: str, answer: Answer) -> None:
+    """Return if the Scan Server has taken a report. Raise ServerError otherwise: its class says what to do."""
+    said = _said(answer)
+    if answer.status == 200 and (said or not answer.body):
+        if not answer.marked_end:
+            raise UnavailableError(f"Scan Server at {url}: the answer was cut off; check the network")
+        return
+    raise _refusal(url, answer, said) if said else _other(url, answer)
+
+
+def check_refused_json(url: str, answer: Answer) -> None:
+    """Return if a Scan Server has refused a body that is not JSON, after it took the token. Raise ServerError."""
+    said = _said(answer)
+    if answer.status == 400 and said and said.get("reason") == "json":
+        return
+    if answer.status == 400 and _line(answer).startswith(COLLECTION[400][0]):
+        return
+    if answer.status == 200:
+        raise _stranger(url, answer)
+    check(url, answer)
+
+
+def _said(answer: Answer) -> dict[str, Any] | None:
+    """Return the JSON of this project's server; None if somebody else has answered."""
+    try:
+        said = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return said if isinstance(said, dict) and said.get("server") == SERVER else None
+
+
+def _refusal(url: str, answer: Answer, said: dict[str, Any]) -> ServerError:
+    kind, advice = REASONS.get(str(said.get("reason")), (ServerError, "see the server's log"))
+    why = excerpt(str(said.get("error")), 200)
+    return kind(f"Scan Server at {url} answers HTTP {answer.status}: {why}; {advice}")
+
+
+def _other(url: str, answer: Answer) -> ServerError:
+    """Return the error for an answer of the collection's server, or of something that is no Scan Server."""
+    line = _line(answer)
+    if answer.status == 413:  # whoever says so, smaller parts may pass
+        return TooLargeError(f"{_where(url, answer)}; raise the body size that the server or a proxy accepts")
+    if answer.status == 500 and not answer.body:
+        return UnavailableError(f"{_where(url, answer)}; see the server's log")
+    if answer.status == 500 and line:
+        return ServerError(f"{_where(url, answer)}; see the server's log")
+    if answer.status in (429, 502, 503, 504):
+        return UnavailableError(f"{_where(url, answer)}; see the log of the server or of the proxy before it")
+    begins, advice = COLLECTION.get(answer.status, ("?", ""))
+    if line and line.startswith(begins):
+        return UnavailableError(f"{_where(url, answer)}; {advice}")
+    return _stranger(url, answer)
+
+
+def _stranger(url: str, answer: Answer) -> UnavailableError:
+    server = f" (Server: {excerpt(answer.server, 40)})" if answer.server else ""
+    said = excerpt(answer.body.decode("utf-8", "replace"), 80)
+    shown = f" {said!r}" if said else ""
+    return UnavailableError(
+        f"something else than a Scan Server answers at {url}: HTTP {answer.status}{shown}{server}; {ELSE}"
+    )
+
+
+def _where(url: str, answer: Answer) -> str:
+    said = excerpt(answer.body.decode("utf-8", "replace"), 100)
+    return f"Scan Server at {url} answers HTTP {answer.status}{': ' if said else ''}{said}"
+
+
+def _line(answer: Answer) -> str:
+    """Return an answer of one line of plain text; empty for anything else."""
+    text = answer.body.decode("utf-8", "replace").strip()
+    plain = "html" not in answer.content_type and not re.match(r"\s*[<{\[]", text)
+    return text if plain and len(text.splitlines()) == 1 else ""

@@ -1,0 +1,154 @@
+"""A folder of report files, and what is known of each without reading it again."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ..errors import SpoolError
+from ..models import IPNetwork, Report
+from ..system import files, folders
+from . import document
+
+log = logging.getLogger(__name__)
+
+MAX_FILE = 16 * 1024 * 1024
+"""Bytes of a file that are read at most; a report of 2,048 hosts has about 250 kB."""
+
+MAX_LINE = 10_000
+"""Bytes of a file's first line that are read at most."""
+
+_NUMBERED = re.compile(r"[0-9]{12}\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of a file."""
+
+    size: int
+    """Bytes."""
+
+    made: datetime
+    """When its report was made, with its zone."""
+
+    network: IPNetwork | None = None
+    """None for a damaged file."""
+
+    hosts: int = 0
+
+    refusal: str | None = None
+    """Why the Scan Server refused the report, if it did."""
+
+    version: int = 0
+    """How often it was written in this run."""
+
+    durable: bool = True
+    """Whether it survives a power failure."""
+
+
+class Folder:
+    """Files whose names begin with `prefix`; other files in the folder are left alone."""
+
+    def __init__(self, path: Path, prefix: str) -> None:
+        self.path = path
+        self.entries: dict[str, Entry] = {}
+        self.size = 0
+        """Bytes of all files."""
+        self._prefix = prefix
+
+    def load(self) -> Iterator[str]:
+        """List the folder again; yield a line for each file that cannot be read."""
+        self.entries.clear()
+        for path in _files(self.path):
+            if path.name.startswith(self._prefix):
+                try:
+                    self.entries[path.name] = _entry(path)
+                except OSError as error:
+                    yield cannot_be_read(path, error)
+        self.size = sum(entry.size for entry in self.entries.values())
+
+    def numbered(self) -> list[Path]:
+        """Return the files of format 1, one for each report, in the order of their making."""
+        return [path for path in _files(self.path) if _NUMBERED.fullmatch(path.name)]
+
+    def facts(self) -> tuple[int, int]:
+        """Return how many reports there are, of all formats, and their bytes; the folder need not be listed."""
+        found = [path for path in _files(self.path) if path.name.startswith(self._prefix)] + self.numbered()
+        return len(found), sum(map(_size, found))
+
+    def read(self, name: str) -> Report:
+        """Return the report in a file. Raise SpoolError if there is none in it."""
+        path = self.path / name
+        try:
+            return document.decode(files.read(path, MAX_FILE))
+        except OSError as error:
+            raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
+        except document.INVALID:
+            raise SpoolError(f"{path} holds no report") from None
+
+    def write(self, name: str, report: Report, durable: bool = True, refusal: str | None = None) -> None:
+        """Write or replace a file. Raise SpoolError if that is not possible."""
+        content = document.encode(report, refusal)
+        try:
+            folders.private(self.path)
+            files.replace(self.path / name, content, durable=durable)
+        except OSError as error:
+            raise SpoolError(f"{self.path} cannot keep it ({error.strerror})") from None
+        version = self.entries[name].version + 1 if name in self.entries else 1
+        self.forget(name)
+        self.entries[name] = Entry(
+            len(content), report.made, report.network, len(report.rows), refusal, version, durable
+        )
+        self.size += len(content)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that cannot be removed is sent again by the next run."""
+        self.forget(name)
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning(
+                "%s cannot be removed (%s); the next run sends it again", self.path / name, error.strerror
+            )
+
+    def forget(self, name: str) -> None:
+        """Count a file no more."""
+        if entry := self.entries.pop(name, None):
+            self.size -= entry.size
+
+
+def cannot_be_read(path: Path, error: OSError) -> str:
+    """Return the line for the user about a file that cannot be read."""
+    if isinstance(error, PermissionError):
+        return (
+            f"{path} belongs to the user with id {path.lstat().st_uid} and is not sent; as root:"
+            f" chown -R {os.geteuid()} {path.parent}"
+        )
+    return f"{path} cannot be read ({error.strerror})"
+
+
+def _entry(path: Path) -> Entry:
+    with open(files.open_regular(path, os.O_RDONLY), "rb") as file:
+        found = os.fstat(file.fileno())
+        try:
+            head = document.header(file.readline(MAX_LINE))
+        except document.INVALID:
+            return Entry(found.st_size, datetime.fromtimestamp(found.st_mtime, timezone.utc))
+    return Entry(found.st_size, head.made, head.network, head.hosts, head.refusal)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
+    except OSError:  # it cannot be searched, so nothing can be kept in it either, which `write` says
+        return []
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

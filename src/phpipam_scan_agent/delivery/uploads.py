@@ -1,0 +1,201 @@
+"""Threads that send what waits, newest first."""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from ..errors import (
+    BadReportError,
+    NotAssignedError,
+    ServerError,
+    SpoolError,
+    TooLargeError,
+    UnavailableError,
+)
+from ..models import Report
+from . import report as reports
+from .server import ScanServer
+from .spool import Spool
+from .tally import Delivered
+
+IN_HAND = 100
+"""Reports that are kept in memory until they are sent; others are read from the spool again, which is bounded."""
+
+MAX_FAILURES = 3
+"""Failures of reports in a row after which the server is taken for unavailable."""
+
+PATIENCE = 2.0
+"""Seconds for the threads to end; they are ended with the program in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A report to send."""
+
+    name: str
+    """Its name in the spool."""
+
+    version: int = 0
+    report: Report | None = None
+    """None if it is to be read from the spool."""
+
+    unkept: SpoolError | None = None
+    """Why it is not in the spool."""
+
+
+class Uploads:
+    """Sends reports from up to `most` threads; `settle` is called with what became of each, in one of these.
+
+    One upload at a time until the server has taken a report: a server that takes nothing is asked once.
+    """
+
+    def __init__(
+        self, spool: Spool, server: ScanServer, most: int, settle: Callable[[Upload, Delivered], None]
+    ) -> None:
+        self._spool = spool
+        self._server = server
+        self._most = most
+        self._settle = settle
+        self._changed = threading.Condition()
+        self._pending: list[Upload] = []
+        self._active: set[str] = set()
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+        self._taken = False
+        self._failures = 0
+        self._failure: BaseException | None = None
+        self.stopped: UnavailableError | None = None
+        """Why nothing more is sent in this run."""
+        self.not_assigned = False
+        """Whether the server has refused a subnet as not this agent's."""
+
+    def add(self, uploads: Iterable[Upload]) -> None:
+        """Have reports sent, the last of these first, before those that were added earlier."""
+        with self._changed:
+            for upload in uploads:
+                in_hand = len(self._pending) < IN_HAND or upload.unkept
+                self._pending.append(upload if in_hand else replace(upload, report=None))
+            self._start()
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until nothing is to be sent any more, or for so long; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._pending and not self._active, seconds)
+
+    def stop(self) -> None:
+        """Send nothing more; what waits stays in the spool."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.stop()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def raise_failure(self) -> None:
+        """Raise what has ended a thread, which is a fault of the program."""
+        if self._failure:
+            raise self._failure
+
+    def _start(self) -> None:
+        """Start threads while there is work for one more."""
+        most = self._most if self._taken else 1
+        while len(self._threads) < min(most, len(self._pending) + len(self._active)):
+            # Daemons: one that waits for a name server or a connection does not hold up the end of the program.
+            thread = threading.Thread(target=self._work, name="upload", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        try:
+            while upload := self._next():
+                try:
+                    self._settle(*self._send(upload))
+                finally:
+                    with self._changed:
+                        self._active.discard(upload.name)
+                        self._start()
+                        self._changed.notify_all()
+        except BaseException as failure:
+            self._failure = failure
+
+    def _next(self) -> Upload | None:
+        """Return the newest report that no other thread sends; None when it is time to end."""
+        with self._changed:
+            while not self._closed:
+                for at in range(len(self._pending) - 1, -1, -1):
+                    if self._pending[at].name not in self._active:
+                        upload = self._pending.pop(at)
+                        self._active.add(upload.name)
+                        return upload
+                self._changed.wait()
+        return None
+
+    def _send(self, upload: Upload) -> tuple[Upload, Delivered]:
+        """Send a report and do with it what the answer asks for; return what was sent and what became of it."""
+        try:
+            if self.stopped:
+                return upload, self._unsent(upload, self.stopped) or Delivered(waiting=True)
+            if not upload.unkept:
+                upload = self._current(upload)
+            if (
+                upload.report is None
+            ):  # sent already in a newer version, or dropped because of the spool's bounds
+                return upload, Delivered()
+            return upload, self._sent(upload, upload.report)
+        except SpoolError as error:
+            return upload, self._set_aside(upload, error)
+
+    def _current(self, upload: Upload) -> Upload:
+        """Return an upload with the newest version of its report, and without one if it waits no longer."""
+        entry = self._spool.entry(upload.name)
+        if entry is None:
+            return replace(upload, report=None)
+        if upload.report and entry.version == upload.version:
+            return upload
+        version, report = self._spool.get(upload.name)
+        return replace(upload, version=version, report=report)
+
+    def _sent(self, upload: Upload, report: Report) -> Delivered:
+        try:
+            self._upload(report)
+        except UnavailableError as error:
+            if not self._closed:
+                self.stopped = error
+            return self._unsent(upload, error) or Delivered(waiting=True)
+        except BadReportError as error:
+            self.not_assigned |= isinstance(error, NotAssignedError)
+            return self._unsent(upload, error) or self._set_aside(upload, error)
+        except ServerError as error:
+            self._failures += 1
+            if self._failures >= MAX_FAILURES:
+                self.stopped = UnavailableError(str(error))
+            return self._unsent(upload, error) or Delivered(error=f"{error}; the next run sends it again")
+        self._taken = True
+        self._failures = 0
+        self._spool.remove(upload.name, upload.version)
+        return Delivered(uploaded=True)
+
+    def _set_aside(self, upload: Upload, error: ServerError | SpoolError) -> Delivered:
+        aside = self._spool.set_aside(upload.name, str(error), upload.version)
+        return Delivered(error=f"{error}; it is set aside as {aside}")
+
+    def _unsent(self, upload: Upload, error: ServerError) -> Delivered | None:
+        """Return the loss of a report that is not in the spool; None if it is there."""
+        if not upload.unkept:
+            return None
+        return Delivered(error=f"could be neither kept nor sent: {upload.unkept}; {error}")
+
+    def _upload(self, report: Report) -> None:
+        """Send a report, in halves if it is too large for the server or for a proxy before it."""
+        try:
+            self._server.upload(report)
+        except TooLargeError as error:
+            halves = reports.halves(report)
+            if not halves:  # a proxy's limit that lets no report pass
+                raise UnavailableError(str(error)) from None
+            for half in halves:
+                self._upload(half)
