@@ -9,12 +9,15 @@ from typing import Any
 
 import jsonschema
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import render
 
 from clock import Clock
 from phpipam_scan_agent import output
 from phpipam_scan_agent.delivery.tally import Delivered, Tally
 from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet, Summary
-from phpipam_scan_agent.output import changes
+from phpipam_scan_agent.output import changes, hosts
 from phpipam_scan_agent.output.shown import ShownChanges
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
@@ -90,6 +93,15 @@ def test_hosts_are_rows_and_equal_neighbours_are_one(capsys: pytest.CaptureFixtu
         "  192.0.2.100-179 new   TCP RST",
         "198.51.100.0/24: skipped: IPv6 is off",
     ]
+
+
+def test_a_row_fits_80_columns_of_a_terminal_and_the_vendor_gives_way() -> None:
+    findings, done = output.Findings("hosts"), Outcome("192.0.2.0/24", 10, up=5)
+    findings.add(result(*HOSTS[:5]))
+    terminal = Console(width=80, force_terminal=True)
+    lines = [render(line).plain for line in hosts.lines(done, findings.of(10), terminal)]
+    assert lines[2] == "  192.0.2.2  back  ARP  AA:BB:CC:DD:EE:02 web01.dmz.example.org Hewlett Packard…"
+    assert max(map(cell_len, lines)) <= 80
 
 
 def test_changes_name_other_mac_addresses_first_and_nothing_that_is_as_in_phpipam(

@@ -31,7 +31,10 @@ def show(summary: Summary, findings: Findings, wanted: bool | None, dry_run: boo
         if findings.view == "json":
             print(json.dumps(document(summary, findings, dry_run), indent=2))  # noqa: T201
         elif findings.view == "changes":
-            print_lines(console, changes.lines(_changes(findings, console.is_terminal or dry_run)))
+            found = _changes(findings, console.is_terminal or dry_run)
+            print_lines(console, changes.lines(found))
+            if console.is_terminal and not found:
+                console.print("nothing differs from phpIPAM")
         elif console.is_terminal if wanted is None else wanted:
             _show_subnets(console, sorted(summary.outcomes, key=_order), findings, dry_run)
 

@@ -81,7 +81,7 @@ class Nameserver:
                 return None
             try:
                 answer, why = await self._send(question), "REFUSED"
-            except (dns.exception.DNSException, OSError, EOFError) as error:
+            except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
                 answer, why = None, str(error) or type(error).__name__
             finally:
                 self._under_way -= 1
