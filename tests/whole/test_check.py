@@ -67,14 +67,14 @@ def the_fault(done: Done, mark: str = "✗") -> str:
 # All well
 
 
-def test_all_is_well(site: Site) -> None:
+def test_every_check_passes(site: Site) -> None:
     done = site.run("--check")
 
     assert done.returncode == 0
     assert marks(done) == dict.fromkeys(NAMES, "✓")
 
 
-def test_it_tells_what_a_bug_report_needs(site: Site) -> None:
+def test_check_shows_the_facts_of_a_bug_report(site: Site) -> None:
     shown = site.run("--check").stdout
 
     assert f"phpipam-scan-agent {VERSION}, Python 3." in shown
@@ -109,7 +109,7 @@ def test_nothing_is_scanned_or_stored(site: Site, tmp_path: Path) -> None:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_what_phpipam_says_now_counts_and_not_the_cache(site: Site) -> None:
+def test_check_does_not_use_the_cache(site: Site) -> None:
     site.run()
     site.phpipam.token = "another"
 
@@ -280,7 +280,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(site: Site, whose: str) -> No
     assert re.match(rf"! {whose}'s certificate: by trustme v\S+, 13 days left → renew it soon$", line)
 
 
-def test_a_certificate_that_does_not_end_soon_is_none(site: Site) -> None:
+def test_a_certificate_that_does_not_end_soon_is_no_warning(site: Site) -> None:
     assert marks(with_certificate_for(site, "phpIPAM", 15))["phpIPAM's certificate"] == "✓"
 
 
@@ -309,7 +309,7 @@ def test_a_clock_that_is_minutes_off(
     assert "set the clocks" in clock["advice"]
 
 
-def test_an_offset_makes_up_for_a_clock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epoch_time_offset_corrects_the_clock(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     set_clock_of_servers(monkeypatch, -600)
     site.settings["epoch_time_offset"] = -600
 
@@ -337,7 +337,7 @@ def test_subnets_with_nothing_to_do_are_a_warning(site: Site) -> None:
     assert "1 with neither" in the_fault(site.run("--check"), "!")
 
 
-def test_ipv6_that_is_off_is_said(site: Site) -> None:
+def test_disabled_ipv6_is_shown(site: Site) -> None:
     site.phpipam.subnets.append(subnet(13, "::1/128"))
     off = site.run("--check").stdout
     site.settings["ipv6"] = True
@@ -347,7 +347,7 @@ def test_ipv6_that_is_off_is_said(site: Site) -> None:
     assert "1 of IPv6\n" in on
 
 
-def test_a_subnet_that_makes_no_sense_is_named(site: Site) -> None:
+def test_an_invalid_subnet_is_named(site: Site) -> None:
     site.phpipam.subnets[0]["mask"] = ""
     done = site.run("--check")
 
@@ -359,7 +359,7 @@ def test_a_subnet_that_makes_no_sense_is_named(site: Site) -> None:
 # The Scan Server
 
 
-def test_a_token_that_the_server_does_not_take(site: Site) -> None:
+def test_a_token_that_the_scan_server_rejects(site: Site) -> None:
     site.scan_server.token = "another"
 
     line = the_fault(site.run("--check"))
@@ -380,7 +380,7 @@ def test_a_token_that_the_server_does_not_take(site: Site) -> None:
         (413, "raise the body size that the server or the proxy in front of it accepts"),
     ],
 )
-def test_a_web_server_in_its_place(site: Site, status: int, advice: str) -> None:
+def test_a_web_server_instead_of_the_scan_server(site: Site, status: int, advice: str) -> None:
     page = Answer(status, b"<html><h1>The plain HTTP request was sent to HTTPS port</h1></html>", HTML)
     with Server(lambda _: page, site.certificates.tls()) as web:
         site.settings["http_port"] = web.port
@@ -461,7 +461,7 @@ def test_a_proxy_without_its_scan_server(patient: dict[str, Done]) -> None:
 # What goes wrong before, and what must never be seen
 
 
-def test_a_wrong_configuration_is_said_and_nothing_is_contacted(site: Site) -> None:
+def test_a_wrong_configuration_is_an_error_before_any_connection(site: Site) -> None:
     site.settings["http_port"] = 0
     done = site.run("--check")
 
@@ -472,7 +472,7 @@ def test_a_wrong_configuration_is_said_and_nothing_is_contacted(site: Site) -> N
 
 
 @pytest.mark.parametrize("options", [("-vv",), ("--format", "json", "-vv", "--log-format", "json")])
-def test_no_secret_is_shown_also_where_the_peers_say_it(site: Site, options: tuple[str, ...]) -> None:
+def test_secrets_repeated_by_a_peer_are_masked(site: Site, options: tuple[str, ...]) -> None:
     everything = " ".join(site.secrets)
     site.phpipam.subnets.append(subnet(13, "127.0.23.0/30") | {"subnet": everything})
     site.phpipam.agent["name"] = everything
@@ -488,13 +488,13 @@ def test_no_secret_is_shown_also_where_the_peers_say_it(site: Site, options: tup
         assert [secret for secret in site.secrets if secret in shown] == []
 
 
-def test_a_name_with_control_characters_is_spelled_out(site: Site) -> None:
+def test_control_characters_in_a_name_are_escaped(site: Site) -> None:
     site.phpipam.agent["name"] = "a\n✓ b\x1b[2J"
 
     assert r"knows this scan agent as a\n✓ b\x1b[2J" in "\n".join(lines(site.run("--check")))
 
 
-def test_an_answer_without_a_date_is_no_fault(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_without_a_date_is_not_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda *_: "some day")
 
     assert "✓ clock: phpIPAM's server does not tell the time" in site.run("--check").stdout

@@ -57,7 +57,7 @@ def into_files(site: Site, folder: Path, end: bytes = b"\n") -> None:
 
 
 @pytest.mark.parametrize("end", [b"", b"\r\n"])
-def test_secrets_beside_the_configuration(site: Site, end: bytes) -> None:
+def test_secret_files_beside_the_configuration(site: Site, end: bytes) -> None:
     into_files(site, site.folder, end)
     done = site.run("-q")
 
@@ -66,7 +66,7 @@ def test_secrets_beside_the_configuration(site: Site, end: bytes) -> None:
     assert report["code"] == site.phpipam.agent["code"]
 
 
-def test_secrets_as_systemd_hands_them_over(site: Site) -> None:
+def test_secret_files_in_the_credentials_directory(site: Site) -> None:
     credentials = site.folder / "credentials"
     into_files(site, credentials)
     (site.folder / "client_token").write_text("what lies beside the configuration does not count then")
@@ -75,7 +75,7 @@ def test_secrets_as_systemd_hands_them_over(site: Site) -> None:
     assert len(site.scan_server.reports) == 1
 
 
-def test_secrets_anywhere_by_their_whole_path(site: Site) -> None:
+def test_secret_files_by_absolute_path(site: Site) -> None:
     into_files(site, site.folder / "elsewhere")
     for key in SECRETS:
         site.settings[f"{key}_file"] = str(site.folder / "elsewhere" / key)
@@ -83,7 +83,7 @@ def test_secrets_anywhere_by_their_whole_path(site: Site) -> None:
     assert site.run(CREDENTIALS_DIRECTORY=str(site.folder)).returncode == 0
 
 
-def test_secrets_in_files_are_never_shown_either(site: Site) -> None:
+def test_secrets_from_files_are_masked(site: Site) -> None:
     secrets = site.secrets
     into_files(site, site.folder)
     site.phpipam.agent["name"] = " ".join(secrets)
@@ -121,7 +121,7 @@ def test_both_a_secret_and_its_file(site: Site, key: str) -> None:
     assert problems(site) == [f"{key}_file: {key} is set as well; keep one"]
 
 
-def test_a_file_that_is_no_text(site: Site) -> None:
+def test_a_secret_file_that_is_not_text(site: Site) -> None:
     into_files(site, site.folder)
     (site.folder / "client_token").write_bytes(b"\xff\xfet\0")
 
@@ -139,7 +139,7 @@ def test_a_file_that_is_no_text(site: Site) -> None:
         ("scanagent_code", b"secret-one\x00\n"),
     ],
 )
-def test_a_file_with_what_no_secret_has(site: Site, key: str, content: bytes) -> None:
+def test_a_secret_file_with_invalid_characters(site: Site, key: str, content: bytes) -> None:
     into_files(site, site.folder)
     (site.folder / key).write_bytes(content)
     (line,) = problems(site)
@@ -149,7 +149,7 @@ def test_a_file_with_what_no_secret_has(site: Site, key: str, content: bytes) ->
     assert "cret-one" not in line
 
 
-def test_every_mistake_of_the_files_is_named_at_once(site: Site) -> None:
+def test_all_errors_in_secret_files_are_reported_together(site: Site) -> None:
     into_files(site, site.folder)
     (site.folder / "client_token").unlink()
     (site.folder / "scanagent_code").write_bytes(b"\xff")
@@ -239,7 +239,7 @@ def test_a_server_that_demands_a_certificate_and_gets_none(site: Site, demanding
     assert demanding.requests == []
 
 
-def test_a_certificate_of_nobody_known(site: Site, demanding: Server) -> None:
+def test_an_untrusted_client_certificate(site: Site, demanding: Server) -> None:
     site.settings["client_cert"] = str(Pair(site.folder, trustme.CA()).both)
     done = site.run("--check")
 
@@ -300,9 +300,7 @@ def test_a_certificate_without_its_key(tmp_path: Path, pair: Pair, names: dict[s
     )
 
 
-def test_a_certificate_without_its_key_ends_the_run_before_anything_is_contacted(
-    site: Site, pair: Pair
-) -> None:
+def test_a_certificate_without_its_key_ends_the_run_before_any_connection(site: Site, pair: Pair) -> None:
     site.settings["client_cert"] = str(pair.cert)
 
     assert refused(site).startswith(
@@ -310,7 +308,7 @@ def test_a_certificate_without_its_key_ends_the_run_before_anything_is_contacted
     )
 
 
-def test_nobody_is_asked_for_a_passphrase(site: Site, pair: Pair) -> None:
+def test_a_key_with_a_passphrase_does_not_prompt(site: Site, pair: Pair) -> None:
     site.settings |= {"client_cert": str(pair.cert), "client_key": str(pair.locked)}
     ours, theirs = pty.openpty()
     try:
@@ -347,7 +345,7 @@ def test_a_file_that_cannot_be_read(site: Site, key: str, place: str, why: str) 
 # An authority to trust
 
 
-def test_an_authority_that_this_agent_alone_trusts(site: Site) -> None:
+def test_ca_file_is_trusted_by_this_agent_only(site: Site) -> None:
     del site.environment["SSL_CERT_FILE"]
     without = site.run()
     site.settings["ca_file"] = str(site.ca_file)
@@ -359,7 +357,7 @@ def test_an_authority_that_this_agent_alone_trusts(site: Site) -> None:
     assert site.run("--check").returncode == 0
 
 
-def test_what_the_machine_trusts_is_trusted_as_well(site: Site) -> None:
+def test_the_machines_authorities_stay_trusted(site: Site) -> None:
     own = Certificates()
     (site.folder / "own.pem").write_bytes(own.ca_pem)
     site.settings["ca_file"] = str(site.folder / "own.pem")
@@ -372,7 +370,7 @@ def test_what_the_machine_trusts_is_trusted_as_well(site: Site) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--check",)])
-def test_another_authority_is_not(site: Site, options: tuple[str, ...]) -> None:
+def test_another_authority_is_not_trusted(site: Site, options: tuple[str, ...]) -> None:
     (site.folder / "own.pem").write_bytes(Certificates().ca_pem)
     site.settings["ca_file"] = str(site.folder / "own.pem")
     del site.environment["SSL_CERT_FILE"]
@@ -386,7 +384,7 @@ def test_another_authority_is_not(site: Site, options: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\n!\n", b"0\x82\x01\n"]
 )
-def test_a_file_that_holds_no_authority(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_an_authority(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "own.pem"
     file.write_bytes(content)
 
@@ -395,7 +393,7 @@ def test_a_file_that_holds_no_authority(tmp_path: Path, content: bytes) -> None:
     assert str(refusal.value) == f"ca_file: {file} holds no certificate in PEM form"
 
 
-def test_a_file_that_holds_no_authority_ends_the_run_before_anything_is_contacted(site: Site) -> None:
+def test_a_file_without_an_authority_ends_the_run_before_any_connection(site: Site) -> None:
     file = site.folder / "own.pem"
     file.touch()
     site.settings["ca_file"] = str(file)

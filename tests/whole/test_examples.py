@@ -38,7 +38,7 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
     return done.stdout
 
 
-def test_yamllint_finds_no_fault() -> None:
+def test_yamllint_accepts_the_examples() -> None:
     style = "{extends: default, rules: {line-length: {max: 120}, document-start: disable}}"
     assert run(BIN / "yamllint", "--strict", "--config-data", style, EXAMPLES) == ""
 
@@ -46,7 +46,7 @@ def test_yamllint_finds_no_fault() -> None:
 # cron and logrotate
 
 
-def test_cron_reads_the_table_and_its_command_is_one() -> None:
+def test_cron_accepts_the_table_and_its_command_exists() -> None:
     table = EXAMPLES / "cron.d" / NAME
     assert "." not in table.name, "cron passes over names with a dot"
     text = table.read_text()
@@ -57,7 +57,7 @@ def test_cron_reads_the_table_and_its_command_is_one() -> None:
     assert arguments.parse(options.split()).log_file == Path(f"/var/log/{NAME}.log")
 
 
-def test_logrotate_keeps_the_log_and_lets_a_running_agent_write_on(tmp_path: Path) -> None:
+def test_logrotate_keeps_the_log_of_a_running_agent(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir(mode=0o700)
     log = logs / f"{NAME}.log"
@@ -82,7 +82,7 @@ def test_logrotate_keeps_the_log_and_lets_a_running_agent_write_on(tmp_path: Pat
 # Containers
 
 
-def test_hadolint_finds_no_fault_in_the_dockerfile() -> None:
+def test_hadolint_accepts_the_dockerfile() -> None:
     assert run(BIN / "hadolint", "--no-color", DOCKERFILE) == ""
 
 
@@ -106,7 +106,7 @@ def test_the_manifests_match_kubernetes_schemas() -> None:
     assert said.count(" passed ") == 4
 
 
-def test_the_cronjobs_configuration_is_one(manifests: dict[str, Any], tmp_path: Path) -> None:
+def test_the_cronjobs_configuration_is_valid(manifests: dict[str, Any], tmp_path: Path) -> None:
     """Secrets and configuration are projected into one folder, as here."""
     for name, text in (manifests["ConfigMap"]["data"] | manifests["Secret"]["stringData"]).items():
         (tmp_path / name).write_text(text)
@@ -193,7 +193,7 @@ def test_reports_go_through_nginx(proxied: Site) -> None:
     assert [report["scan"]["subnet"] for report in proxied.scan_server.reports] == ["127.0.20.0/30"]
 
 
-def test_nginx_leaves_the_size_of_a_report_to_the_scan_server(proxied: Site) -> None:
+def test_nginx_does_not_limit_the_size_of_a_report(proxied: Site) -> None:
     url = f"https://127.0.0.1:{proxied.settings['http_port']}/"
     headers = {"Authorization": f"Bearer {proxied.scan_server.token}"}
 
@@ -207,7 +207,7 @@ def test_nginx_leaves_the_size_of_a_report_to_the_scan_server(proxied: Site) -> 
     assert "nginx" in post(2 * 1024 * 1024 + 1).text
 
 
-def test_nginx_lets_through_nothing_but_reports(proxied: Site) -> None:
+def test_nginx_forwards_only_reports(proxied: Site) -> None:
     url = f"https://127.0.0.1:{proxied.settings['http_port']}"
     said = [
         requests.request(method, url + path, verify=str(proxied.ca_file), timeout=30).status_code
@@ -246,7 +246,7 @@ def alerts(folder: Path, values: str, at: str) -> list[str]:
     return firing
 
 
-def test_promtool_finds_no_fault_in_the_rules() -> None:
+def test_promtool_accepts_the_rules() -> None:
     assert "SUCCESS: 2 rules found" in run(BIN / "promtool", "check", "rules", RULES)
 
 

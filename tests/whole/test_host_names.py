@@ -74,7 +74,7 @@ def test_always_replaces_other_names_but_no_full_name_by_its_first_label(
     assert host_names(site)[0] == names
 
 
-def test_never_asks_no_nameserver(site: Site) -> None:
+def test_names_never_sends_no_query(site: Site) -> None:
     site.settings["names"] = "never"
 
     assert host_names(site) == ({}, [])

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment of a run, again and again; and two runs at once."""
+"""SIGKILL at many moments of a run, and parallel runs."""
 
 import json
 import os
@@ -137,7 +137,7 @@ def check_truth(site: Site) -> None:
         assert known.setdefault((scan["subnet"], seen, id_), scan) == scan
 
 
-def test_kill_9_at_any_moment_loses_nothing_and_damages_nothing(sites: list[Site]) -> None:
+def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(sites: list[Site]) -> None:
     outcomes: list[Counter[str]] = []
     failures: list[BaseException] = []
 
@@ -160,7 +160,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_damages_nothing(sites: list[Site
     assert 0 < seen["sent"] < KILLS
 
 
-def test_what_a_killed_run_left_half_written_is_cleared_away(site: Site) -> None:
+def test_half_written_files_of_a_killed_run_are_removed(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     for folder, name in (("state/spool", "000000000007.json"), ("cache", "phpipam.json")):
         (site.folder / folder).mkdir(parents=True)
@@ -170,7 +170,7 @@ def test_what_a_killed_run_left_half_written_is_cleared_away(site: Site) -> None
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux")
-def test_kill_9_takes_nmap_along(site: Site) -> None:
+def test_sigkill_ends_nmap_too(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/24")]
     runs.slow_nmap(site, "127.0.20", "exec sleep 300")
     agent = runs.start(site)
@@ -180,7 +180,7 @@ def test_kill_9_takes_nmap_along(site: Site) -> None:
     assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
 
 
-def test_of_two_runs_at_once_one_works_and_one_ends(site: Site) -> None:
+def test_the_second_of_two_parallel_runs_ends(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
@@ -196,7 +196,7 @@ def test_of_two_runs_at_once_one_works_and_one_ends(site: Site) -> None:
     assert site.run().returncode == 0
 
 
-def test_of_many_runs_at_once_none_sends_what_another_sends(site: Site) -> None:
+def test_parallel_runs_send_no_report_twice(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/24")]
     agents = [runs.start(site) for _ in range(5)]
     ends = sorted(runs.end(agent)[0] for agent in agents)

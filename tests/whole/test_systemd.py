@@ -32,7 +32,7 @@ def analyze(*arguments: str | Path, **environment: str) -> subprocess.CompletedP
     )
 
 
-def test_systemd_finds_no_fault_in_the_units_and_finds_their_man_page(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units_and_finds_their_man_page(tmp_path: Path) -> None:
     installed = SERVICE.read_text().replace(f"/usr/local/bin/{NAME}", COMMAND)
     assert installed != SERVICE.read_text()
     (tmp_path / SERVICE.name).write_text(installed)
