@@ -16,7 +16,8 @@ from typing import Any
 from argparse_manpage.manpage import Manpage
 
 from phpipam_scan_agent import NAME, arguments
-from phpipam_scan_agent.config import DEFAULT_PATH, ROOT_KEY, Config
+from phpipam_scan_agent.arguments import DEFAULT_PATH
+from phpipam_scan_agent.config import ROOT_KEY, Config
 
 HERE = Path(__file__).parent
 

@@ -14,9 +14,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Loading everything takes a moment, in which Ctrl-C should end the command as later, without a traceback.
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .arguments import parse
+
+    options = parse(argv)  # --version and --help need no more
     from .main import main as run
 
-    exit_code = run(argv)
+    exit_code = run(options)
     if exit_code > ENDED_BY_SIGNAL:
         # Python ends by letting go of its signal handlers: a further signal would take the exit code's place.
         sys.stdout.flush()

@@ -3,15 +3,15 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from . import NAME, VERSION
-from .config import DEFAULT_PATH
-from .models import IPNetwork
 
 VIEWS = ("subnets", "hosts", "changes", "map")
 """What can be shown of a run."""
+
+DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
 
 EXIT_CODES = """\
 exit codes: 0 all well; 1 the run ended, but something failed (named on stderr);
@@ -27,7 +27,7 @@ class Options:
     """Verify the set-up and scan nothing."""
 
     dry_run: bool
-    only: tuple[IPNetwork, ...]
+    only: tuple[IPv4Network | IPv6Network, ...]
     """Scan only subnets within these networks; all if empty."""
 
     refresh: bool
@@ -120,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _network(text: str) -> IPNetwork:
+def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         return ip_network(text)
     except ValueError as error:

@@ -3,14 +3,14 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from . import arguments, check, config, output
+from . import config, output
 from .arguments import Options
 from .config import Config
 from .delivery import Delivery
@@ -18,7 +18,6 @@ from .delivery.server import ScanServer
 from .delivery.spool import Spool
 from .errors import Interrupted, LockedError, ScanAgentError
 from .models import Outcome, Run, Subnet, Summary
-from .output import metrics
 from .phpipam import PhpIpam
 from .phpipam.cache import Cache
 from .plan import targets
@@ -28,9 +27,8 @@ from .system import folders, lock, redact, signals
 log = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(options: Options) -> int:
     """Run the agent once and return the exit code; every failure is a line on stderr."""
-    options = arguments.parse(argv)
     signals.install()
     began = time.time()
     settings = None
@@ -57,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if settings and settings.metrics_file and not options.partial:
         ended = time.time()
         reports, size = _spool(settings).facts()
+        from .output import metrics  # takes a while to load
+
         metrics.write(settings.metrics_file, Run(summary, exit_code, ended, ended - began, reports, size))
     return exit_code
 
@@ -86,7 +86,8 @@ def run(options: Options, settings: Config, findings: output.Findings) -> Summar
         # Ask for their addresses, scan each subnet as soon as its own are there, and deliver each report likewise
         with phpipam.with_addresses(subnets) as answered:
             scan = Scan(answered, subnets, settings, _now(settings, clock))
-            outcomes += _scan(scan, len(subnets), delivery, findings, quiet=options.verbosity < 0)
+            bar = output.Bar(len(subnets), scan.addresses, options.verbosity < 0, lambda: answered.done)
+            outcomes += _scan(scan, bar, delivery, findings)
         if delivery.assignments_changed:
             cache.drop()
     return Summary(tuple(outcomes), tuple(delivery.problems), cache.age)
@@ -108,13 +109,11 @@ def _assigned(phpipam: PhpIpam, settings: Config, options: Options) -> tuple[lis
     return chosen, outcomes
 
 
-def _scan(
-    scan: Scan, subnets: int, delivery: Delivery, findings: output.Findings, quiet: bool
-) -> list[Outcome]:
+def _scan(scan: Scan, bar: output.Bar, delivery: Delivery, findings: output.Findings) -> list[Outcome]:
     """Scan the subnets and deliver what is found; return how it went with each."""
     outcomes: list[Outcome] = []
     try:
-        with scan, output.Bar(subnets, scan.addresses, quiet) as bar:
+        with scan, bar:
             for result in scan:
                 delivery.deliver(result)
                 bar.advance(result)
@@ -138,6 +137,8 @@ def _named(outcome: Outcome) -> Outcome:
 
 def _check(options: Options, settings: Config) -> int:
     """Verify everything, show it, and return the exit code."""
+    from . import check  # takes a while to load
+
     checks = check.run_checks(options.config, settings, _clock(settings), _spool(settings))
     return int(not output.show_checks(checks, options.format))
 

@@ -110,7 +110,7 @@ def test_the_cronjobs_configuration_is_valid(manifests: dict[str, Any], tmp_path
     """Secrets and configuration are projected into one folder, as here."""
     for name, text in (manifests["ConfigMap"]["data"] | manifests["Secret"]["stringData"]).items():
         (tmp_path / name).write_text(text)
-    settings = config.load(tmp_path / config.DEFAULT_PATH.name)
+    settings = config.load(tmp_path / arguments.DEFAULT_PATH.name)
     assert settings.client_token.get_secret_value() == manifests["Secret"]["stringData"]["client_token"]
 
 
@@ -122,7 +122,7 @@ def test_the_cronjob_fits_the_image(manifests: dict[str, Any]) -> None:
     arguments.parse(container["args"])
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
-    assert Path(mounts["configuration"]) == config.DEFAULT_PATH.parent
+    assert Path(mounts["configuration"]) == arguments.DEFAULT_PATH.parent
     assert f"VOLUME {mounts['state']}\n" in dockerfile
     user = pod["securityContext"]
     assert f"USER {user['runAsUser']}:{user['runAsGroup']}\n" in dockerfile

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from phpipam_scan_agent import arguments, config
+from phpipam_scan_agent import arguments
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.system import folders
 
@@ -80,7 +80,7 @@ def test_the_paths_are_those_of_root(monkeypatch: pytest.MonkeyPatch) -> None:
     documented = [cells[0].strip("`") for cells in rows(section("Running it")) if cells[0].startswith("`/")]
     spool = folders.spool()
     assert documented == [
-        str(path) for path in (config.DEFAULT_PATH, folders.cache(), spool, spool / "refused")
+        str(path) for path in (arguments.DEFAULT_PATH, folders.cache(), spool, spool / "refused")
     ]
 
 

@@ -33,7 +33,6 @@ from .values import (
 )
 from .yaml_text import Key
 
-DEFAULT_PATH = folders.CONFIGURATION / "scan_agent.yaml"
 ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
 
 

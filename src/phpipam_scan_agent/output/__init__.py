@@ -1,9 +1,40 @@
-"""Everything that is printed, logged or exported; no other package prints."""
+"""Everything that is printed, logged or exported; no other package prints.
 
-from .checks import show_checks
+Modules that a run from cron does without are loaded when they are needed.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from .findings import Findings
 from .log import end_logging, failed, start_logging
 from .progress import Bar
-from .summary import show
+
+if TYPE_CHECKING:
+    from ..models import Check, Summary
 
 __all__ = ["Bar", "Findings", "end_logging", "failed", "show", "show_checks", "start_logging"]
+
+
+def show(summary: "Summary", findings: Findings, wanted: bool | None, dry_run: bool) -> None:
+    """Print the results of a run, see `summary.show`."""
+    if findings.view in ("json", "changes") or (_is_terminal() if wanted is None else wanted):
+        from .summary import show
+
+        show(summary, findings, wanted, dry_run)
+
+
+def show_checks(checks: "Iterable[Check]", output_format: str | None) -> bool:
+    """Print the checks as they are done, see `checks.show_checks`."""
+    from .checks import show_checks
+
+    return show_checks(checks, output_format)
+
+
+def _is_terminal() -> bool:
+    """Return whether stdout may be a terminal to rich."""
+    return {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys() != set() or (
+        sys.stdout is not None and sys.stdout.isatty()
+    )

@@ -8,20 +8,22 @@ from contextlib import contextmanager
 from functools import cache
 from io import TextIOWrapper
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 log = logging.getLogger(__name__)
 
 
 @cache
-def stderr() -> Console:
+def stderr() -> "Console":
     """Return the console of messages and of the progress bar: rich prints a message above the bar."""
     return _console(stderr=True)
 
 
 @contextmanager
-def stdout() -> Iterator[Console]:
+def stdout() -> Iterator["Console"]:
     """Yield the console of stdout, which may be Latin-1, full, or closed by its reader."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -35,14 +37,14 @@ def stdout() -> Iterator[Console]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def print_lines(console: Console, lines: Iterable[str]) -> None:
+def print_lines(console: "Console", lines: Iterable[str]) -> None:
     """Print lines of rich's markup, many at a time: with 60,000, most of the time went into writes."""
     rest = iter(lines)
     while several := "\n".join(islice(rest, 1000)):
         console.print(several)
 
 
-def _console(stderr: bool) -> Console:
+def _console(stderr: bool) -> "Console":
     # rich gives these to int() if isdigit() is true, which also is of "²"; int() refuses more than 4,300 digits.
     sizes = {"COLUMNS", "LINES"}
     environment = {
@@ -50,10 +52,19 @@ def _console(stderr: bool) -> Console:
         for name, value in os.environ.items()
         if name not in sizes or (value.isdecimal() and len(value) < 6)
     }
-    return _Console(stderr=stderr, emoji=False, highlight=False, soft_wrap=not stderr, _environ=environment)
+    return _console_class()(
+        stderr=stderr, emoji=False, highlight=False, soft_wrap=not stderr, _environ=environment
+    )
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Let the caller handle it; rich would end the program with exit code 1."""
-        raise
+@cache
+def _console_class() -> "type[Console]":
+    """Return the class of consoles; loading it takes a while, and most runs from cron write nothing."""
+    from rich.console import Console
+
+    class WithBrokenPipes(Console):
+        def on_broken_pipe(self) -> None:
+            """Let the caller handle it; rich would end the program with exit code 1."""
+            raise
+
+    return WithBrokenPipes

@@ -1,25 +1,60 @@
 """A progress bar on a terminal during the scan, by probed addresses."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from functools import partial
 
 from ..models import Outcome, ScanResult
 from . import console
 
 
-class Bar(ExitStack):
-    """The progress bar, shown until the end of the `with` block if stderr is a terminal with cursor movement."""
+class _Questions:
+    """How many of the questions phpIPAM has answered, as long as some are not."""
 
-    def __init__(self, subnets: int, addresses: int, quiet: bool) -> None:
+    def __init__(self, asked: Callable[[], int], total: int) -> None:
+        self._asked = asked
+        self._total = total
+
+    def __rich__(self) -> str:
+        asked = self._asked()
+        return f"asking phpIPAM: {asked:,} of {self._total:,} subnets " if asked < self._total else ""
+
+
+class Bar(ExitStack):
+    """The progress bar, shown until the end of the `with` block if stderr is a terminal with cursor movement.
+
+    `addresses` is about how many will be probed, `asked` gives for how many subnets phpIPAM has answered.
+    """
+
+    def __init__(self, subnets: int, addresses: int, quiet: bool, asked: Callable[[], int]) -> None:
         super().__init__()
         self._subnets = subnets
+        self._addresses = addresses
+        self._asked = asked
         self._done = 0
         self._hosts = 0
+        self._update: Callable[..., None] = lambda **_: None
         self._hidden = quiet or not sys.stderr.isatty() or console.stderr().is_dumb_terminal
-        self._progress = Progress(
+
+    def __enter__(self) -> "Bar":
+        if not self._hidden:
+            self._show()
+        return self
+
+    def _show(self) -> None:
+        # It takes a while to load.
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            RenderableColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        progress = Progress(
+            RenderableColumn(_Questions(self._asked, self._subnets)),
             TextColumn("{task.fields[subnets]} subnets"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %  {task.fields[hosts]} hosts up "),
@@ -30,23 +65,19 @@ class Bar(ExitStack):
             transient=True,
             redirect_stderr=False,
             redirect_stdout=False,
-            disable=self._hidden,
         )
-        self._task = self._progress.add_task("", total=addresses, subnets=f"0/{subnets}", hosts=0)
-
-    def __enter__(self) -> "Bar":
-        if not self._hidden:
-            self.enter_context(self._progress)
-        return self
+        task = progress.add_task("", total=self._addresses, subnets=f"0/{self._subnets}", hosts=0)
+        self._update = partial(progress.update, task)
+        self.enter_context(progress)
 
     def advance(self, result: ScanResult) -> None:
         """Add a result."""
         self._hosts += len(result.hosts)
-        self._progress.update(self._task, advance=result.probed, hosts=self._hosts)
+        self._update(advance=result.probed, hosts=self._hosts)
 
     def finished(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         """Yield the outcomes, and count each as a subnet that is done."""
         for outcome in outcomes:
             self._done += 1
-            self._progress.update(self._task, subnets=f"{self._done}/{self._subnets}")
+            self._update(subnets=f"{self._done}/{self._subnets}")
             yield outcome

@@ -90,7 +90,8 @@ class Scan(ExitStack):
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
         discovery = Discovery(nmap, processes, self._config.scan_timeout)
         shares = Rate(rate, parallel, expected=self.addresses)
-        worker = Worker(discovery, shares, macs, self._now, self._config.names)
+        names = self._config.names if any(each.resolve_names for each in self._expected) else "never"
+        worker = Worker(discovery, shares, macs, self._now, names)
         tasks = self._tasks(worker, shares, Neighbours(nmap, links, processes), parallel)
 
         # At the end, in reverse: the processes are ended, then the names, then the threads with what they have found.

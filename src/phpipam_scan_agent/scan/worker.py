@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from ..models import Address, Host, IPAddress, ScanResult, Subnet
 from ..plan import ranges, targets
@@ -15,9 +16,11 @@ from ..system import folders
 from . import plausibility
 from .discovery import Discovery, Found
 from .name_memory import NameMemory
-from .names import Names
 from .plausibility import Answers, Kind, Suspect
 from .rate import Rate
+
+if TYPE_CHECKING:
+    from .names import Names
 
 log = logging.getLogger(__name__)
 
@@ -46,17 +49,23 @@ class Worker:
         self._macs = macs
         self._now = now
         self._wanted_names = names
-        self._names = Names(NameMemory(folders.cache() / "names.json"))
+        self._names: Names | None = None
+        if names != "never":
+            from . import names as module  # takes a while to load
+
+            self._names = module.Names(NameMemory(folders.cache() / "names.json"))
         self._suspected: set[str] = set()
 
     def __enter__(self) -> "Worker":
-        self._names.__enter__()
+        if self._names:
+            self._names.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._names.__exit__(kind, error, trace)
+        if self._names:
+            self._names.__exit__(kind, error, trace)
 
     def scan(self, job: Job) -> list[ScanResult]:
         """Return the results of a job, one for each subnet of each slice."""
@@ -167,7 +176,7 @@ class Worker:
         about = {"subnet": str(subnet.network), "hosts": len(mine), "seconds": round(seconds, 3)}
         log.info("subnet %s: %d hosts up after %.1f s", *about.values(), extra={"about": about})
         unnamed = [host.ip for host in mine if self._wants_name(subnet, host)]
-        names = self._names.look_up(unnamed, subnet.nameservers) if unnamed else {}
+        names = self._names.look_up(unnamed, subnet.nameservers) if unnamed and self._names else {}
         return tuple(replace(host, name=names[host.ip]) if host.ip in names else host for host in mine)
 
     def _wants_name(self, subnet: Subnet, host: Host) -> bool:

@@ -37,6 +37,8 @@ class SideBySide(Generic[Item, Result]):
         self._lock = threading.Lock()
         self._pending = 1  # the feeder
         self._closed = False
+        self.done = 0
+        """How many items have been worked on."""
 
     def __enter__(self) -> "SideBySide[Item, Result]":
         self._feeder.start()
@@ -99,6 +101,8 @@ class SideBySide(Generic[Item, Result]):
     def _call(self, item: Item) -> None:
         try:
             result = self._work(item)
+            with self._lock:
+                self.done += 1
             self._give(lambda: result)
         except BaseException as error:
             self._give(_raising(error))
