@@ -43,7 +43,7 @@ class Protocol(H11Protocol):
                 self._deadline.cancel()
             self._deadline = None
         elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
 
 class Guesses:

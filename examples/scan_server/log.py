@@ -11,8 +11,8 @@ from . import metrics
 
 log = logging.getLogger(__package__)
 
-MAX_PATH = 100
-"""Characters of a request's path in the log."""
+MAX_TEXT = 100
+"""Characters of a request's method and path in the log."""
 
 
 class JsonLines(logging.Formatter):
@@ -39,8 +39,8 @@ class AccessLog:
         client = (scope["client"] or "?")[0]
         fields = {
             "client": client,
-            "method": scope["method"],
-            "path": scope["path"][:MAX_PATH],
+            "method": scope["method"][:MAX_TEXT],
+            "path": scope["path"][:MAX_TEXT],
             "status": 500,
         }
         scope.setdefault("state", {})["fields"] = fields

@@ -296,9 +296,7 @@ def test_reports_of_one_subnet_at_once_insert_each_address_once(lab: Lab) -> Non
 OFFSETS = ["+0000", "-0500", "+0530", "+1245", "-0930", "+1400", "-1200"]
 
 
-@pytest.mark.parametrize(
-    "zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Chatham"]
-)
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Chatham"])
 def test_times_are_right_for_every_pair_of_zones(lab: Lab, start: Start, zone: str) -> None:
     server = start(**lab.database.settings, timezone=zone)
     moments = [datetime(2026, month, 15, 12, tzinfo=timezone.utc) for month in (1, 7)]
