@@ -104,7 +104,7 @@ class Service:
         with self._engine.connect() as connection:
             if code is not None:
                 write.find_agent(connection, code)
-            self._zone.observe(database.last_api_request(connection), datetime.now(timezone.utc))
+            self._zone.observe(database.last_api_requests(connection), datetime.now(timezone.utc))
 
     async def health(self, request: Request) -> Response:
         """Say whether a report could be stored with the right times."""
@@ -177,6 +177,6 @@ async def _read(request: Request) -> bytes:
                 if len(body) > MAX_BODY:
                     raise too_large
         except ClientDisconnect:
-            raise Refusal(400, "json", "the connection ended before the report") from None
+            raise Refusal(408, "slow", "the connection ended before the report") from None
         return bytes(body)
     raise Refusal(408, "slow", f"the report took longer than {PATIENCE} seconds to come")

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Update,
     column,
     create_engine,
-    func,
     insert,
     literal,
     select,
@@ -128,20 +127,19 @@ def check(engine: Engine) -> None:
         connection.rollback()
 
 
-def last_api_request(connection: Connection) -> datetime | None:
-    """Return when phpIPAM's API was asked last, in PHP's zone; None if that cannot be known."""
+def last_api_requests(connection: Connection) -> frozenset[datetime]:
+    """Return when each app of phpIPAM's API was used last, in PHP's zone; nothing if that cannot be known."""
+    used = select(api.c.app_last_access).where(api.c.app_last_access > "1971")
     try:
-        return datetime.fromisoformat(str(connection.scalar(select(func.max(api.c.app_last_access)))))
-    except ValueError:
-        return None
+        return frozenset(datetime.fromisoformat(str(time)) for time in connection.scalars(used))
     except DBAPIError as error:
         explain_missing("timezone: cannot be found, UTC is used unless it is set", error)
-        return None
+        return frozenset()
 
 
 def explain_missing(feature: str, error: DBAPIError) -> None:
     """Log once that a feature is off for want of a grant or table. Raise the error if it is another one."""
-    if error_number(error) not in _DENIED and not isinstance(error.orig, sqlite3.OperationalError):
+    if error_number(error) not in _DENIED:
         raise error
     if feature not in _missing:
         _missing.add(feature)

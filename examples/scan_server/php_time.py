@@ -57,27 +57,27 @@ class PhpTime(NamedTuple):
 class Zone:
     """PHP's time zone: the configured one, else the offset that phpIPAM's API is seen to write, else UTC.
 
-    phpIPAM writes down when its API was asked last. This is read again and again: a time that has changed since
-    the last reading is not older than that reading, and leaves one offset. The first one read may be older, so
-    that it stands for an offset as small as possible: no host is seen in the future.
+    phpIPAM writes down for each API app when it was used last. These times are read again and again: one that is new
+    since the last reading is not older than that reading, and leaves one offset. The first one read may be older,
+    so that it stands for an offset as small as possible: no host is seen in the future.
     """
 
     def __init__(self, configured: ZoneInfo | None) -> None:
         self._configured = configured
         self._observed: timedelta | None = None
-        self._access: datetime | None = None
+        self._requests: frozenset[datetime] = frozenset()
         self._read: datetime | None = None
         self.conflict = ""
         """How the configured zone differs from PHP's, if it does."""
 
-    def observe(self, access: datetime | None, now: datetime) -> None:
-        """Take the time of the last API request, in PHP's zone, as it is read now."""
-        if access is not None and access != self._access:
+    def observe(self, requests: frozenset[datetime], now: datetime) -> None:
+        """Take the times of the apps' last requests, in PHP's zone, as they are read now."""
+        if new := requests - self._requests:
             fresh = self._read is not None and now - self._read < FRESH
             if fresh or self._observed is None:
-                least = access - now.replace(tzinfo=None) - SKEW
+                least = max(new) - now.replace(tzinfo=None) - SKEW
                 self._found(next((offset for offset in OFFSETS if offset >= least), None), fresh, now)
-        self._access, self._read = access, now
+        self._requests, self._read = requests, now
 
     def _found(self, offset: timedelta | None, certain: bool, now: datetime) -> None:
         if offset is None:
@@ -87,7 +87,8 @@ class Zone:
             log.info("timezone: %s", written)
             self._observed = offset
         if self._configured and certain:
-            right = now.astimezone(self._configured).utcoffset() == offset
+            moments = (now, now - FRESH)  # the clock may have changed in between
+            right = offset in [moment.astimezone(self._configured).utcoffset() for moment in moments]
             conflict = "" if right else f"timezone: {self._configured} is wrong, {written}; leave it out"
             if conflict and conflict != self.conflict:
                 log.error(conflict)

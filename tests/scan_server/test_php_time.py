@@ -74,11 +74,12 @@ def test_offset_is_found_from_the_second_api_request(
     def access(moment: datetime) -> datetime:
         return (moment + offset + timedelta(seconds=skew)).replace(tzinfo=None)
 
-    zone.observe(access(now - timedelta(minutes=age)), now)
+    others = {access(now - timedelta(minutes=age)), access(now - timedelta(days=9))}
+    zone.observe(frozenset(others), now)
     assert zone.at(now).zone.utcoffset(None) is not None
     for seconds in later:
         now += timedelta(minutes=1)
-        zone.observe(access(now - timedelta(seconds=seconds)), now)
+        zone.observe(frozenset(others | {access(now - timedelta(seconds=seconds))}), now)
     assert zone.at(now).zone.utcoffset(now) == offset
 
 
@@ -86,35 +87,51 @@ def test_first_request_that_is_not_an_hour_old_is_enough_in_most_zones() -> None
     now = datetime(2026, 11, 25, tzinfo=UTC)
     for hours, age in ((0, 0), (1, 0), (1, 55), (-5, 0), (-5, 55), (5.5, 0), (5.5, 10)):
         zone = Zone(None)
-        zone.observe(now.replace(tzinfo=None) + timedelta(hours=hours, minutes=-age), now)
+        zone.observe(frozenset([now.replace(tzinfo=None) + timedelta(hours=hours, minutes=-age)]), now)
         assert zone.at(now).zone.utcoffset(now) == timedelta(hours=hours)
 
 
 def test_offset_follows_the_change_of_the_clock() -> None:
     now = datetime(2026, 10, 25, tzinfo=UTC)
     zone = Zone(None)
-    for _ in range(180):
+    requests = {"agent": datetime(2026, 10, 25), "another app": datetime(2026, 10, 25)}
+    for minute in range(1, 180):
         now += timedelta(minutes=1)
-        zone.observe(now.astimezone(BERLIN).replace(tzinfo=None), now)
+        requests["agent"] = now.astimezone(BERLIN).replace(tzinfo=None)
+        if minute == 59:  # later than all times of the next hour
+            requests["another app"] = requests["agent"]
+        zone.observe(frozenset(requests.values()), now)
         assert zone.at(now).text(now) == PhpTime(now, BERLIN).text(now)
 
 
 def test_without_a_request_it_is_utc() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     zone = Zone(None)
-    zone.observe(None, now)
+    zone.observe(frozenset(), now)
     assert zone.at(now).zone.utcoffset(now) == timedelta()
+
+
+def test_zone_that_is_set_right_is_right_at_the_change_of_the_clock_too(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    zone = Zone(BERLIN)
+    now = datetime(2026, 10, 25, 0, 30, 20, tzinfo=UTC)
+    for _ in range(60):
+        requested = now - timedelta(seconds=40)
+        zone.observe(frozenset([requested.astimezone(BERLIN).replace(tzinfo=None)]), now)
+        assert not zone.conflict
+        now += timedelta(minutes=1)
 
 
 def test_zone_that_is_set_wrong_is_said_loudly_until_it_is_right(caplog: pytest.LogCaptureFixture) -> None:
     zone = Zone(ZoneInfo("UTC"))
     now = datetime(2026, 11, 25, tzinfo=UTC)
-    zone.observe(datetime(2026, 11, 24, 20), now)
+    zone.observe(frozenset([datetime(2026, 11, 24, 20)]), now)
     assert zone.conflict == ""
     for minute in range(1, 4):
-        zone.observe(datetime(2026, 11, 25, 1, minute), now + timedelta(minutes=minute))
+        zone.observe(frozenset([datetime(2026, 11, 25, 1, minute)]), now + timedelta(minutes=minute))
     said = "timezone: UTC is wrong, phpIPAM writes times as UTC+01:00; leave it out"
     assert str(zone.conflict) == said
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [said]
-    zone.observe(datetime(2026, 11, 25, 0, 4), now + timedelta(minutes=4))
+    zone.observe(frozenset([datetime(2026, 11, 25, 0, 4)]), now + timedelta(minutes=4))
     assert not zone.conflict

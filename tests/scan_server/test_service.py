@@ -134,7 +134,7 @@ def test_connection_that_ends_in_the_middle_is_no_failure_of_the_service(
         connection.sendall(_head("Content-Length: 9") + b"{")
         requests.get(f"{server.url}/health", timeout=30)
     server.stop()
-    assert sorted(line["status"] for line in server.requests) == [200, 400]
+    assert sorted(line["status"] for line in server.requests) == [200, 408]
     assert "Traceback" not in server.text
 
 
