@@ -197,7 +197,7 @@ def test_files_of_an_older_version_become_the_newest_state(folder: Path, clock: 
         NOW + 29,
     )
     assert sorted((str(row.ip), row.hostname, row.seen.isoformat()) for row in kept.rows) == [
-        ("192.0.10.1", "gw", "2026-09-21T10:00:29-02:00"),
+        ("192.0.10.1", None, "2026-09-21T10:00:29-02:00"),
         ("192.0.10.2", None, "2026-09-21T10:00:28-02:00"),
     ]
 

@@ -42,8 +42,8 @@ def block(network: IPNetwork, ip: IPAddress) -> int:
 def merge(waiting: Report, new: Report) -> Report:
     """Return the newest state of two reports of the same block: of each address the row with the newer time.
 
-    It has the host name and MAC address of the newer row that has one. An address of one report only stays with
-    its time. An address that was silent is no longer if the newer report has it.
+    It has the MAC address of the newer row that has one, and the newer row's host name: where that has none, the
+    address may have got one from a person. An address of one report only stays with its time. An address that was silent is no longer if the newer report has it.
     """
     older, newer = sorted((waiting, new), key=lambda report: report.made)
     rows = {row.ip: row for row in older.rows}
@@ -72,6 +72,5 @@ def _newest(one: Row, other: Row) -> Row:
     return replace(
         newer,
         id=newer.id or older.id,
-        hostname=newer.hostname or older.hostname,
         mac=newer.mac or older.mac,
     )
