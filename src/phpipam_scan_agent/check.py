@@ -33,8 +33,8 @@ def run_checks(path: Path, config: Config, clock: Callable[[], float], spool: Sp
     yield _nmap()
     yield _iproute2()
     yield _folder("cache folder", folders.cache())
-    yield _folder("spool folder", folders.state(), spool.folder)
-    yield _waiting(spool)
+    yield _spool(spool)
+    yield from _waiting(spool)
     if config.metrics_file:
         yield _writable("metrics file", config.metrics_file.parent, str(config.metrics_file))
     yield from _certificate("phpIPAM's certificate", config.api_url, Identity(config.ca_file))
@@ -101,11 +101,31 @@ def _writable(name: str, folder: Path, detail: str) -> Check:
     return Check(name, True, detail)
 
 
-def _waiting(spool: Spool) -> Check:
+def _spool(spool: Spool) -> Check:
+    check = _folder("spool folder", folders.state(), spool.folder)
+    if check.passed:
+        try:
+            spool.probe()
+        except OSError as error:
+            why = f"{spool.folder} cannot keep a report: {error.strerror or error}"
+            return Check("spool folder", False, why, "use a local file system for the state folder")
+    return check
+
+
+def _waiting(spool: Spool) -> Iterator[Check]:
+    problems = spool.look()
     reports, size = spool.facts()
-    if reports:
-        return Check("reports waiting", True, f"{reports} with {size:,} bytes", "the next run sends them")
-    return Check("reports waiting", True, "none")
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        yield Check("reports waiting", False, f"{problems[0]}{more}")
+    elif reports:
+        yield Check("reports waiting", True, f"{reports} with {size:,} bytes", "the next run sends them")
+    else:
+        yield Check("reports waiting", True, "none")
+    if refused := spool.refused():
+        first = f"{refused[0].network}: {refused[0].refusal}" if refused[0].refusal else "see the folder"
+        detail = f"{len(refused)} in {spool.folder}/refused, the first of {first}"
+        yield Check("reports refused", True, detail, "they are sent once more after a change of the settings")
 
 
 def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:

@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +15,9 @@ from typing import Any
 
 import pytest
 
+import configs
 import impatient
+from certificates import Authority
 from clock import NOW
 from forked import ForkedSite
 from phpipam_scan_agent.config import Config
@@ -24,6 +29,7 @@ from phpipam_scan_agent.errors import LockedError
 from phpipam_scan_agent.https import Limits
 from phpipam_scan_agent.models import Outcome, ScanResult
 from reports import NOON, ips, report, result
+from rough_servers import Turns, says
 from stand_ins.https import Answer, Certificates, Request, Server, as_json
 from stand_ins.phpipam import subnet
 from stand_ins.scan_server import ScanServer as StandIn
@@ -446,6 +452,43 @@ def test_a_server_that_goes_away_between_halves_gets_the_whole_again(bench: Benc
         through(run)
     assert [len(ips(each["scan"])) for each in bench.stand_in.reports] == [2, 4]
     assert bench.waiting == []
+
+
+class ClosingProxy(Turns):
+    """Answers 413 to a body over 100 kB, and closes before it has read it, as some proxies do."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls=tls)
+        self.refused = 0
+
+    def _answer(self, connection: socket.socket) -> None:
+        head = connection.recv(65536)
+        length = re.search(rb"Content-Length: (\d+)", head)
+        if length and int(length[1]) > 100_000:
+            self.refused += 1
+            connection.sendall(b"HTTP/1.1 413 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        while length and len(head.partition(b"\r\n\r\n")[2]) < int(length[1]):
+            head += connection.recv(65536)
+        self._say(connection, self._turns[0].pieces(), self._turns[0].end)
+        self.asked.append(head)
+
+
+def test_a_connection_that_is_lost_with_a_large_report_goes_on_in_halves(
+    tmp_path: Path, trusted: Authority
+) -> None:
+    proxy = ClosingProxy(trusted.right())
+    with proxy:
+        config = configs.config(http_server="https://127.0.0.1", http_port=proxy.port)
+        server = ScanServer(config, Limits(retries=1))
+        with Delivery(Spool(tmp_path / "spool", 1e9, 10**9, lambda: NOW), server, dry_run=False) as run:
+            (done,) = through(run, result(10, hosts=2000, cidr="192.0.0.0/16"))
+    assert (done.uploaded, done.error, run.problems) == (True, None, [])
+    assert proxy.refused in (1, 2, 3)
+    bodies = [json.loads(request.partition(b"\r\n\r\n")[2]) for request in proxy.asked]
+    assert sorted(ip for body in bodies for ip in ips(body["scan"])) == sorted(
+        str(host.ip) for host in result(10, hosts=2000, cidr="192.0.0.0/16").hosts
+    )
 
 
 # Dry run

@@ -332,31 +332,62 @@ def test_a_netrc_does_not_replace_the_token(
     assert [request.headers["authorization"] for request in server.requests] == [f"Bearer {SECRET}"] * 2
 
 
+BEHIND = "phpipam.example"
+"""A name that only a proxy knows; loopback is never asked through one."""
+
+
+@pytest.fixture
+def behind(trusted: Authority) -> Iterator[Server]:
+    """A server that is reached by this name, through a proxy."""
+    with Server(lambda request: Reply(200, b"well"), trusted.of_another_name()) as server:
+        yield server
+
+
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy"])
 def test_https_goes_through_the_proxy_and_shows_it_nothing(
-    variable: str, server: Server, monkeypatch: pytest.MonkeyPatch
+    variable: str, behind: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy() as proxy:
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
-        assert send(at_server(server)).body == b"well"
-    assert [line.split()[:2] for line in proxy.asked] == [["CONNECT", f"127.0.0.1:{server.port}"]]
+        assert send(f"https://{BEHIND}:{behind.port}/api").body == b"well"
+    assert [line.split()[:2] for line in proxy.asked] == [["CONNECT", f"{BEHIND}:{behind.port}"]]
     assert SECRET.encode() not in b"".join(proxy.heads)
-    assert len(server.requests) == 1
+    assert len(behind.requests) == 1
 
 
-def test_http_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_plain_http_is_not_shown_to_a_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy() as proxy:
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        assert send("http://server.example:5000/").body == b"by proxy!"
-    assert [line.split("?")[0] for line in proxy.asked] == ["GET http://server.example:5000/"]
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
+        said = failure("http://server.example:5000/")
+    assert said.startswith("the proxy of http_proxy would see it unencrypted, so it is not sent; use https")
+    assert proxy.asked == []
 
 
-@pytest.mark.parametrize("excepted", ["127.0.0.1", "127.0.0.0/8", "*"])
-def test_no_proxy_goes_past_it(excepted: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_loopback_is_asked_directly(variable: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Proxy() as proxy, Server(lambda request: Reply(200, b"well"), tls=None) as server:
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
+        if host == "127.1.2.3":
+            assert "Connection refused" in failure(f"http://{host}:{server.port}/api")
+        else:
+            assert send(f"http://{host}:{server.port}/api").body == b"well"
+    assert proxy.asked == []
+
+
+def test_a_socks_proxy_without_support_for_it_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    said = failure(f"https://{BEHIND}/api")
+    assert "is a SOCKS proxy, which needs the Python package PySocks beside the agent; install it" in said
+
+
+@pytest.mark.parametrize("excepted", [BEHIND, "*"])
+def test_no_proxy_goes_past_it(excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy() as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", excepted)
-        assert send(at_server(server)).body == b"well"
+        assert "does not resolve" in failure(f"https://{BEHIND}/api")
     assert proxy.asked == []
 
 
@@ -365,7 +396,8 @@ def test_certificates_are_verified_through_a_proxy_too(
 ) -> None:
     with Proxy() as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
-        assert "update-ca-certificates" in refused_before_anything_was_sent(authority.right())
+        said = refused_before_anything_was_sent(authority.of_another_name(), BEHIND)
+        assert "update-ca-certificates" in said
     assert len(proxy.asked) == 1
 
 
@@ -374,27 +406,23 @@ def test_a_ca_of_the_environment_is_trusted_through_a_proxy_too(
     variable: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, str(authority.file))
-    with Proxy() as proxy, Server(lambda request: Reply(200, b"well"), authority.right()) as server:
+    server = Server(lambda request: Reply(200, b"well"), authority.of_another_name())
+    with Proxy() as proxy, server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
-        assert send(at_server(server)).body == b"well"
+        assert send(f"https://{BEHIND}:{server.port}/api").body == b"well"
 
 
-def test_a_proxy_that_refuses_is_named_without_its_password(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy(refusal=b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
         monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@127.0.0.1:{proxy.port}")
-        said = failure(at_server(server))
+        said = failure(f"https://{BEHIND}/api")
     assert said.startswith("the proxy does not pass it on (")
     assert said.endswith("; check https_proxy and no_proxy")
-    assert server.connections == 0
 
 
-def test_a_proxy_that_is_not_there_is_named(
-    server: Server, monkeypatch: pytest.MonkeyPatch, closed_port: int
-) -> None:
+def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@127.0.0.1:{closed_port}")
-    said = failure(at_server(server))
+    said = failure(f"https://{BEHIND}/api")
     assert said == "the proxy does not pass it on (Connection refused); check https_proxy and no_proxy"
 
 

@@ -162,7 +162,7 @@ class ClosedInTls(_Loopback):
 
 
 class Proxy(_Loopback):
-    """An http proxy: tunnels what CONNECT asks for, answers other requests itself, or refuses all."""
+    """An http proxy: tunnels CONNECT to loopback, answers other requests itself, or refuses all."""
 
     def __init__(self, refusal: bytes | None = None) -> None:
         super().__init__()
@@ -183,8 +183,8 @@ class Proxy(_Loopback):
         if self._refusal:
             connection.sendall(self._refusal)
         elif line.startswith("CONNECT "):
-            host, _, port = line.split()[1].rpartition(":")
-            with socket.create_connection((host, int(port))) as peer:
+            port = line.split()[1].rpartition(":")[2]
+            with socket.create_connection(("127.0.0.1", int(port))) as peer:
                 connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 _relay(connection, peer)
         else:

@@ -4,21 +4,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
+from requests.utils import select_proxy
 
 from .. import NAME, VERSION
-from ..errors import TransportError, UnreachableError
+from ..errors import ConnectionLostError, TransportError, UnreachableError
 from ..system import signals
 from ..system.redact import excerpt
 from . import answer, retry
 from .answer import Answer
 from .deadline import BoundedAdapter, Deadline, TooSlow
 from .limits import Limits
-from .reasons import is_unreachable, reason
+from .reasons import InTheClearError, is_lost, is_unreachable, reason
 from .tls import Identity, TrustingAdapter
 
 __all__ = ["Answer", "Client", "Identity", "Limits"]
@@ -72,7 +74,13 @@ class Client:
                 f"{self._peer} at {place}: the answer has over {self._limit:,} bytes"
             ) from None
         except (requests.RequestException, OSError, ValueError, TooSlow) as error:
-            kind = UnreachableError if is_unreachable(error) else TransportError
+            kind = (
+                UnreachableError
+                if is_unreachable(error)
+                else ConnectionLostError
+                if is_lost(error)
+                else TransportError
+            )
             raise kind(f"{self._peer} at {place}: {reason(error, self._limits)}") from None
 
     def close(self) -> None:
@@ -132,10 +140,30 @@ class _Redirected(Exception):  # noqa: N818 (an answer that is not followed)
 
 
 class _Session(requests.Session):
-    """A session to which a redirect is an answer; requests' own reads all of it first, however large."""
+    """A session that returns redirects; requests' own reads all of a redirect first, however large."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         return None
+
+    def merge_environment_settings(self, url: Any, *args: Any) -> Any:
+        """Return the settings for a request, with a proxy of the environment only where it may see the request.
+
+        Raise InTheClearError for plain http to another machine through a proxy. Loopback needs no proxy.
+        """
+        settings = super().merge_environment_settings(url, *args)
+        if _is_loopback(url):
+            settings["proxies"] = {}
+        elif url.lower().startswith("http:") and select_proxy(url, settings["proxies"]):
+            raise InTheClearError
+        return settings
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def without_query(url: str) -> str:

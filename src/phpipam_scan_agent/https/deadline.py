@@ -150,7 +150,8 @@ class BoundedAdapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Make the pools of connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+        if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own, with timeouts alone
+            manager.pool_classes_by_scheme = _POOLS
         return manager
 
 

@@ -30,6 +30,10 @@ WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
 """Words for exceptions that have no `strerror`; those that wrap others come last."""
 
 
+class InTheClearError(ValueError):
+    """A proxy would see the request unencrypted: in a report it would read the scan agent code."""
+
+
 def reason(error: BaseException, limits: Limits) -> str:
     """Given an error of a request with these limits, return the cause and what to do."""
     if isinstance(error, TooSlow):
@@ -40,8 +44,8 @@ def reason(error: BaseException, limits: Limits) -> str:
             return _untrusted(cause)
         if isinstance(cause, FileNotFoundError) or "no certificate or crl found" in str(cause):
             return "the trusted certificates cannot be read; check SSL_CERT_FILE and REQUESTS_CA_BUNDLE"
-    if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy does not pass it on ({_innermost(found)}); check https_proxy and no_proxy"
+    if words := _about_the_proxy(error, found):
+        return words
     if isinstance(error, requests.exceptions.SSLError):
         return f"TLS fails ({_innermost(found)}); check that the port speaks https, or asks for a client_cert"
     if any(isinstance(cause, socket.gaierror) for cause in found):
@@ -53,12 +57,35 @@ def reason(error: BaseException, limits: Limits) -> str:
     return f"{_innermost(found)}; check that it runs, the URL and the network"
 
 
+def _about_the_proxy(error: BaseException, found: list[BaseException]) -> str | None:
+    """Return what is wrong with the proxy that the environment names, if that is the cause."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy does not pass it on ({_innermost(found)}); check https_proxy and no_proxy"
+    if isinstance(error, InTheClearError):
+        return (
+            "the proxy of http_proxy would see it unencrypted, so it is not sent; use https, or except the host"
+            " by no_proxy"
+        )
+    if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
+        return (
+            "the proxy of the environment (ALL_PROXY, https_proxy) is a SOCKS proxy, which needs the Python package"
+            " PySocks beside the agent; install it, or name an http proxy"
+        )
+    return None
+
+
 def is_unreachable(error: BaseException) -> bool:
     """Given what requests raised, return whether there was no connection that the request could be sent over."""
     kinds = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
     return isinstance(error, requests.exceptions.ProxyError) or any(
         isinstance(c, kinds) for c in causes(error)
     )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Given what requests raised, return whether the connection was there and was closed too early."""
+    kinds = (ConnectionError, ProtocolError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return any(isinstance(cause, kinds) for cause in causes(error))
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> str:
