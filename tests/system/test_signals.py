@@ -117,7 +117,7 @@ def test_in_the_middle_of_an_upload_the_report_is_kept(site: Site) -> None:
 
 
 def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: Site) -> None:
-    gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("/subnets/11/slaves/"))
+    gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("/subnets/11/addresses/"))
     site.api._answer = gate
     agent = runs.start(site)
     assert gate.reached.wait(runs.LONGEST)
