@@ -62,7 +62,7 @@ class Subnet:
     """What phpIPAM knows of it; some may lie outside the network."""
 
     addresses_error: str | None = None
-    """Why its addresses are missing, if phpIPAM did not give them."""
+    """Why its addresses are missing, if phpIPAM did not give them; some that are not to be pinged may be there."""
 
     candidates: tuple[IPAddress, ...] = ()
     """Addresses worth a probe, if it is too large for all of them to be probed."""

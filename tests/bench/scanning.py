@@ -2,6 +2,7 @@
 
     .venv-tests/bin/python tests/bench/scanning.py            # 50 subnets in two networks: 10 minutes
     .venv-tests/bin/python tests/bench/scanning.py --memory   # a /20, a /18 and a /16: 1 minute
+    .venv-tests/bin/python tests/bench/scanning.py --others   # what answers for dead addresses: 3 minutes
 
 Needs root, nmap, fping and gcc; packets go to network namespaces that lead nowhere. Prints Markdown.
 """
@@ -40,6 +41,20 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "quiet": 20,
     },
 }
+
+ROUTED: dict[str, Any] = {"address": "192.0.2.1/24", "gateway": "192.0.2.254", "rtt": 20}
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "nobody": ROUTED,
+    "a firewall, by RST": ROUTED | {"resets": True},
+    "a firewall, by SYN/ACK (SYN proxy)": ROUTED | {"syn_proxy": True},
+    "a SYN proxy for 79 % of the dead": ROUTED | {"syn_proxy": True, "share": 79},
+    "a firewall, by ICMP echo": ROUTED | {"echoes": True},
+    "a router, by ARP (proxy ARP)": {"proxy_arp": True},
+    "a router, by ARP, for 79 % of the dead": {"proxy_arp": True, "share": 79},
+    "nobody, hosts drop ICMP": ROUTED | {"quiet": 100},
+}
+"""What answers for addresses that nobody has."""
 
 Scanned = tuple[set[str], float]
 """Who is said to be up, and the seconds that it took."""
@@ -157,6 +172,33 @@ def compare(title: str, like: dict[str, Any], times: int | None) -> None:
     print()
 
 
+def others() -> None:
+    """Print what is found where others answer for addresses that nobody has, beside nmap's defaults."""
+    block = "10.77.5.0/24"
+    print("### What answers for others\n\nA /24; nmap with its defaults, the agent with max_rate 2000.\n")
+    print("| who answers for dead addresses | live | by | found | false | packets | time | warned |")
+    print("|---|--:|---|--:|--:|--:|--:|---|", flush=True)
+    for name, like in OTHERS.items():
+        for alive in (5, 40, 90, 95):
+            with Network(**like, alive=alive, loss=1) as network:
+                live = len(network.live(block))
+                warned: list[str] = []
+
+                def agent_(network: Network, subnets: Sequence[str], warned: list[str] = warned) -> Scanned:
+                    done = agent.run(network, [subnet(1, subnets[0])], max_rate=2000)
+                    warned += done.said
+                    return done.found(), done.seconds
+
+                for by, scan in (("nmap", all_in_one), ("**agent**", agent_)):
+                    seen = measure(network, scan, [block])
+                    print(
+                        f"| {name} | {live} | {by} | {live - seen.missed} | {seen.false} | {seen.packets:,}"
+                        f" | {seen.seconds:.1f} s | {'yes' if warned else 'no'} |",
+                        flush=True,
+                    )
+    print()
+
+
 def memory() -> None:
     """Print what networks of growing size take, half of their addresses live."""
     print(
@@ -179,6 +221,7 @@ def memory() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--memory", action="store_true", help="measure the memory instead")
+    parser.add_argument("--others", action="store_true", help="measure who answers for others instead")
     parser.add_argument("--times", type=int, help="measure each row so often")
     options = parser.parse_args()
     try:
@@ -189,6 +232,8 @@ def main() -> None:
     print(f"{version}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f} at the start\n")
     if options.memory:
         memory()
+    elif options.others:
+        others()
     else:
         for title, like in NETWORKS.items():
             compare(title, like, options.times)

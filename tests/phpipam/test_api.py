@@ -189,6 +189,20 @@ def test_with_both_away_both_are_named(site: ForkedSite) -> None:
 # In part
 
 
+def test_addresses_not_to_be_pinged_are_still_left_alone_where_phpipam_no_longer_gives_the_list(
+    site: ForkedSite,
+) -> None:
+    site.phpipam.addresses.append(address(102, 10, "127.0.20.2", excludePing=1))
+    site.settings["cache_expire_time"] = 0
+    site.run_once()
+    site.scan_server.reports.clear()
+    site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
+    done = site.run_once("--format", "table")
+    assert [row["ip"] for row in results(site)["127.0.20.0/30"]] == ["127.0.20.1"]
+    assert "not to be pinged" not in done.stderr
+    assert "yes (error)" in done.stdout
+
+
 def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: ForkedSite) -> None:
     site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
     done = site.run_once("--format", "json")
@@ -198,6 +212,7 @@ def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: ForkedSite
         "phpipam-scan-agent: error: subnet 127.0.20.0/30: scanned without the addresses that phpIPAM knows: phpIPAM"
     )
     assert "its database is down or PHP ran out of memory, see its log" in line
+    assert "nor is it known which of them are not to be pinged" in line
     assert sorted(row["ip"] for row in results(site)["127.0.20.0/30"]) == ["127.0.20.1", "127.0.20.2"]
     assert all("id" not in row for row in results(site)["127.0.20.0/30"])
     rows = {row["subnet"]: row for row in json.loads(done.stdout)["subnets"]}

@@ -232,7 +232,7 @@ def test_a_reader_has_the_old_or_the_new_file_whole(path: Path, clock: Clock) ->
 
 def damages() -> dict[str, bytes]:
     answers = {"subnets": [NOW, [{"id": 1}]]}
-    whole = {"format": FORMAT, "salt": "00", "for": "", "answers": answers, "tried": {}}
+    whole = {"format": FORMAT, "salt": "00", "for": "", "answers": answers, "tried": {}, "excluded": {}}
     return {
         "empty": b"",
         "binary": bytes(range(256)),
@@ -248,6 +248,8 @@ def damages() -> dict[str, bytes]:
         "answer without time": json.dumps({**whole, "answers": {"subnets": [[]]}}).encode(),
         "time as text": json.dumps({**whole, "answers": {"subnets": ["noon", []]}}).encode(),
         "time beyond numbers": json.dumps({**whole, "answers": {"subnets": [10**400, []]}}).encode(),
+        "excluded as list": json.dumps({**whole, "excluded": [1]}).encode(),
+        "excluded as text": json.dumps({**whole, "excluded": {"subnets": "noon"}}).encode(),
         "tried as list": json.dumps({**whole, "tried": [1]}).encode(),
         "tried as text": json.dumps({**whole, "tried": {"subnets": "noon"}}).encode(),
         "rows as text": json.dumps({**whole, "answers": {"subnets": [NOW, "rows"]}}).encode(),
@@ -284,7 +286,7 @@ def test_the_format_changes_with_the_fields_that_are_kept() -> None:
         "nameservers": decode.NAMESERVER_FIELDS,
     }
     assert (FORMAT, {what: " ".join(sorted(fields)) for what, fields in kept.items()}) == (
-        3,
+        4,
         {
             "agent": "code id name",
             "subnets": "discoverSubnet id isFolder isPool mask masterSubnetId nameserverId nameservers pingSubnet"

@@ -101,6 +101,7 @@ def _line(done: Outcome) -> str:
 
 
 def _end(done: Outcome) -> str:
-    if done.error:
-        return "[red]failed[/]"
-    return "yes" if done.uploaded else "[yellow]waiting[/]" if done.waiting else "no"
+    report = "yes" if done.uploaded else "[yellow]waiting[/]" if done.waiting else "no"
+    if not done.error:
+        return report
+    return "[red]failed[/]" if report == "no" else f"{report} [red](error)[/]"

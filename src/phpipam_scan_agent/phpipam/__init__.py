@@ -90,10 +90,16 @@ class PhpIpam:
 
     def _with_addresses(self, subnet: Subnet) -> Subnet:
         # Never addresses/?filter_by=subnetId: phpIPAM then loads all addresses of all subnets.
+        question = _addresses_of(subnet)
         try:
-            rows = self._list(_addresses_of(subnet), decode.ADDRESS_FIELDS)
+            rows = self._list(question, decode.ADDRESS_FIELDS)
         except ScanAgentError as error:
-            return replace(subnet, addresses_error=str(error))
+            excluded = self._cache.excluded(question)
+            if excluded is None:
+                why = f"{error}; nor is it known which of them are not to be pinged (ping exclude)"
+                return replace(subnet, addresses_error=why)
+            return replace(subnet, addresses=decode.addresses(excluded), addresses_error=str(error))
+        self._cache.exclude(question, [row for row in rows if decode.flag(row, "excludePing")])
         log.info("subnet %s: addresses that phpIPAM knows: %d", subnet.network, len(rows))
         return replace(subnet, addresses=decode.addresses(rows))
 

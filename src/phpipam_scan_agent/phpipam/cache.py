@@ -18,7 +18,7 @@ from .decode import Row
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Changes with the fields of an answer that are kept (`decode`), so that no older file is misread."""
 
 MAX_SIZE = 64 * 1024 * 1024
@@ -62,6 +62,7 @@ class Cache:
         self._tried: TLRUCache[str, float] = TLRUCache(
             maxsize=1 << 32, ttu=lambda _, when, __: when + REMEMBERED, timer=clock
         )
+        self._excluded: dict[str, Rows] = {}
         self._lock = threading.Lock()
         self._changed = False
 
@@ -79,6 +80,7 @@ class Cache:
             document = json.loads(self._read())
             answers = _answers(document["answers"])
             tried = {question: float(when) for question, when in document["tried"].items()}
+            excluded = {question: _rows(rows) for question, rows in document["excluded"].items()}
             belongs = document["format"] == FORMAT and document["for"] == self._owner(document["salt"])
         except FileNotFoundError:
             return
@@ -98,6 +100,7 @@ class Cache:
         else:
             self._answers.update(answers)
             self._tried.update(tried)
+            self._excluded.update(excluded)
             log.info("cache %s: %d answers, %d of them usable", self._path, len(answers), len(self._answers))
 
     def save(self) -> None:
@@ -105,7 +108,11 @@ class Cache:
         with self._lock:
             if not self._changed:
                 return
-            kept = {"answers": dict(self._answers), "tried": dict(self._tried)}
+            kept = {
+                "answers": dict(self._answers),
+                "tried": dict(self._tried),
+                "excluded": self._excluded.copy(),
+            }
             self._changed = False
         salt = os.urandom(16).hex()
         document = {"format": FORMAT, "salt": salt, "for": self._owner(salt)} | kept
@@ -137,6 +144,17 @@ class Cache:
         with self._lock:
             self._tried[question] = self._clock()
             self._changed = True
+
+    def exclude(self, question: str, rows: Rows) -> None:
+        """Remember the rows of addresses that are not to be pinged, until the question is answered again."""
+        with self._lock:
+            self._changed = self._changed or self._excluded.get(question) != rows
+            self._excluded[question] = rows
+
+    def excluded(self, question: str) -> Rows | None:
+        """Return the last such rows, however old; None if there never were any."""
+        with self._lock:
+            return self._excluded.get(question)
 
     def ordered(self, questions: Iterable[str]) -> list[str]:
         """Return the questions that have a fresh answer, then the others, those tried longest ago first."""
@@ -170,8 +188,10 @@ class Cache:
 
 def _answers(kept: Mapping[str, Any]) -> dict[str, _Answer]:
     """Given the answers of a file, return them. Raise ValueError or TypeError where they are damaged."""
-    answers = {question: (float(came), rows) for question, (came, rows) in kept.items()}
-    for _, rows in answers.values():
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError("no rows")
-    return answers
+    return {question: (float(came), _rows(rows)) for question, (came, rows) in kept.items()}
+
+
+def _rows(kept: Any) -> Rows:
+    if not isinstance(kept, list) or not all(isinstance(row, dict) for row in kept):
+        raise ValueError("no rows")
+    return kept
