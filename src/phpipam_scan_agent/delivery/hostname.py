@@ -58,7 +58,10 @@ def spells(name: str, ip: IPAddress) -> bool:
     """
     name = name.lower()
     if isinstance(ip, IPv6Address):
-        return any(re.search(rf"(?<![0-9]){form}(?![0-9a-f])", name) for form in _ipv6_forms(ip))
+        return any(
+            form in name and re.search(rf"(?<![0-9]){re.escape(form)}(?![0-9a-f])", name)
+            for form in _ipv6_forms(ip)
+        )
     octets = tuple(ip.packed)
     first, second, third, last = octets
     orders = {octets, octets[::-1], (last, first, second, third), (third, second, first, last)}
@@ -91,7 +94,7 @@ def _ipv6_forms(ip: IPv6Address) -> Iterator[str]:
     nibbles = ip.exploded.replace(":", "")
     short = [format(int(group, 16), "x") for group in ip.exploded.split(":")]
     groups = (ip.exploded.split(":"), short, ip.exploded.split(":")[::-1], short[::-1])
-    for separator in ("-", r"\."):
+    for separator in ("-", "."):
         yield separator.join(nibbles)
         yield separator.join(nibbles[::-1])
         yield from (separator.join(order) for order in groups)

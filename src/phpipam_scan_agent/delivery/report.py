@@ -43,7 +43,8 @@ def merge(waiting: Report, new: Report) -> Report:
     """Return the newest state of two reports of the same block: of each address the row with the newer time.
 
     It has the MAC address of the newer row that has one, and the newer row's host name: where that has none, the
-    address may have got one from a person. An address of one report only stays with its time. An address that was silent is no longer if the newer report has it.
+    address may have got one from a person. An address of one report only stays with its time. An address that was
+    silent is no longer if the newer report has it.
     """
     older, newer = sorted((waiting, new), key=lambda report: report.made)
     rows = {row.ip: row for row in older.rows}
