@@ -59,7 +59,7 @@ class Subnet:
     """Where to look names up, in this order; the system's nameservers if empty."""
 
     addresses: tuple[Address, ...] = ()
-    """What phpIPAM knows of it; some may lie outside the network."""
+    """What phpIPAM knows of it, sorted (`ranges.sort`); some may lie outside the network."""
 
     addresses_error: str | None = None
     """Why its addresses are missing, if phpIPAM did not give them; some that are not to be pinged may be there."""

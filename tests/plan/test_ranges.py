@@ -1,4 +1,12 @@
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+)
 from itertools import pairwise
 from typing import Any
 
@@ -6,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phpipam_scan_agent.models import Host
 from phpipam_scan_agent.plan import ranges
 from phpipam_scan_agent.plan.ranges import Ranges
 
@@ -96,3 +105,13 @@ def test_a_network_costs_no_more_than_an_address(network: IPv4Network | IPv6Netw
     assert ranges.size(ranges.without((whole,), [range(middle, middle + 1)])) == network.num_addresses - 1
     assert next(ranges.cut((whole,), 1)) == (range(whole.start, whole.start + 1),)
     assert ranges.contains((whole,), middle)
+
+
+@given(st.lists(st.integers(0, 60), unique=True), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20))))
+def test_items_are_picked_by_their_addresses(numbers: list[int], parts: list[tuple[int, int]]) -> None:
+    both = [Host(IPv4Address(number)) for number in numbers] + [
+        Host(IPv6Address(number)) for number in numbers
+    ]
+    some = ranges.union(range(start, start + length) for start, length in parts)
+    found = list(ranges.pick(ranges.sort(both), some, 6))
+    assert found == [Host(IPv6Address(number)) for number in sorted(numbers) if ranges.contains(some, number)]

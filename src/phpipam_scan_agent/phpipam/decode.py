@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import PhpIpamError, ScanAgentError
 from ..models import Address, IPAddress, IPNetwork, Outcome, Subnet
+from ..plan import ranges
 from ..system.redact import excerpt
 from . import nesting
 
@@ -188,8 +189,8 @@ def _cidr(row: Row) -> str:
 
 
 def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
-    """Given a subnet's address rows, return those that make sense; no host could match another."""
-    return tuple(
+    """Given a subnet's address rows, return those that make sense, sorted; no host could match another."""
+    return ranges.sort(
         Address(
             id=id_,
             ip=ip,

@@ -72,12 +72,12 @@ class Job:
 
     @property
     def known(self) -> Iterator[range]:
-        """The addresses that phpIPAM knows of its subnets, in this job or not."""
+        """The addresses of its subnets in phpIPAM that are in this job."""
         return (
             range(int(address.ip), int(address.ip) + 1)
             for part in self.slices
             for subnet, _ in part.wishes
-            for address in subnet.addresses
+            for address in ranges.pick(subnet.addresses, part.ranges, self.version)
         )
 
     @property

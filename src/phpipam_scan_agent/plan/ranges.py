@@ -1,8 +1,9 @@
 """Sets of addresses as sorted, disjoint ranges of their numbers: a /8 costs no more than a /32. Pure."""
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from typing import Protocol, TypeVar
 
 from ..models import Host, IPAddress, IPNetwork
 
@@ -62,6 +63,35 @@ def contains(ranges: Ranges, number: int) -> bool:
     """Return whether the address with this number is among them."""
     at = bisect_right(ranges, number, key=lambda part: part.start) - 1
     return at >= 0 and number < ranges[at].stop
+
+
+class HasAddress(Protocol):
+    """What has an IP address: a Host, or an Address in phpIPAM."""
+
+    @property
+    def ip(self) -> IPAddress:
+        """The address."""
+
+
+Item = TypeVar("Item", bound=HasAddress)
+
+
+def sort(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Return items in the order of their addresses."""
+    return tuple(sorted(items, key=_order))
+
+
+def pick(items: Sequence[Item], ranges: Ranges, version: int) -> Iterator[Item]:
+    """Given sorted items, yield those whose addresses are in ranges of an IP version; others cost no time."""
+    for part in ranges:
+        at = bisect_left(items, (version, part.start), key=_order)
+        while at < len(items) and _order(items[at]) < (version, part.stop):
+            yield items[at]
+            at += 1
+
+
+def _order(item: HasAddress) -> tuple[int, int]:
+    return item.ip.version, int(item.ip)
 
 
 def cut(ranges: Ranges, most: int) -> Iterator[Ranges]:

@@ -102,11 +102,12 @@ class Worker:
                 seconds=seconds,
                 probed=ranges.size(part.ranges),
                 parts=part.parts,
-                silent=() if found.error else _silent(subnet, part, wish, {host.ip for host in found.hosts}),
+                silent=() if found.error else _silent(subnet, part, wish, up),
                 error=found.error,
             )
             for each, found, believed in scanned
-            for hosts in [tuple(replace(host, mac=host.mac or macs.get(host.ip)) for host in believed)]
+            for hosts in [ranges.sort(replace(host, mac=host.mac or macs.get(host.ip)) for host in believed)]
+            for up in [{host.ip for host in found.hosts}]
             for part in each.slices
             for subnet, wish in part.wishes
         ]
@@ -127,8 +128,9 @@ class Worker:
     def _plausible(self, job: Job, found: Sequence[Host], rate: float) -> tuple[Host, ...]:
         """Return the hosts without the addresses that others only answer for."""
         answers = []
+        found = ranges.sort(found)
         for part in job.slices:
-            here = tuple(host for host in found if ranges.contains(part.ranges, int(host.ip)))
+            here = tuple(ranges.pick(found, part.ranges, job.version))
             network = part.network
             whole = any(subnet.discover for subnet, _ in part.wishes) and not targets.too_large(network)
             answers.append(Answers(str(network), ranges.size(part.ranges), here, whole))
@@ -169,9 +171,12 @@ class Worker:
         self, subnet: Subnet, part: Slice, wish: Ranges, found: Sequence[Host], seconds: float
     ) -> tuple[Host, ...]:
         """Return what a subnet wants to know of the hosts of a slice, with their names if it wants these."""
-        known = {address.ip: address for address in subnet.addresses}
+        version = part.network.version
+        known = {each.ip: each for each in ranges.pick(subnet.addresses, part.ranges, version)}
         mine = tuple(
-            replace(host, address=known.get(host.ip)) for host in found if _is_target(part, wish, host.ip)
+            replace(host, address=known.get(host.ip))
+            for host in ranges.pick(found, part.ranges, version)
+            if ranges.contains(wish, int(host.ip))
         )
         about = {"subnet": str(subnet.network), "hosts": len(mine), "seconds": round(seconds, 3)}
         log.info("subnet %s: %d hosts up after %.1f s", *about.values(), extra={"about": about})
@@ -190,16 +195,10 @@ class Worker:
         return self._wanted_names == "always" or not (host.address and host.address.hostname)
 
 
-def _is_target(part: Slice, wish: Ranges, ip: IPAddress) -> bool:
-    return ranges.contains(part.ranges, int(ip)) and ranges.contains(wish, int(ip))
-
-
 def _silent(subnet: Subnet, part: Slice, wish: Ranges, up: Collection[IPAddress]) -> tuple[Address, ...]:
     """Return the addresses in phpIPAM that were probed in a slice and did not answer."""
     return tuple(
         address
-        for address in subnet.addresses
-        if address.ip not in up
-        and address.ip.version == part.network.version
-        and _is_target(part, wish, address.ip)
+        for address in ranges.pick(subnet.addresses, part.ranges, part.network.version)
+        if address.ip not in up and ranges.contains(wish, int(address.ip))
     )

@@ -1,0 +1,79 @@
+"""Measure how a run grows with the number of subnets and of known addresses: python tests/bench/scale.py [SUBNETS…]
+
+Real processes and real nmap on loopback; phpIPAM and the Scan Server are stand-ins. Cold: phpIPAM is asked about each
+subnet; warm: all is in the cache. The last column must stay the same where nothing is compared with everything else.
+Prints Markdown.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[2] / "examples")]
+
+from stand_ins.phpipam import Row, address, subnet  # noqa: E402
+from stand_ins.site import Site  # noqa: E402
+
+FIRST = int(ip_address("127.16.0.0"))
+KNOWN = 60_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    seconds: float
+    cpu: float
+    """Seconds of the agent and its nmap processes."""
+
+    memory: float
+    """The largest amount that one of these processes had, MiB."""
+
+
+def measure(site: Site) -> Measured:
+    started = time.monotonic()
+    agent = subprocess.Popen(site.command("--quiet"), env=site.environment)
+    _, status, used = os.wait4(agent.pid, 0)
+    if status:
+        sys.exit(f"the agent ended with status {status}")
+    return Measured(time.monotonic() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def row(name: str, items: int, run: Measured) -> None:
+    print(
+        f"| {name} | {run.seconds:.1f} s | {run.cpu:.1f} s | {run.memory:.0f} MiB"
+        f" | {1000 * run.cpu / items:.2f} ms |",
+        flush=True,
+    )
+
+
+def many_subnets(number: int) -> list[Row]:
+    return [subnet(10 + at, f"{ip_address(FIRST + 4 * at)}/30") for at in range(number)]
+
+
+def both(site: Site, name: str, items: int) -> None:
+    site.forget()
+    row(f"{name}, cold", items, measure(site))
+    row(f"{name}, warm", items, measure(site))
+
+
+def main(numbers: list[int]) -> None:
+    print("| | time | CPU | memory | CPU an item |")
+    print("|---|--:|--:|--:|--:|")
+    with tempfile.TemporaryDirectory() as folder, Site(Path(folder)) as site:
+        site.settings["max_rate"] = 1_000_000
+        for number in numbers:
+            site.phpipam.subnets = many_subnets(number)
+            both(site, f"{number:,} subnets /30", number)
+        site.phpipam.subnets = [subnet(10, "127.32.0.0/16", discoverSubnet=0, pingSubnet=1)]
+        site.phpipam.addresses = [
+            address(100 + at, 10, str(ip_address(int(ip_address("127.32.0.1")) + at))) for at in range(KNOWN)
+        ]
+        both(site, f"a /16 with {KNOWN:,} known addresses", KNOWN)
+
+
+if __name__ == "__main__":
+    main([int(each) for each in sys.argv[1:]] or [500, 2000, 8000])
