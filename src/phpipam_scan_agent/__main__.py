@@ -5,6 +5,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from .system import environment
+
 ENDED_BY_SIGNAL = 128
 """Exit codes above say by which."""
 
@@ -14,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Loading everything takes a moment, in which Ctrl-C should end the command as later, without a traceback.
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    environment.complete()
     from .arguments import parse
 
     options = parse(argv)  # --version and --help need no more

@@ -131,8 +131,6 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
     # No messages of libraries: urllib3 logs whole URLs, and one holds the scan agent code.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
-    if sys.stderr is None:  # closed by the caller
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (until the end)
     screen = _Screen()
     text = _Json() if log_format == "json" else _Line()
     screen.setFormatter(_Journal(text) if _is_journal() else text)

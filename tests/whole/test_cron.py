@@ -1,0 +1,110 @@
+"""The command as cron runs it, on machines with less than usual: it works, or says in a line what is missing."""
+
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from stand_ins.phpipam import subnet
+from stand_ins.site import Site
+
+CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root"}
+OURS = ("CACHE_DIRECTORY", "STATE_DIRECTORY", "SSL_CERT_FILE")
+"""Variables that lead the run to the test's folders, which no crontab sets."""
+
+
+@pytest.fixture(autouse=True)
+def subnets(site: Site) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30"), subnet(11, "127.0.21.0/30")]
+
+
+def run(
+    site: Site, *arguments: str, prepare: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the agent as cron does, by a shell that first does as told; HOME and LANG are not set."""
+    given = CRON | {name: site.environment[name] for name in OURS} | environment
+    return subprocess.run(
+        ["unshare", "--mount", "/bin/sh", "-ec", f'{prepare}\nexec "$@"', "sh", *site.command(*arguments)],
+        env=given,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def reported(site: Site) -> int:
+    return len(site.scan_server.reports)
+
+
+def test_a_good_run_is_silent(site: Site) -> None:
+    done = run(site)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert reported(site) == 2
+
+
+@pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])
+def test_any_locale_does_for_any_name(site: Site, locale: str) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30", description="Büro ☃")]
+    site.phpipam.agent["name"] = "Außenstelle ☃"
+    done = run(site, "--check", LC_ALL=locale)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nmap_is_found_where_crons_path_does_not_lead(site: Site) -> None:
+    """As one that was built from source, in /usr/local/bin."""
+    nmap = shutil.which("nmap")
+    move = f"""
+        mount -t tmpfs tmpfs /usr/local/bin
+        cp {nmap} /usr/local/bin/nmap
+        mount --bind /dev/null {nmap}
+    """
+    done = run(site, prepare=move)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert reported(site) == 2
+
+
+@pytest.mark.parametrize("umask", ["000", "077"])
+def test_files_are_the_runs_own_whatever_the_umask(site: Site, umask: str) -> None:
+    site.scan_server.token = "another"  # so that the reports stay in the spool
+    done = run(site, prepare=f"umask {umask}")
+
+    assert done.returncode == 1
+    kept = [path for name in ("cache", "state") for path in (site.folder / name).rglob("*")]
+    assert {path.name for path in kept} >= {"phpipam.json", "lock", "spool"}
+    assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in kept if path.is_dir()} == {"0o700"}
+    assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in kept if path.is_file()} == {"0o600"}
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed(site: Site, closed: str) -> None:
+    done = run(site, prepare=f"exec {closed}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert reported(site) == 2
+
+
+def test_64_file_descriptors_are_enough(site: Site) -> None:
+    site.phpipam.subnets = [subnet(100 + n, f"127.0.{n}.0/30") for n in range(40)]
+    done = run(site, prepare="ulimit -n 64")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert reported(site) == 40
+
+
+def test_a_read_only_system_with_a_tmpfs_is_enough(site: Site) -> None:
+    mounts = """
+        mount -t tmpfs tmpfs /run
+        mount -o bind,remount,ro /
+        export CACHE_DIRECTORY=/run/cache STATE_DIRECTORY=/run/state
+    """
+    done = run(site, prepare=mounts)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert reported(site) == 2
+
+
+def test_a_read_only_system_alone_sends_reports_without_keeping_them(site: Site) -> None:
+    done = run(site, prepare="mount -o bind,remount,ro /")
+    assert (done.returncode, reported(site)) == (0, 2)
+    lines = [line.partition(" (Read-only file system); ")[2] for line in done.stderr.splitlines()]
+    assert lines == ["a second run could start at the same time", "every run asks phpIPAM"]
