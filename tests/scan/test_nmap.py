@@ -133,7 +133,7 @@ def test_an_nmap_that_is_too_old_is_named(version: str, path: Path) -> None:
     nmap = fake(path, f"echo 'Nmap version {version} ( https://nmap.org )'")
     with pytest.raises(UsageError) as refused:
         find_nmap()
-    assert str(refused.value) == f"{nmap} is nmap {version}; 7.80 or later is needed"
+    assert str(refused.value) == f"{nmap} is nmap {version}; 7.80 or later is needed: upgrade it"
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def remove(group: Path) -> None:
 def boot(folder: Path, options: list[str]) -> None:
     """As process 1 in its own namespaces: prepare what the unit needs and become systemd."""
     prepare(folder)
-    install_agent()
+    install_agent(folder)
     configure(folder, options)
     install_unit(folder, options)
     # As outside of containers, where systemd does it itself; it hands out credentials through it.
@@ -115,21 +115,25 @@ def prepare(folder: Path) -> None:
     mount("--move", etc, "/etc")
     for folder_of_files in (UNITS, Path("/etc/phpipam")):
         folder_of_files.mkdir(parents=True, exist_ok=True)
-    for path in ("/run", "/var/cache", "/var/lib", UNITS, "/etc/phpipam", "/usr/local/bin", AWAY):
+    for path in ("/run", "/var/cache", "/var/lib", UNITS, "/etc/phpipam", "/usr/local/bin"):
         mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", path)
     mount("-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
 
 
-def install_agent() -> None:
+def install_agent(folder: Path) -> None:
     """Put the agent where the README's pipx puts it, with these tests' Python and packages."""
+    away = folder / "away"
+    away.mkdir()
+    mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", away)
     for name, target in (
         ("python", sys.base_prefix),
         ("packages", sysconfig.get_path("purelib")),
         ("src", ROOT / "src"),
     ):
-        (AWAY / name).mkdir()
-        mount("--bind", target, AWAY / name)
-    (AWAY / "ca.pem").write_bytes(Path(os.environ["SSL_CERT_FILE"]).read_bytes())
+        (away / name).mkdir()
+        mount("--bind", target, away / name)
+    (away / "ca.pem").write_bytes(Path(os.environ["SSL_CERT_FILE"]).read_bytes())
+    mount("--move", away, AWAY)  # at last, as the tests may be below it themselves
     python = AWAY / "python" / "bin" / f"python{sysconfig.get_python_version()}"
     command = Path("/usr/local/bin", NAME)
     command.write_text(f'#!/bin/sh\nexec {python} -m phpipam_scan_agent "$@"\n')
