@@ -48,8 +48,8 @@ api = _table("api", "app_last_access")
 INSERTED = ("subnetId", "ip_addr", "hostname", "mac", "lastSeen", "description", "note", "state")
 """The columns of an address that is added."""
 
-_DENIED = frozenset((1142, 1143, 1146))
-"""MariaDB's errors for a table or column that the user may not use, or that is not there."""
+_DENIED = frozenset((1054, 1142, 1143, 1146))
+"""MariaDB's errors for a column or table that is not there, or that the user may not use."""
 
 _missing: set[str] = set()
 
