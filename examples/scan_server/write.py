@@ -67,11 +67,15 @@ def _write(connection: Connection, report: Report, php: PhpTime, replace_names: 
     # Locked before anything else is read: the reports of one agent are written one after another.
     connection.execute(update(agents).where(agents.c.id == agent).values(last_access=php.text(php.now)))
     assigned = _assigned(connection, agent, report)
-    if len(assigned) > 1 and (report.hosts or report.silent):
+    if len(assigned) > 1 and report.hosts:
         raise wrong_field("scan.results", f"subnetId is needed, {report.network} is there more than once")
     for subnet in assigned:
         _stamp(connection, subnet, report, php)
-    return _hosts(connection, assigned[0], report, php, replace_names)
+    stored, up = _hosts(connection, assigned[0].id, report, php, replace_names)
+    for subnet in assigned:
+        if subnet.pingSubnet:
+            tags.keep(connection, subnet.id, up, report, php)
+    return stored
 
 
 def find_agent(connection: Connection, code: str) -> int:
@@ -121,30 +125,28 @@ def _stamp(connection: Connection, subnet: Any, report: Report, php: PhpTime) ->
             connection.execute(stamp.prefix_with("IGNORE", dialect="mysql"))
 
 
-def _hosts(connection: Connection, subnet: Any, report: Report, php: PhpTime, replace_names: bool) -> Stored:
+def _hosts(
+    connection: Connection, subnet: int, report: Report, php: PhpTime, replace_names: bool
+) -> tuple[Stored, list[int]]:
+    """Write the hosts; return what became of them, and the ids of the addresses that phpIPAM had."""
     columns = (addresses.c[name] for name in ("id", "ip_addr", "hostname", "mac", "lastSeen"))
-    there = select(*columns).where(
-        addresses.c.subnetId == subnet.id, addresses.c.ip_addr.in_([host.ip_addr for host in report.hosts])
-    )
+    ips = [host.ip_addr for host in report.hosts]
+    there = select(*columns).where(addresses.c.subnetId == subnet, addresses.c.ip_addr.in_(ips))
     known = {row.ip_addr: row for row in connection.execute(there)}
-    updates = [
-        _update(known[host.ip_addr], host, php, replace_names)
-        for host in report.hosts
-        if host.ip_addr in known
-    ]
+    pairs = [(known[host.ip_addr], host) for host in report.hosts if host.ip_addr in known]
+    updates = [_update(row, host, php, replace_names) for row, host in pairs]
     new = [host for host in report.hosts if host.ip_addr not in known]
     # phpIPAM had the address when the agent asked, and has it no more: somebody deleted it.
-    added = [_Change(host.place, None, _row(subnet.id, host, php)) for host in new if host.id is None]
-    refused_updates = _apply(connection, [change for change in updates if change.values])
-    refused_added = _apply(connection, added)
-    if subnet.pingSubnet:
-        tags.keep(connection, subnet.id, [change.id for change in updates if change.id], report, php)
-    return Stored(
-        updated=len(updates) - len(refused_updates),
-        added=len(added) - len(refused_added),
+    added = [_Change(host.place, None, _row(subnet, host, php)) for host in new if host.id is None]
+    not_updated = _apply(connection, [change for change in updates if change.values])
+    not_added = _apply(connection, added)
+    stored = Stored(
+        updated=len(updates) - len(not_updated),
+        added=len(added) - len(not_added),
         skipped=len(new) - len(added),
-        refused=sorted(refused_updates + refused_added),
+        refused=sorted(not_updated + not_added),
     )
+    return stored, [row.id for row in known.values()]
 
 
 def _update(row: Any, host: Host, php: PhpTime, replace_names: bool) -> _Change:

@@ -99,3 +99,12 @@ def test_time_that_makes_offline_is_phpipams(lab: Lab) -> None:
     lab.database.address(101, 10, "192.0.2.1", state=USED, lastSeen=ago(3))
     send(lab, silent=(101,))
     assert lab.database.addresses("state") == [OFFLINE]
+
+
+def test_silent_address_is_found_by_its_id_where_the_network_is_there_twice(lab: Lab) -> None:
+    """A report without hosts has no subnetId."""
+    lab.database.subnet(11, NET, ping=1)
+    for n, subnet in ((101, 10), (102, 11), (103, 11)):
+        lab.database.address(n, subnet, f"192.0.2.{n}", state=USED, lastSeen=ago(61))
+    send(lab, silent=(102,))
+    assert lab.database.addresses("id", "state") == [(101, USED), (102, OFFLINE), (103, USED)]
