@@ -1,6 +1,7 @@
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import nmap
@@ -9,6 +10,8 @@ import pytest
 from phpipam_scan_agent.errors import ScanError
 from phpipam_scan_agent.models import Host
 from phpipam_scan_agent.scan import nmap_xml, probes
+
+RECORDED = Path(__file__).with_name("nmap_xml")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,21 @@ def test_ipv6_hosts_are_read_too(parser: Any) -> None:
 
 def test_a_scan_that_found_nobody_is_no_error(parser: Any) -> None:
     assert nmap_xml.read(parser, run(targets="")) == ()
+
+
+@pytest.mark.parametrize("version", ["7.80", "7.991"])
+def test_the_oldest_and_the_newest_nmap_are_read_alike(parser: Any, version: str) -> None:
+    """As both wrote it for the same hosts on an Ethernet segment and behind a router."""
+    four, six = ((RECORDED / f"{version}-ipv{n}.xml").read_text() for n in (4, 6))
+    mac, vendor = "00:00:0C:00:00:10", "Cisco Systems"
+    assert nmap_xml.read(parser, four) == (
+        Host(ip_address("192.0.2.10"), "arp-response", mac=mac, vendor=vendor, ttl=0),
+        Host(ip_address("198.51.100.1"), "echo-reply", ttl=64),
+    )
+    assert nmap_xml.read(parser, six) == (
+        Host(ip_address("2001:db8::10"), "nd-response", mac=mac, vendor=vendor, ttl=0),
+    )
+    assert (nmap_xml.total(four), nmap_xml.total(six)) == (5, 2)
 
 
 def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
