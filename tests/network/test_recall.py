@@ -8,7 +8,7 @@ import pytest
 
 from lab.agent import run
 from lab.network import Network
-from stand_ins.phpipam import subnet
+from stand_ins.phpipam import address, subnet
 
 pytestmark = pytest.mark.usefixtures("lab")
 
@@ -50,6 +50,23 @@ def test_all_live_hosts_and_no_others_are_reported(like: dict[str, Any], block: 
     with Network(**like) as network:
         live = network.live(block)
         done = run(network, [subnet(1, block)])
+
+    assert done.found() == live
+    assert (done.status, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "like",
+    [{"late": 30, "lateness": 1500}, {"dozing": 30}],
+    ids=["answer after 1.5 s", "every third request"],
+)
+def test_known_hosts_that_are_slow_to_answer_are_found_among_quick_ones(like: dict[str, Any]) -> None:
+    block = "10.77.16.0/24"
+    with Network(alive=20, **like) as network:
+        live = network.live(block)
+        done = run(
+            network, [subnet(1, block)], addresses=[address(at, 1, ip) for at, ip in enumerate(live, 1)]
+        )
 
     assert done.found() == live
     assert (done.status, done.stderr) == (0, "")

@@ -98,6 +98,10 @@ class Discovery:
             return self._pass(job, wanted, rate, Probes.DEFAULT)
         if not job.way.direct:
             return self._find_routed(job, wanted, rate)
+        found = self._find_on_segment(job, wanted, rate)
+        return found if found.error else self._find_known(job, wanted, found, rate, Probes.PATIENT_ARP)
+
+    def _find_on_segment(self, job: Job, wanted: Ranges, rate: float) -> Found:
         found: tuple[Host, ...] = ()
         for number in range(MAX_PASSES):
             silent = ranges.without(wanted, ranges.of_hosts(found))
@@ -111,13 +115,16 @@ class Discovery:
         return Found(found)
 
     def _find_routed(self, job: Job, wanted: Ranges, rate: float) -> Found:
-        """Return the hosts behind a router; known addresses that stay silent get a timestamp probe in addition."""
         found = self._pass(job, wanted, rate, Probes.DEFAULT)
         if found.error or job.version == 6:
             return found
+        return self._find_known(job, wanted, found, rate, Probes.TIMESTAMP)
+
+    def _find_known(self, job: Job, wanted: Ranges, found: Found, rate: float, kinds: Probes) -> Found:
+        """Return the hosts found and those that phpIPAM knows, were silent and answer a further probe."""
         silent = ranges.without(wanted, ranges.of_hosts(found.hosts))
         known = ranges.union(one for one in job.known if ranges.contains(silent, one.start))
-        more = self._pass(job, known, rate, Probes.TIMESTAMP)
+        more = self._pass(job, known, rate, kinds)
         return more._replace(hosts=found.hosts + more.hosts)
 
     def confirm(self, job: Job, hosts: Iterable[Host], kind: Kind, rate: float) -> tuple[Host, ...]:
