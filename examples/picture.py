@@ -51,7 +51,8 @@ def shown(site: Site, *arguments: str) -> str:
     except OSError:  # how a pty says that nobody writes any more
         pass
     os.close(ours)
-    return output.decode().replace("\r\n", "\n")
+    # The progress bar is gone when the cursor is shown again.
+    return output.decode().replace("\r\n", "\n").rpartition("\x1b[?25h")[2]
 
 
 if __name__ == "__main__":
