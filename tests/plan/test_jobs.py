@@ -1,7 +1,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -21,7 +21,10 @@ def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) ->
 
 def make(subnets: list[Subnet], parallel: int, *ways: Ways) -> list[Job]:
     """The jobs of subnets that come all at once, for so many processes at a time."""
-    total = sum(ranges.size(targets.wanted(some)) for some in subnets)
+    wanted: dict[IPv4Network | IPv6Network, list[range]] = {}
+    for some in subnets:
+        wanted.setdefault(some.network, []).extend(targets.wanted(some))
+    total = sum(ranges.size(ranges.union(each)) for each in wanted.values())
     return make_jobs(subnets, portion(total, parallel), *ways)
 
 
