@@ -1,0 +1,32 @@
+"""The workflows of GitHub, which run nowhere here: judged by two linters."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+WORKFLOWS = Path(__file__).parents[2] / ".github" / "workflows"
+BIN = Path(sys.executable).parent
+
+
+def test_actionlint_finds_no_fault() -> None:
+    files = sorted(WORKFLOWS.glob("*.yml"))
+    done = subprocess.run([BIN / "actionlint", *files], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_zizmor_finds_nothing_that_an_attacker_could_use() -> None:
+    command = [BIN / "zizmor", "--offline", "--persona", "regular", "--quiet", WORKFLOWS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_each_supported_python_is_tested() -> None:
+    tests = yaml.safe_load((WORKFLOWS / "tests.yml").read_text())
+    (versions,) = (
+        job["strategy"]["matrix"]["python"] for name, job in tests["jobs"].items() if name == "python"
+    )
+    project = (WORKFLOWS.parents[1] / "pyproject.toml").read_text()
+    promised = [version for version in versions if f"Python :: {version}" in project]
+    assert promised == ["3.10", "3.11", "3.12", "3.13"]
