@@ -298,11 +298,14 @@ def test_the_format_changes_with_the_fields_that_are_kept() -> None:
     )
 
 
-def test_a_file_of_another_format_is_not_read(path: Path, clock: Clock) -> None:
+def test_a_file_of_another_version_is_not_read_and_not_called_damaged(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     saved(path, clock)
     document = json.loads(path.read_text())
-    path.write_text(json.dumps({**document, "format": document["format"] + 1}))
+    path.write_text(json.dumps({"format": FORMAT - 1, "salt": document["salt"], "answers": [1]}))
     assert fresh(loaded(path, clock)) == {}
+    assert warnings(caplog) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

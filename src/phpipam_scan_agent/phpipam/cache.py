@@ -78,10 +78,13 @@ class Cache:
         files.clean(self._path)
         try:
             document = json.loads(self._read())
+            if document["format"] != FORMAT:  # it may have other keys
+                log.info("cache %s was made by another version; asking phpIPAM again", self._path)
+                return
+            belongs = document["for"] == self._owner(document["salt"])
             answers = _answers(document["answers"])
             tried = {question: float(when) for question, when in document["tried"].items()}
             excluded = {question: _rows(rows) for question, rows in document["excluded"].items()}
-            belongs = document["format"] == FORMAT and document["for"] == self._owner(document["salt"])
         except FileNotFoundError:
             return
         except OSError as error:
@@ -91,10 +94,7 @@ class Cache:
             log.warning("cache %s is damaged; asking phpIPAM again", self._path)
             return
         if not belongs:
-            log.info(
-                "cache %s was made by another version or with another configuration; asking phpIPAM again",
-                self._path,
-            )
+            log.info("cache %s was made with another configuration; asking phpIPAM again", self._path)
         elif any(came > self._clock() + CLOCK_TOLERANCE for came, _ in answers.values()):
             log.warning("cache %s comes from the future; check the clock; asking phpIPAM again", self._path)
         else:
