@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import NamedTuple
+from functools import cache
 from zoneinfo import ZoneInfo
 
 log = logging.getLogger(__name__)
@@ -28,17 +28,20 @@ NEVER = datetime(1970, 1, 3, tzinfo=timezone.utc)
 """phpIPAM's earliest times mean "never"."""
 
 
-class PhpTime(NamedTuple):
-    """The present, and how phpIPAM writes times down."""
+class PhpTime:
+    """The present, and how phpIPAM writes times down. A report's times are mostly equal, so each is computed once."""
 
-    now: datetime
-    zone: tzinfo
+    def __init__(self, now: datetime, zone: tzinfo) -> None:
+        self.now = now
+        self.zone = zone
+        self.text = cache(self._text)
+        self.moment = cache(self._moment)
 
-    def text(self, moment: datetime) -> str:
+    def _text(self, moment: datetime) -> str:
         """Return the moment as phpIPAM stores it."""
         return moment.astimezone(self.zone).strftime("%Y-%m-%d %H:%M:%S")
 
-    def moment(self, stored: object) -> datetime | None:
+    def _moment(self, stored: object) -> datetime | None:
         """Return the moment that phpIPAM's stored time means; None for never, and for a time to come.
 
         In the hour that autumn repeats, a time has two meanings: the later one that is not to come is taken.
