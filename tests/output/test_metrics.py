@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import runs
 from phpipam_scan_agent import VERSION
 from phpipam_scan_agent.models import Outcome, Run, Summary
 from phpipam_scan_agent.output import metrics
@@ -121,8 +122,8 @@ def test_a_run_that_ends_before_the_first_scan(site: Site, metrics_file: Path) -
     assert figures(metrics_file)["last_success_timestamp_seconds"] == 0
 
 
-def test_a_machine_without_nmap(site: Site, metrics_file: Path, tmp_path: Path) -> None:
-    assert site.run(PATH=str(tmp_path)).returncode == 2
+def test_a_machine_without_nmap(site: Site, metrics_file: Path) -> None:
+    assert runs.without("nmap", site).returncode == 2
     assert figures(metrics_file)["last_run_exit_code"] == 2
 
 

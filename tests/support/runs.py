@@ -1,6 +1,7 @@
 """A run of the agent while it goes on: what to wait for in it, and what it leaves behind."""
 
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -103,3 +104,10 @@ esac
     (folder / "nmap").chmod(0o755)
     site.environment["PATH"] = f"{folder}{os.pathsep}{site.environment['PATH']}"
     return reached
+
+
+def without(program: str, site: Site, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the agent to its end where a program is not installed: in a mount namespace, under /dev/null."""
+    hide = f'mount --bind /dev/null "$(readlink -f {shutil.which(program)})" && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", hide, "sh", *site.command(*arguments)]
+    return subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import runs
 from phpipam_scan_agent import VERSION
 from phpipam_scan_agent.scan.nmap import may_open_raw_sockets
 from stand_ins.https import Answer, Certificates, Server
@@ -144,9 +145,8 @@ def test_a_configuration_that_others_may_read_is_a_warning(site: Site, mode: int
     assert line.endswith(f": chmod 600 {site.config_file}")
 
 
-def test_no_nmap(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "ip").symlink_to(shutil.which("ip") or "")
-    line = the_fault(site.run("--check", PATH=str(tmp_path)))
+def test_no_nmap(site: Site) -> None:
+    line = the_fault(runs.without("nmap", site, "--check"))
 
     assert line.startswith("✗ nmap: nmap is not installed")
     assert "apt-get install nmap" in line
@@ -160,9 +160,8 @@ def test_an_nmap_that_may_only_connect_is_a_warning(site: Site) -> None:
     assert done.returncode == 0
 
 
-def test_no_iproute2_is_a_warning(site: Site, tmp_path: Path) -> None:
-    (tmp_path / "nmap").symlink_to(NMAP)
-    line = the_fault(site.run("--check", PATH=str(tmp_path)), "!")
+def test_no_iproute2_is_a_warning(site: Site) -> None:
+    line = the_fault(runs.without("ip", site, "--check"), "!")
 
     assert line.startswith("! iproute2: its command ip is not on PATH → install it for MAC addresses")
 

@@ -235,7 +235,7 @@ def test_a_server_that_demands_a_certificate_and_gets_none(site: Site, demanding
     done = site.run("--check")
 
     assert done.returncode == 1
-    assert f"✗ Scan Server: https://127.0.0.1:{demanding.port}/: TLS fails (" in done.stdout
+    assert f"✗ Scan Server: https://127.0.0.1:{demanding.port}/health: TLS fails (" in done.stdout
     assert demanding.requests == []
 
 
@@ -244,7 +244,7 @@ def test_an_untrusted_client_certificate(site: Site, demanding: Server) -> None:
     done = site.run("--check")
 
     assert done.returncode == 1
-    assert f"✗ Scan Server: https://127.0.0.1:{demanding.port}/: " in done.stdout
+    assert f"✗ Scan Server: https://127.0.0.1:{demanding.port}/health: " in done.stdout
     assert demanding.requests == []
 
 
