@@ -24,6 +24,10 @@ TRIES_KNOWN = 60
 CONCURRENT = 100
 """Questions under way at a time."""
 
+AT_FIRST = 10
+"""Questions under way at a time before the first answers: a hundred at once take a loaded machine longer to send than
+TIMEOUT. Each answer then lets one more be under way, until one fails."""
+
 STRIKES = 3
 """Failures after which a nameserver that has never answered is left out; of a zone, if others' are answered."""
 
@@ -61,7 +65,9 @@ class Nameserver:
         self._zone_failures: Counter[str] = Counter()
         self._last_answer: float | None = None
         self._failures = 0
-        self._window = float(CONCURRENT)
+        self._window = float(AT_FIRST)
+        self._limited = False
+        self._pauses = 0
         self._under_way = 0
         self._resume = 0.0
         self._paused = 0.0
@@ -122,7 +128,8 @@ class Nameserver:
         self._failures = 0
         self._zones_answered.add(zone)
         self._zone_failures[zone] = 0
-        self._window = min(self._window + 1 / self._window, CONCURRENT)
+        self._pauses = 0
+        self._window = min(self._window + (1 / self._window if self._limited else 1), CONCURRENT)
 
     def _unanswered(self, why: str) -> None:
         """Ask slower: half as many questions at a time, then one after a pause."""
@@ -131,10 +138,12 @@ class Nameserver:
             if self._failures >= STRIKES:
                 self._leave_out(why)
             return
+        self._limited = True
         self._window = max(1.0, self._window / 2)
         now = time.monotonic()
         if self._window == 1 and now >= self._resume:
-            pause = min(2.0 ** min(self._failures - STRIKES, 10), LONGEST_PAUSE)
+            pause = min(0.5 * 2.0**self._pauses, LONGEST_PAUSE)
+            self._pauses += 1
             self._resume = now + pause
             self._paused += pause
         if now - self._last_answer > GIVE_UP or self._paused > MOST_PAUSES:
