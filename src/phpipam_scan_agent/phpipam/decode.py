@@ -45,6 +45,11 @@ AGENT_FIELDS = frozenset(("id", "name", "code"))
 ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing", "hostname", "mac", "lastSeen"))
 NAMESERVER_FIELDS = frozenset(("id", "namesrv1"))
 
+MAX_DIGITS = 19
+"""Digits of an id."""
+
+TOO_LARGE = 10**MAX_DIGITS
+
 MAX_HOSTNAME = 255
 """Characters of a host name in phpIPAM's database."""
 
@@ -216,8 +221,11 @@ def nameservers(found: Row) -> tuple[IPAddress, ...]:
 
 def number(value: object) -> int:
     """Given an int or its decimal text, return the int; 0, which is nobody's id, for anything else."""
-    text = str(value) if isinstance(value, (int, str)) else ""
-    return int(text) if re.fullmatch("[0-9]{1,19}", text) else 0
+    if type(value) is int:  # not bool; three for each of 100,000 addresses, so without a regular expression
+        return value if 0 <= value < TOO_LARGE else 0
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and value.isascii() and value.isdigit():
+        return int(value)
+    return 0
 
 
 def flag(row: Row, field: str) -> bool:
