@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import runs
 from forked import ForkedSite
 from stand_ins.https import Server
 from stand_ins.phpipam import address, refusal, subnet
@@ -202,8 +203,8 @@ def test_no_secret_is_in_the_process_list(site: Site) -> None:
     assert all(secret.encode() not in seen for secret in site.secrets)
 
 
-def test_a_machine_without_nmap_is_a_usage_error(site: Site, tmp_path: Path) -> None:
-    done = site.run(PATH=str(tmp_path))
+def test_a_machine_without_nmap_is_a_usage_error(site: Site) -> None:
+    done = runs.without("nmap", site)
 
     assert done.returncode == 2
     assert "nmap is not installed" in done.stderr
