@@ -14,6 +14,7 @@ from pathlib import Path
 import pyte
 import pytest
 
+from phpipam_scan_agent.output import progress
 from stand_ins.phpipam import subnet
 from stand_ins.site import Site
 
@@ -236,3 +237,11 @@ def test_the_log_file_has_no_trace_of_the_terminal(site: Site, tmp_path: Path) -
 
     assert "\x1b" not in log.read_text()
     assert "subnets " not in log.read_text()
+
+
+def test_questions_are_counted_until_phpipam_has_answered_all() -> None:
+    answered = 312
+    questions = progress._Questions(lambda: answered, 1003)
+    assert str(questions.__rich__()) == "asking phpIPAM: 312 of 1,003 subnets "
+    answered = 1003
+    assert str(questions.__rich__()) == ""
