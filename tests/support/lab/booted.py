@@ -96,9 +96,9 @@ def remove(group: Path) -> None:
 def boot(folder: Path, options: list[str]) -> None:
     """As process 1 in its own namespaces: prepare what the unit needs and become systemd."""
     prepare(folder)
-    install_agent(folder)
     configure(folder, options)
     install_unit(folder, options)
+    install_agent(folder)
     # As outside of containers, where systemd does it itself; it hands out credentials through it.
     mount("--make-rshared", "/")
     arguments = [f"--unit={NAME}.service", "--log-target=console", "--log-level=info", "--show-status=no"]
