@@ -137,3 +137,17 @@ def test_a_run_refuses_a_folder_that_others_may_have_written(name: str, site: Si
     assert site.api.requests == site.server.requests == []
     check = "cache folder" if name == "cache" else "spool folder"
     assert f"✗ {check}: {folder} may be written by other users" in site.run("--check").stdout
+
+
+@pytest.mark.parametrize("kind", ["cache", "state"])
+def test_a_user_without_a_home_needs_none_under_systemd(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As systemd's dynamic users from Debian 13 on."""
+    monkeypatch.setattr(os, "geteuid", lambda: 61234)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv(f"XDG_{kind.upper()}_HOME", raising=False)
+    monkeypatch.delenv(f"{kind.upper()}_DIRECTORY", raising=False)
+    with pytest.raises(UsageError, match=f"set HOME or {kind.upper()}_DIRECTORY"):
+        getattr(folders, kind)()
+    monkeypatch.setenv(f"{kind.upper()}_DIRECTORY", "/var/lib/x")
+    assert getattr(folders, kind)() == Path("/var/lib/x")

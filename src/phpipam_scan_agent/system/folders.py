@@ -18,14 +18,25 @@ CONFIGURATION = Path("/etc/phpipam")
 
 def cache() -> Path:
     """Return the cache folder, whose content can be fetched again; `/var/cache/phpipam-scan-agent` for root."""
-    default = _DIRS.site_cache_path if os.geteuid() == 0 else _DIRS.user_cache_path
-    return _from_systemd("CACHE_DIRECTORY") or default
+    if folder := _from_systemd("CACHE_DIRECTORY"):
+        return folder
+    return _DIRS.site_cache_path if os.geteuid() == 0 else _of_user("cache")
 
 
 def state() -> Path:
     """Return the state folder, whose content must not be lost; `/var/lib/phpipam-scan-agent` for root."""
-    default = Path("/var/lib", NAME) if os.geteuid() == 0 else _DIRS.user_state_path
-    return _from_systemd("STATE_DIRECTORY") or default
+    if folder := _from_systemd("STATE_DIRECTORY"):
+        return folder
+    return Path("/var/lib", NAME) if os.geteuid() == 0 else _of_user("state")
+
+
+def _of_user(kind: str) -> Path:
+    """Return the user's own folder. Raise UsageError for a user without a home."""
+    try:
+        return _DIRS.user_cache_path if kind == "cache" else _DIRS.user_state_path
+    except RuntimeError:
+        problem = f"the user has no home for a {kind} folder; set HOME or {kind.upper()}_DIRECTORY"
+        raise UsageError(problem) from None
 
 
 def spool() -> Path:

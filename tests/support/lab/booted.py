@@ -60,6 +60,9 @@ def main() -> int:
         folder.chmod(0o755)
         config = Path(sys.argv[sys.argv.index("--config") + 1])
         (folder / "scan_agent.yaml").write_bytes(config.read_bytes())
+        said = folder / "stderr"
+        said.touch()
+        said.chmod(0o666)  # systemd opens it as the service's user from 257 on
 
         # `ip netns exec` gives a mount namespace of its own, with a /sys that has no control groups.
         groups = folder / "cgroup"
@@ -81,8 +84,9 @@ def main() -> int:
                 timeout=120,
                 check=False,
             )
-        said = folder / "stderr"
-        sys.stderr.write((said if said.exists() else folder / "systemd").read_text())
+        sys.stderr.write(
+            said.read_text() or ((folder / "systemd").read_text() if done.returncode > 199 else "")
+        )
         return done.returncode
 
 
