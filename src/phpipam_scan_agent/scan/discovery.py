@@ -149,7 +149,8 @@ class Discovery:
             with self._neighbour_table:
                 self._processes.wait(self._free_at - time.monotonic())
                 found += self._pass(job, piece, rate, kinds).hosts
-                self._free_at = time.monotonic() + NEIGHBOURS_KEPT
+                share = ranges.size(piece) / NEIGHBOURS_AT_ONCE
+                self._free_at = time.monotonic() + NEIGHBOURS_KEPT * share
         return found
 
     def _pass(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> Found:
