@@ -36,7 +36,7 @@ SuccessAction=exit-force
 FailureAction=exit-force
 
 [Service]
-StandardError=file:{folder}/stderr
+StandardError=file:/run/lab/stderr
 Environment=LD_LIBRARY_PATH={away}/python/lib PYTHONPATH={away}/src:{away}/packages
 Environment=SSL_CERT_FILE={away}/ca.pem TZ=UTC
 """
@@ -121,6 +121,8 @@ def prepare(folder: Path) -> None:
         folder_of_files.mkdir(parents=True, exist_ok=True)
     for path in ("/run", "/var/cache", "/var/lib", UNITS, "/etc/phpipam", "/usr/local/bin"):
         mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", path)
+    Path("/run/lab").mkdir()
+    mount("--bind", folder, "/run/lab")  # unlike /tmp, the service has no /run of its own
     mount("-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
 
 
@@ -182,7 +184,7 @@ def install_unit(folder: Path, options: list[str]) -> None:
         (drop_ins / "lxc.conf").write_text(text)
         for command in re.findall(r"^#   (.*)$", text, re.MULTILINE):
             subprocess.run(command, shell=True, check=True)
-    (drop_ins / "lab.conf").write_text(DROP_IN.format(folder=folder, away=AWAY))
+    (drop_ins / "lab.conf").write_text(DROP_IN.format(away=AWAY))
     (UNITS / "network-online.target").write_text("[Unit]\nDefaultDependencies=no\n")
 
 
