@@ -122,6 +122,10 @@ def _waiting(spool: Spool) -> Iterator[Check]:
         yield Check("reports waiting", True, f"{reports} with {size:,} bytes", "the next run sends them")
     else:
         yield Check("reports waiting", True, "none")
+    if foreign := spool.foreign():
+        detail = f"{foreign} in {spool.folder} are for another api_url or client_name and are not sent"
+        advice = "run the agent once with the api_url and client_name of before, or delete them"
+        yield Check("reports of another phpIPAM", True, detail, advice)
     if refused := spool.refused():
         first = f"{refused[0].network}: {refused[0].refusal}" if refused[0].refusal else "see the folder"
         detail = f"{len(refused)} in {spool.folder}/refused, the first of {first}"

@@ -236,6 +236,19 @@ def test_reports_that_wait_are_counted(site: Site) -> None:
     assert site.scan_server.reports == []
 
 
+def test_reports_for_another_app_are_named(site: Site) -> None:
+    """A changed App id must not hide reports that are kept: they are neither sent nor counted otherwise."""
+    site.scan_server.instead = Answer(401, b"Invalid authorization token")
+    site.run()
+    site.scan_server.instead = None
+    site.phpipam.app = site.settings["client_name"] = "renamed"
+
+    checked = site.run("--check")
+
+    assert "reports of another phpIPAM: 2 in " in the_fault(checked, "!")
+    assert site.scan_server.reports == []
+
+
 # phpIPAM
 
 

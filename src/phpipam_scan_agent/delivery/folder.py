@@ -23,6 +23,8 @@ MAX_LINE = 10_000
 
 _NUMBERED = re.compile(r"[0-9]{12}\.json")
 
+_PREFIXED = re.compile(r"[0-9a-f]{8}_.+\.json")
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -73,6 +75,13 @@ class Folder:
     def numbered(self) -> list[Path]:
         """Return the files of format 1, one for each report, in the order of their making."""
         return [path for path in _files(self.path) if _NUMBERED.fullmatch(path.name)]
+
+    def foreign(self) -> int:
+        """Return how many reports are there under another prefix."""
+        return sum(
+            bool(_PREFIXED.fullmatch(path.name)) and not path.name.startswith(self._prefix)
+            for path in _files(self.path)
+        )
 
     def facts(self) -> tuple[int, int]:
         """Return how many reports there are, of all formats, and their bytes; the folder need not be listed."""

@@ -81,6 +81,10 @@ class Spool:
         with self._lock:
             return list(self._aside.entries.values())
 
+    def foreign(self) -> int:
+        """Return how many reports wait here for another phpIPAM or another app of it."""
+        return self._waiting.foreign()
+
     def facts(self) -> tuple[int, int]:
         """Return how many reports are to be sent, and how many bytes they have; also without `open`."""
         return self._waiting.facts()
