@@ -1,5 +1,7 @@
 """Which way packets go: a segment is what the kernel sends to directly, and an interface may lead nowhere."""
 
+import time
+
 import pytest
 
 from lab.agent import run
@@ -26,6 +28,10 @@ def test_an_interface_without_carrier_fails_its_subnet_and_no_other() -> None:
     with Network("10.77.1.254/24") as network:
         network.simulator.terminate()
         network.simulator.wait()
+        # The kernel tells of a lost carrier up to a second later.
+        until = time.monotonic() + 10
+        while "NO-CARRIER" not in network.ip("link", "show", TAP) and time.monotonic() < until:
+            time.sleep(0.05)
         done = run(network, [subnet(1, "10.77.1.0/24"), subnet(2, "127.0.5.0/30")], addresses=known)
 
     assert done.status == 1

@@ -128,4 +128,4 @@ def test_the_version_is_in_one_place() -> None:
         and NAME in (text := path.read_text("utf-8"))
         if re.search(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])", text)
     ]
-    assert found == ["pyproject.toml"]
+    assert found == ["src/phpipam_scan_agent/__init__.py"]

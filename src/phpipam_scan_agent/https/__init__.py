@@ -128,7 +128,11 @@ class Client:
         with self._session.request(method, url, **usual, **arguments) as response:
             if 300 <= response.status_code < 400:
                 raise _Redirected(response)
-            return answer.read(response, self._limit)
+            came = answer.read(response, self._limit)
+            if retry.after_answer(came, self._limits):
+                # A server in trouble often ends the connection a moment later, at which the next try would fail.
+                self._session.close()
+            return came
 
 
 class _Redirected(Exception):  # noqa: N818 (an answer that is not followed)
