@@ -232,6 +232,25 @@ def test_where_phpipam_cannot_list_all_subnets_ours_and_those_nested_in_them_are
     phpipam.close()
 
 
+def test_subnets_keep_their_order_whatever_is_answered_first(server: Server, stand_in: StandIn) -> None:
+    stand_in.lists_all = False
+    answer, second = server._answer, threading.Event()
+
+    def second_first(request: Request) -> Answer:
+        if request.path.endswith("subnets/11/slaves/"):
+            second.set()
+        elif request.path.endswith("subnets/10/slaves/"):
+            second.wait(30)
+            time.sleep(0.05)
+        return answer(request)
+
+    server._answer = second_first
+    phpipam = connect(server, stand_in)
+
+    assert [each.id for each in phpipam.subnets()[0]] == [10, 11]
+    phpipam.close()
+
+
 def test_a_subnet_whose_nested_ones_do_not_come_fails_alone(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.lists_all = False
     stand_in.instead["subnets/10/slaves/"] = refusal(500, "out of order")

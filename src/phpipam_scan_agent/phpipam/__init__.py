@@ -75,7 +75,8 @@ class PhpIpam:
         rows, without_nested = self._with_nested([row for row in rows if not decode.flag(row, "isFolder")])
         rows, without_nameservers = self._with_nameservers(rows)
         subnets, invalid = decode.subnets(rows)
-        return subnets, without_nested + without_nameservers + invalid
+        # The answers about nested subnets come in any order.
+        return sorted(subnets, key=lambda subnet: subnet.id), without_nested + without_nameservers + invalid
 
     def with_addresses(self, subnets: Sequence[Subnet]) -> SideBySide[Subnet, Subnet]:
         """Ask for the addresses of subnets, several at a time; give each subnet with them as soon as they are there.
