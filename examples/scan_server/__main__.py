@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from . import config, database
 from .app import make_app
-from .limits import MAX_HEAD, Protocol
+from .limits import MAX_HEAD, Loop, Protocol
 from .log import JsonLines
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_server.yaml")
@@ -31,6 +31,7 @@ def main() -> int:
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr])
+    sys.setswitchinterval(0.001)  # what is asked for is answered while large reports are decoded
     make_server(settings, engine).run()
     return 0
 
@@ -44,6 +45,7 @@ def make_server(settings: config.Config, engine: Engine) -> uvicorn.Server:
             port=settings.http_port,
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
+            loop=f"{Loop.__module__}:{Loop.__name__}",
             http=Protocol,
             h11_max_incomplete_event_size=MAX_HEAD,
             log_config=None,

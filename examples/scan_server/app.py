@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import datetime, timezone
 from ipaddress import ip_address
 from typing import Any
@@ -36,8 +36,11 @@ MAX_BODY = 1024 * 1024
 MAX_REPORTS = 250
 """Reports in progress, each with a body of at most 1 MiB in memory."""
 
-MAX_DECODED = 2
-"""Reports that are decoded at a time: each takes up to 30 MB and a processor."""
+LARGE = 64 * 1024
+"""Bytes; a larger report takes up to 30 MB and a processor for a second."""
+
+MAX_LARGE = 2
+"""Large reports that are decoded and written at a time."""
 
 PATIENCE = 30
 """Seconds that a report may take to come."""
@@ -57,7 +60,7 @@ class Service:
         self._guesses = Guesses()
         self._in_progress = 0
         self._agents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._decoders = CapacityLimiter(MAX_DECODED)
+        self._large = CapacityLimiter(MAX_LARGE)
         self._checkers = CapacityLimiter(1)
         self._writers = CapacityLimiter(database.POOL)
 
@@ -73,15 +76,18 @@ class Service:
             self._in_progress -= 1
 
     async def _store(self, request: Request, body: bytes) -> Response:
-        code = await to_thread.run_sync(decode.code, body, limiter=self._decoders)
-        await self._check_code(request, code)
-        now = datetime.now(timezone.utc)
-        report = await to_thread.run_sync(decode.decode, body, now, limiter=self._decoders)
-        request.state.fields["subnet"] = str(report.network)
+        code, client = decode.code(body), request.client.host if request.client else "?"
+        self._guesses.check(client)
         # In turn, so that one agent's reports leave connections to the others'.
-        async with self._agents.setdefault(code, asyncio.Lock()):
-            arguments = self._engine, report, self._zone.at(now), self._config.names == "always"
-            stored = await to_thread.run_sync(write.store, *arguments, limiter=self._writers)
+        turn = self._agents.setdefault(code, asyncio.Lock())
+        async with turn, self._large if len(body) > LARGE else nullcontext():
+            arguments = request.state.fields, code, body
+            try:
+                stored = await to_thread.run_sync(self._write, *arguments, limiter=self._writers)
+            except Refusal as refusal:
+                if refusal.body["reason"] == "code":
+                    self._guesses.add(client, code)
+                raise
         counts: dict[str, Any] = {"updated": stored.updated, "added": stored.added, "skipped": stored.skipped}
         if not stored.refused:
             return answer(request, 200, counts)
@@ -90,14 +96,13 @@ class Service:
         more: dict[str, Any] = {"field": rows[0]["field"], "rows": rows[:20], "refused": len(rows)}
         raise Refusal(400, "row", why, **more, **counts)
 
-    async def _check_code(self, request: Request, code: str) -> None:
-        client = request.client.host if request.client else "?"
-        self._guesses.check(client)
-        try:
-            await to_thread.run_sync(self._look, code, limiter=self._writers)
-        except Refusal:
-            self._guesses.add(client, code)
-            raise
+    def _write(self, fields: dict[str, Any], code: str, body: bytes) -> write.Stored:
+        """Decode the report and write it. Its code is verified first, and `fields` of the log get its subnet."""
+        self._look(code)
+        now = datetime.now(timezone.utc)
+        report = decode.decode(body, now)
+        fields["subnet"] = str(report.network)
+        return write.store(self._engine, report, self._zone.at(now), self._config.names == "always")
 
     def _look(self, code: str | None = None) -> None:
         """Look whether phpIPAM has the code, and at PHP's clock."""

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .answers import Refusal
 
 HEAD_SECONDS = 10
-"""Seconds until the head of a request must have come, or the rest of one that is answered already."""
+"""Seconds for a TLS handshake, for a request's head, and for the rest of a request that is already answered."""
 
 MAX_CONNECTIONS = 500
 
@@ -19,6 +19,15 @@ MAX_HEAD = 16 * 1024
 
 MAX_GUESSES = 10
 """Different unknown codes that one client may send within a minute."""
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Ends connections whose TLS handshake does not end."""
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """Pass the time limit on, which uvicorn does not have."""
+        options["ssl_handshake_timeout"] = HEAD_SECONDS if options.get("ssl") else None
+        return await super().create_server(*args, **options)
 
 
 class Protocol(H11Protocol):

@@ -1,4 +1,5 @@
 -- The columns of phpIPAM's tables that the Scan Server uses, for trying it without phpIPAM.
+PRAGMA journal_mode = WAL;  -- who reads does not wait for who writes
 CREATE TABLE IF NOT EXISTS scanAgents (
     id INTEGER PRIMARY KEY,
     code TEXT UNIQUE,

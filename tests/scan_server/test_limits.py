@@ -1,6 +1,8 @@
 """What a client can do to the service: without the token, and with the token but no code."""
 
+import json
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +14,12 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+import trustme
 
 from scan_server import database, limits
 from scan_server.__main__ import make_server
 from scan_server.config import Config
-from scan_server_lab import TOKEN, ScanServer, Sqlite, Start, host, report, wait_until
+from scan_server_lab import TOKEN, ScanServer, Sqlite, Start, host, hosts_of, report, stored, wait_until
 
 NET = "192.0.2.0/24"
 REPORT = report("alpha", NET, host("192.0.2.1"))
@@ -86,6 +89,31 @@ def test_idle_connections_keep_nobody_out_and_are_ended(
         assert not clients
 
 
+def test_idle_tls_handshakes_keep_nobody_out_and_are_ended(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """200 clients send nothing, or the beginning of a ClientHello, or nothing after the handshake."""
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
+    authority, files = trustme.CA(), [tmp_path / "tls.crt", tmp_path / "tls.key"]
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(str(files[0]))
+    issued.private_key_pem.write_to_path(str(files[1]))
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    url = serve(tls_cert=files[0], tls_key=files[1], http_host="127.0.0.1").replace("http:", "https:")
+    context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(url)) for _ in range(200)]
+        for client in clients[::2]:
+            client.sendall(b"\x16\x03\x01\x02\x00\x01")
+        shaken = [context.wrap_socket(connect(url), server_hostname="127.0.0.1") for _ in range(5)]
+        clients += map(stack.enter_context, shaken)
+        assert requests.get(f"{url}/health", timeout=1, verify=str(tmp_path / "ca.pem")).status_code == 200
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and (clients := [one for one in clients if is_open(one)]):
+            time.sleep(0.2)
+        assert not clients
+
+
 def send_a_byte(client: socket.socket) -> None:
     with suppress(OSError):
         client.send(b"x")
@@ -96,7 +124,7 @@ def is_open(client: socket.socket) -> bool:
     try:
         while client.recv(65536):
             pass
-    except BlockingIOError:
+    except (BlockingIOError, ssl.SSLWantReadError):
         return True
     except OSError:
         pass
@@ -121,17 +149,37 @@ def test_nobody_is_redirected(server: ScanServer) -> None:
 def test_large_bodies_cost_little(server: ScanServer) -> None:
     """Eight reports of a megabyte at once, with a code that exists and nothing in their results."""
     body = b'{"code": "alpha", "scan": {"subnet": "192.0.2.0/24", "tz": "+0000", "results": [%s]}}'
-    body %= b",".join([b"{}"] * 340_000)
-    with ThreadPoolExecutor(8) as pool:
-        answers = [pool.submit(server.post, body) for _ in range(8)]
-        slowest = 0.0
+    answers = send_at_once(server, [body % b",".join([b"{}"] * 340_000)] * 8)
+    assert {answer.json()["field"] for answer in answers} == {"scan.results.0.ip"}
+    assert peak_memory(server) < 300
+
+
+def test_large_reports_of_many_agents_delay_no_other_request(start: Start, tmp_path: Path) -> None:
+    """Eight agents send as many new hosts as a megabyte holds."""
+    database = Sqlite(tmp_path / "own.db")
+    server = start(**database.settings)
+    bodies = []
+    for agent in range(1, 9):
+        database.agent(agent, f"agent-{agent}")
+        database.subnet(agent, f"127.{agent}.0.0/16", agent)
+        hosts = hosts_of(f"127.{agent}.0.0/16", 18_000)
+        document = report(f"agent-{agent}", f"127.{agent}.0.0/16", *hosts)
+        bodies.append(json.dumps(document, separators=(",", ":")).encode())
+    database.engine.dispose()
+    answers = send_at_once(server, bodies)
+    assert [answer.json() for answer in answers] == [stored(0, 18_000)] * 8
+    assert peak_memory(server) < 300
+
+
+def send_at_once(server: ScanServer, bodies: list[bytes]) -> list[requests.Response]:
+    """Send the reports and return the answers. Meanwhile, /health must answer within a second."""
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        answers = [pool.submit(server.post, body) for body in bodies]
         while not all(answer.done() for answer in answers):
             started = time.monotonic()
             assert requests.get(f"{server.url}/health", timeout=30).status_code == 200
-            slowest = max(slowest, time.monotonic() - started)
-    assert {answer.result().json()["field"] for answer in answers} == {"scan.results.0.ip"}
-    assert slowest < 1
-    assert peak_memory(server) < 300
+            assert time.monotonic() - started < 1
+    return [answer.result() for answer in answers]
 
 
 def peak_memory(server: ScanServer) -> float:
