@@ -114,7 +114,8 @@ def show_database(site: Site) -> None:
 
 
 def say(line: str) -> None:
-    print(f"\n\033[1m{line}\033[0m", flush=True)
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"\n{bold}{line}{plain}", flush=True)
 
 
 def run(site: Site) -> None:

@@ -4,6 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/prepare.sh
 
-install nmap python3-venv
+install ca-certificates iproute2 nmap python3-venv
 virtual_environment .venv trustme -r examples/scan_server/requirements.txt
 exec .venv/bin/python examples/quickstart.py
