@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from . import config, output
+from . import output
 from .arguments import Options
-from .config import Config
+from .config import Config, load
 from .delivery import Delivery
 from .delivery.server import ScanServer
 from .delivery.spool import Spool
@@ -31,17 +31,17 @@ def main(options: Options) -> int:
     """Run the agent once and return the exit code; every failure is a line on stderr."""
     signals.install()
     began = time.time()
-    settings = None
+    config = None
     summary = Summary()
     findings = output.Findings(options.view)
     try:
         output.start_logging(options.verbosity, options.log_format, _log_file(options))
         # Check the configuration before anything is contacted
-        settings = config.load(options.config)
-        redact.hide(settings.secrets)
+        config = load(options.config)
+        redact.hide(config.secrets)
         if options.check:
-            return _check(options, settings)
-        summary = run(options, settings, findings)
+            return _check(options, config)
+        summary = run(options, config, findings)
         output.show(summary, findings, options.wanted, options.dry_run)
         exit_code = int(summary.failed)
     except LockedError as error:
@@ -52,40 +52,40 @@ def main(options: Options) -> int:
         exit_code = error.exit_code
     output.end_logging()
     signals.finish()
-    if settings and settings.metrics_file and not options.partial:
+    if config and config.metrics_file and not options.partial:
         ended = time.time()
-        reports, size = _spool(settings).facts()
+        reports, size = _spool(config).facts()
         from .output import metrics  # takes a while to load
 
-        metrics.write(settings.metrics_file, Run(summary, exit_code, ended, ended - began, reports, size))
+        metrics.write(config.metrics_file, Run(summary, exit_code, ended, ended - began, reports, size))
     return exit_code
 
 
-def run(options: Options, settings: Config, findings: output.Findings) -> Summary:
+def run(options: Options, config: Config, findings: output.Findings) -> Summary:
     """Do the whole workflow, add the findings that are to be shown, and return how it went.
 
     What fails before the first scan is raised; from then on a failure is an Outcome.
     """
-    clock = _clock(settings)
+    clock = _clock(config)
     folders.prepare()
     with (
         lock.held(folders.cache() / "lock"),
-        closing(ScanServer(settings)) as server,
+        closing(ScanServer(config)) as server,
         # Reports that earlier runs could not send are sent meanwhile
-        Delivery(_spool(settings), server, options.dry_run, settings.name_form) as delivery,
-        Cache(folders.cache() / "phpipam.json", settings, clock) as cache,
-        closing(PhpIpam(settings, cache, clock)) as phpipam,
+        Delivery(_spool(config), server, options.dry_run, config.name_form) as delivery,
+        Cache(folders.cache() / "phpipam.json", config, clock) as cache,
+        closing(PhpIpam(config, cache, clock)) as phpipam,
     ):
         # Expire the cache
         if not options.refresh:
             cache.load()
 
         # Ask phpIPAM for this agent's subnets
-        subnets, outcomes = _assigned(phpipam, settings, options)
+        subnets, outcomes = _assigned(phpipam, config, options)
 
         # Ask for their addresses, scan each subnet as soon as its own are there, and deliver each report likewise
         with phpipam.with_addresses(subnets) as answered:
-            scan = Scan(answered, subnets, settings, _now(settings, clock))
+            scan = Scan(answered, subnets, config, _now(config, clock))
             bar = output.Bar(len(subnets), scan.addresses, options.verbosity < 0, lambda: answered.done)
             outcomes += _scan(scan, bar, delivery, findings)
         if delivery.assignments_changed:
@@ -93,9 +93,9 @@ def run(options: Options, settings: Config, findings: output.Findings) -> Summar
     return Summary(tuple(outcomes), tuple(delivery.problems), cache.age)
 
 
-def _assigned(phpipam: PhpIpam, settings: Config, options: Options) -> tuple[list[Subnet], list[Outcome]]:
+def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[Subnet], list[Outcome]]:
     """Return the subnets to scan, without their addresses, and how it went with those that will not be."""
-    limits = (options.only, settings.ipv6, settings.scan_parents)
+    limits = (options.only, config.ipv6, config.scan_parents)
     assigned, outcomes = phpipam.subnets(lambda found: targets.complete(found, *limits))
     chosen, left = targets.choose(assigned, *limits)
     outcomes += left
@@ -135,29 +135,29 @@ def _named(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _check(options: Options, settings: Config) -> int:
+def _check(options: Options, config: Config) -> int:
     """Verify everything, show it, and return the exit code."""
     from . import check  # takes a while to load
 
-    checks = check.run_checks(options.config, settings, _clock(settings), _spool(settings))
+    checks = check.run_checks(options.config, config, _clock(config), _spool(config))
     return int(not output.show_checks(checks, options.format))
 
 
-def _spool(settings: Config) -> Spool:
-    parts = urlsplit(settings.api_url)
-    owner = f"{parts.hostname}{parts.path} {settings.client_name}"
-    bounds = (settings.spool_max_age, settings.spool_max_size)
-    return Spool(folders.spool(), *bounds, _clock(settings), owner)
+def _spool(config: Config) -> Spool:
+    parts = urlsplit(config.api_url)
+    owner = f"{parts.hostname}{parts.path} {config.client_name}"
+    bounds = (config.spool_max_age, config.spool_max_size)
+    return Spool(folders.spool(), *bounds, _clock(config), owner)
 
 
-def _clock(settings: Config) -> Callable[[], float]:
+def _clock(config: Config) -> Callable[[], float]:
     """Return the agent's clock, in seconds since the epoch: what ages the cache and dates the reports."""
-    return lambda: time.time() + settings.epoch_time_offset
+    return lambda: time.time() + config.epoch_time_offset
 
 
-def _now(settings: Config, clock: Callable[[], float]) -> Callable[[], datetime]:
+def _now(config: Config, clock: Callable[[], float]) -> Callable[[], datetime]:
     """Return the agent's time with its zone."""
-    zone = ZoneInfo(settings.timezone) if settings.timezone else None
+    zone = ZoneInfo(config.timezone) if config.timezone else None
     return lambda: datetime.fromtimestamp(clock(), zone).astimezone(zone)
 
 
