@@ -4,9 +4,8 @@ import hashlib
 import json
 import logging
 
-import requests
 from pydantic import SecretStr
-from requests.auth import AuthBase
+from requests import PreparedRequest
 
 from .. import VERSION
 from ..config import Config
@@ -39,8 +38,7 @@ class ScanServer:
         self._token = config.auth_token or SecretStr(NO_TOKEN)
         self._settings = json.dumps(config.model_dump(mode="json", exclude={"scanagent_code", "auth_token"}))
         identity = Identity(config.ca_file, config.client_cert, config.client_key)
-        auth = _Bearer(self._token)
-        self._client = Client("Scan Server", "http_server", auth, MAX_ANSWER, identity, limits)
+        self._client = Client("Scan Server", "http_server", self._authorize, MAX_ANSWER, identity, limits)
 
     def close(self) -> None:
         """End the session, and the uploads that other threads wait for."""
@@ -91,13 +89,6 @@ class ScanServer:
         except TransportError as error:
             raise UnavailableError(str(error)) from error
 
-
-class _Bearer(AuthBase):
-    """Sends the token; the only place where it is opened."""
-
-    def __init__(self, token: SecretStr) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def _authorize(self, request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
         return request

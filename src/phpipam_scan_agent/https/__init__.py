@@ -1,7 +1,7 @@
 """One careful HTTP client for phpIPAM and the Scan Server: verified TLS, no redirects, one plain error."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from ipaddress import ip_address
@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.auth import AuthBase
 from requests.utils import select_proxy
 
 from .. import NAME, VERSION
@@ -42,7 +41,7 @@ class Client:
         self,
         peer: str,
         setting: str,
-        auth: AuthBase,
+        auth: Callable[[requests.PreparedRequest], requests.PreparedRequest],
         limit: int,
         identity: Identity = ANONYMOUS,
         limits: Limits | None = None,

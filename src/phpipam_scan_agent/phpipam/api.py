@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
 
-import requests
-from pydantic import SecretStr
-from requests.auth import AuthBase
+from requests import PreparedRequest
 
 from ..config import Config
 from ..errors import PhpIpamAwayError, PhpIpamError, ScanAgentError, TransportError, UnreachableError
@@ -46,7 +44,7 @@ class Api:
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         self._base = f"{config.api_url}/api/{quote(config.client_name, safe='')}"
-        self._auth = _AppCode(config.client_token)
+        self._token = config.client_token
         self._identity = Identity(config.ca_file)
         self._clock = clock
         self._lock = threading.Lock()
@@ -87,11 +85,16 @@ class Api:
         self._failures = 0
         return rows
 
+    def _authorize(self, request: PreparedRequest) -> PreparedRequest:
+        """Add the App code as phpIPAM expects it; nothing else opens the secret."""
+        request.headers["token"] = self._token.get_secret_value()
+        return request
+
     @contextmanager
     def _connection(self) -> Iterator[Client]:
         with self._lock:
             if not self._idle:
-                client = Client("phpIPAM", "api_url", self._auth, MAX_ANSWER, self._identity)
+                client = Client("phpIPAM", "api_url", self._authorize, MAX_ANSWER, self._identity)
                 self._clients.append(client)
                 self._idle.append(client)
             client = self._idle.pop()
@@ -139,16 +142,3 @@ class Api:
                 abs(ahead),
                 "ahead of" if ahead > 0 else "behind",
             )
-
-
-class _AppCode(AuthBase):
-    """Sends the app's code the way phpIPAM wants it; the only place where it is opened."""
-
-    def __init__(self, token: SecretStr) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # phpIPAM refuses plain http, but only once the whole network has read the token.
-        if str(request.url).startswith("https:"):
-            request.headers["token"] = self._token.get_secret_value()
-        return request

@@ -49,7 +49,7 @@ def data(url: str, answer: Answer) -> object:
             raise ValueError
     except (ValueError, RecursionError):
         kind = PhpIpamAwayError if answer.status >= 500 else PhpIpamError
-        raise kind(f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(url, answer)}") from None
+        raise kind(f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(answer)}") from None
     if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
         return envelope["data"]
     said = excerpt(str(envelope.get("message") or "nothing more"), 300)
@@ -59,9 +59,7 @@ def data(url: str, answer: Answer) -> object:
     raise PhpIpamError(f"phpIPAM at {url} refuses with HTTP {answer.status}: {said}; {advice}")
 
 
-def _not_json(url: str, answer: Answer) -> str:
-    if not url.startswith("https:"):
-        return "with something that is not JSON; use https in api_url"
+def _not_json(answer: Answer) -> str:
     if not answer.body and answer.status == 500:
         return "and nothing else; its database is down or PHP ran out of memory, see its log"
     if not answer.body:
