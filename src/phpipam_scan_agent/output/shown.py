@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 from ..models import RECENT
 from ..system import files
@@ -47,24 +48,8 @@ class ShownChanges:
         return [change for change in changes if change.key not in shown]
 
     def _load(self, now: float) -> Times:
-        try:
-            document = json.loads(files.read(self._path, MAX_BYTES))
-            if document["format"] != FORMAT:
-                return {}
-            times = {str(key): (int(id_), float(first)) for key, (id_, first) in document["shown"].items()}
-        except FileNotFoundError:
-            return {}
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
-            log.info("%s cannot be used (%s); all changes are shown", self._path, error)
-            return {}
+        nothing: Times = {}
+        times = files.load(self._path, FORMAT, MAX_BYTES, _decode, nothing)
         return {key: value for key, value in times.items() if 0 <= now - value[1] < RECENT.total_seconds()}
 
     def _save(self, times: Times) -> None:
@@ -76,3 +61,7 @@ class ShownChanges:
                 self._path,
                 error.strerror,
             )
+
+
+def _decode(document: Any) -> Times:
+    return {str(key): (int(id_), float(first)) for key, (id_, first) in document["shown"].items()}

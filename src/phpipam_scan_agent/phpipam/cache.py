@@ -90,7 +90,7 @@ class Cache:
         except OSError as error:
             log.warning("cache %s cannot be read (%s); asking phpIPAM again", self._path, error.strerror)
             return
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        except files.INVALID:
             log.warning("cache %s is damaged; asking phpIPAM again", self._path)
             return
         if not belongs:

@@ -2,11 +2,21 @@
 
 import contextlib
 import errno
+import json
+import logging
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+State = TypeVar("State")
+
+INVALID = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""Errors raised while a JSON document of another form than the expected one is read."""
 
 NOT_SUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY))
 """What fsync fails with where a file system cannot do it: FUSE, SMB and vfat for folders, some FUSE for files."""
@@ -35,14 +45,41 @@ def read(path: Path, limit: int, follow_symlinks: bool = False) -> bytes:
 
 
 def replace(path: Path, content: bytes, mode: int = 0o600, durable: bool = True) -> None:
-    """Write a file beside its place and rename it. Raise OSError; the old one then stays.
+    """Write a temporary file in the same folder and rename it. Raise OSError; the old file then stays.
 
-    Without `durable` it survives the end of the process but not a power failure: call `sync` later.
+    Without `durable` the file survives the end of the process but not a power failure: call `sync` later.
     """
-    with _beside(path, content, mode, durable) as beside:
-        os.replace(beside, path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")  # 0600
+    try:
+        with open(descriptor, "wb") as file:
+            if mode != 0o600:
+                os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            if durable:
+                _sync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
     if durable:
         sync(path.parent)
+
+
+def load(path: Path, form: int, limit: int, decode: Callable[[Any], State], otherwise: State) -> State:
+    """Return the content of a JSON file of this format; `otherwise` if there is no such file or it is damaged.
+
+    `decode` makes the content from the document; one of INVALID that it raises means damage.
+    """
+    try:
+        document = json.loads(read(path, limit))
+        return decode(document) if document["format"] == form else otherwise
+    except FileNotFoundError:
+        return otherwise
+    except (OSError, *INVALID) as error:
+        log.info("%s cannot be read (%s); it is written anew", path, error)
+        return otherwise
 
 
 def sync(path: Path) -> None:
@@ -68,24 +105,6 @@ def clean(path: Path) -> None:
             pid = leftover.name.split(".")[-2]
             if pid == str(os.getpid()) or not Path("/proc", pid).exists():
                 leftover.unlink()
-
-
-@contextlib.contextmanager
-def _beside(path: Path, content: bytes, mode: int, durable: bool) -> Iterator[str]:
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")  # 0600
-    try:
-        with open(descriptor, "wb") as file:
-            if mode != 0o600:
-                os.fchmod(descriptor, mode)
-            file.write(content)
-            file.flush()
-            if durable:
-                _sync(descriptor)
-        yield beside
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
 
 
 def _sync(descriptor: int) -> None:

@@ -85,5 +85,5 @@ def _holder(text: str) -> str:
         holder = json.loads(text)
         since = datetime.fromtimestamp(holder["since"]).strftime("%Y-%m-%d %H:%M:%S")
         return f" since {since}, pid {int(holder['pid'])}"
-    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):
+    except (OSError, *files.INVALID):
         return ""
