@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 
 from clock import NOW, Clock
 from leftovers import half_written
-from phpipam_scan_agent.delivery.document import INVALID, decode, decode_format_1, encode
+from phpipam_scan_agent.delivery.document import decode, decode_format_1, encode
 from phpipam_scan_agent.delivery.report import merge
 from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.errors import SpoolError
 from phpipam_scan_agent.models import Report, Row
+from phpipam_scan_agent.system.files import INVALID
 from reports import NOON, report
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, subnet

@@ -17,19 +17,30 @@ FORMAT = 2
 HOSTNAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
 
-INVALID = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What reading raises where a file is not a report."""
-
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class Entry:
     """The first line of a spool file, enough to list and bound the reports without reading them whole."""
 
-    network: IPNetwork
+    network: IPNetwork | None
+    """None for a damaged file."""
+
     made: datetime
-    hosts: int
+    """When its report was made, with its zone."""
+
+    hosts: int = 0
+
     refusal: str | None = None
     """Why the Scan Server refused the report, if it did."""
+
+    size: int = 0
+    """Bytes of the file."""
+
+    version: int = 0
+    """How often the file was written in this run."""
+
+    durable: bool = True
+    """Whether the file survives a power failure."""
 
 
 def encode(report: Report, refusal: str | None = None) -> bytes:
@@ -48,13 +59,13 @@ def encode(report: Report, refusal: str | None = None) -> bytes:
     return f"{json.dumps(header)}\n{json.dumps(body)}\n".encode()
 
 
-def header(line: bytes) -> Header:
-    """Given the first line of a file, return its Header. Raise one of INVALID if it is none."""
+def header(line: bytes) -> Entry:
+    """Given the first line of a file, return its Entry without the size. Raise one of files.INVALID otherwise."""
     found = json.loads(line)
     if found["format"] != FORMAT:
         raise ValueError
     refusal = found["refusal"]
-    return Header(
+    return Entry(
         ip_network(_text(found["subnet"])),
         _moment(found["made"]),
         _number(found["hosts"]),
@@ -63,11 +74,11 @@ def header(line: bytes) -> Header:
 
 
 def decode(content: bytes) -> Report:
-    """Given the content of a file, return its report. Raise one of INVALID if it is none."""
+    """Given the content of a file, return its report. Raise one of files.INVALID if it is none."""
     first, _, second = content.partition(b"\n")
     about, made = json.loads(first), header(first)
     body = json.loads(second)
-    network, number = made.network, _number(about["block"])
+    network, number = ip_network(about["subnet"]), _number(about["block"])
     rows = tuple(_row(network, number, *values) for values in body["rows"])
     if len({row.ip for row in rows}) != len(rows):
         raise ValueError
@@ -76,7 +87,7 @@ def decode(content: bytes) -> Report:
 
 
 def decode_format_1(content: bytes) -> Iterator[Report]:
-    """Given a file of format 1, yield its report by blocks. Raise one of INVALID if it is none."""
+    """Given a file of format 1, yield its report by blocks. Raise one of files.INVALID if it is none."""
     document = json.loads(content)
     if document["format"] != 1:
         raise ValueError

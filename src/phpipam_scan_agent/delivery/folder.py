@@ -4,14 +4,15 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import SpoolError
-from ..models import IPNetwork, Report
+from ..models import Report
 from ..system import files, folders
 from . import document
+from .document import Entry
 
 log = logging.getLogger(__name__)
 
@@ -24,31 +25,6 @@ MAX_LINE = 10_000
 _NUMBERED = re.compile(r"[0-9]{12}\.json")
 
 _PREFIXED = re.compile(r"[0-9a-f]{8}_.+\.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What is known of a file."""
-
-    size: int
-    """Bytes."""
-
-    made: datetime
-    """When its report was made, with its zone."""
-
-    network: IPNetwork | None = None
-    """None for a damaged file."""
-
-    hosts: int = 0
-
-    refusal: str | None = None
-    """Why the Scan Server refused the report, if it did."""
-
-    version: int = 0
-    """How often it was written in this run."""
-
-    durable: bool = True
-    """Whether it survives a power failure."""
 
 
 class Folder:
@@ -95,7 +71,7 @@ class Folder:
             return document.decode(files.read(path, MAX_FILE))
         except OSError as error:
             raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
-        except document.INVALID:
+        except files.INVALID:
             raise SpoolError(f"{path} holds no report") from None
 
     def write(self, name: str, report: Report, durable: bool = True, refusal: str | None = None) -> None:
@@ -109,7 +85,7 @@ class Folder:
         version = self.entries[name].version + 1 if name in self.entries else 1
         self.forget(name)
         self.entries[name] = Entry(
-            len(content), report.made, report.network, len(report.rows), refusal, version, durable
+            report.network, report.made, len(report.rows), refusal, len(content), version, durable
         )
         self.size += len(content)
 
@@ -143,10 +119,10 @@ def _entry(path: Path) -> Entry:
     with open(files.open_regular(path, os.O_RDONLY), "rb") as file:
         found = os.fstat(file.fileno())
         try:
-            head = document.header(file.readline(MAX_LINE))
-        except document.INVALID:
-            return Entry(found.st_size, datetime.fromtimestamp(found.st_mtime, timezone.utc))
-    return Entry(found.st_size, head.made, head.network, head.hosts, head.refusal)
+            entry = document.header(file.readline(MAX_LINE))
+        except files.INVALID:
+            entry = Entry(None, datetime.fromtimestamp(found.st_mtime, timezone.utc))
+    return replace(entry, size=found.st_size)
 
 
 def _files(folder: Path) -> list[Path]:

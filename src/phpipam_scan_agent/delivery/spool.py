@@ -13,7 +13,8 @@ from ..errors import SpoolError
 from ..models import Report
 from ..system import files, folders
 from . import document
-from .folder import MAX_FILE, Entry, Folder, cannot_be_read
+from .document import Entry
+from .folder import MAX_FILE, Folder, cannot_be_read
 from .report import merge, without_old_rows
 
 log = logging.getLogger(__name__)
@@ -239,7 +240,7 @@ class Spool:
                 yield cannot_be_read(path, error)
             except OSError as error:
                 yield f"{cannot_be_read(path, error)}; it is set aside as {self.set_aside(path.name, '')}"
-            except document.INVALID:
+            except files.INVALID:
                 yield f"{path} holds no report; it is set aside as {self.set_aside(path.name, '')}"
         try:
             for report in reports.values():
