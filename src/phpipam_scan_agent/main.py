@@ -121,7 +121,7 @@ def _scan(scan: Scan, bar: output.Bar, delivery: Delivery, findings: output.Find
                 outcomes += map(_named, bar.finished(delivery.finished()))
             outcomes += map(_named, bar.finished(delivery.finish()))
     except Interrupted:
-        for result in scan.rest():
+        for result in scan.untaken():
             for report, error in delivery.keep(result):
                 output.failed(f"subnet {report.network}: {error}", subnet=str(report.network))
         raise

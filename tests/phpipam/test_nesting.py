@@ -61,7 +61,7 @@ def test_each_address_is_probed_once_and_for_the_most_specific_subnet(networks: 
     probed = [
         (str(address(number)), str(some.network))  # type: ignore[misc]
         for some in subnets
-        for part in targets.wanted(some)
+        for part in targets.of_subnet(some)
         for number in part
     ]
     most_specific: dict[str, IPv4Network] = {}

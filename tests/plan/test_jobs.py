@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -11,21 +11,26 @@ from hypothesis import strategies as st
 from phpipam_scan_agent.models import Address, Subnet
 from phpipam_scan_agent.phpipam import nesting
 from phpipam_scan_agent.plan import ranges, targets
-from phpipam_scan_agent.plan.jobs import LARGEST, Job, Ways, portion
+from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES, MIN_ADDRESSES, Job, Route, expected, job_size
 from phpipam_scan_agent.plan.jobs import make as make_jobs
+from phpipam_scan_agent.plan.ranges import Ranges
 
 
 def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:
     return Subnet(id_, ip_network(network), discover=discover, **fields)
 
 
-def make(subnets: list[Subnet], parallel: int, *ways: Ways) -> list[Job]:
-    """The jobs of subnets that come all at once, for so many processes at a time."""
+def one_route(_version: int, wanted: Sequence[Ranges]) -> Sequence[Mapping[Route, Ranges]]:
+    return [{Route(): whole} for whole in wanted]
+
+
+def make(subnets: list[Subnet], parallel: int) -> list[Job]:
+    """The jobs of subnets in one batch, for this number of parallel processes."""
     wanted: dict[IPv4Network | IPv6Network, list[range]] = {}
     for some in subnets:
-        wanted.setdefault(some.network, []).extend(targets.wanted(some))
+        wanted.setdefault(some.network, []).extend(targets.of_subnet(some))
     total = sum(ranges.size(ranges.union(each)) for each in wanted.values())
-    return make_jobs(subnets, portion(total, parallel), *ways)
+    return make_jobs(subnets, job_size(total, parallel), one_route)
 
 
 def to_check(*ips: str, network: str = "192.0.2.0/24", id_: int = 10, vrf: int = 0) -> Subnet:
@@ -38,33 +43,37 @@ def numbers(parts: Sequence[range]) -> list[int]:
 
 
 def reported(jobs: list[Job], some: Subnet) -> list[int]:
-    """The addresses that the jobs tell of this subnet, one entry for each time."""
+    """The addresses that the jobs report for a subnet, once for each report."""
     return sorted(
         number
         for job in jobs
-        for part in job.slices
-        for who, wish in part.wishes
-        if who == some
-        for number in numbers(part.ranges)
-        if ranges.contains(wish, number)
+        for chunk in job.chunks
+        for subnet, own in chunk.subnets
+        if subnet == some
+        for number in numbers(chunk.ranges)
+        if ranges.contains(own, number)
     )
 
 
 def check(jobs: list[Job], subnets: list[Subnet]) -> None:
-    """Everything that is wanted is scanned and reported once, for whoever wants it, in pieces of a size."""
+    """Each target is probed once and reported for each of its subnets, in chunks of limited size."""
     for some in subnets:
-        assert reported(jobs, some) == sorted(numbers(targets.wanted(some)))
-        mine = [part for job in jobs for part in job.slices for who, _ in part.wishes if who == some]
-        assert {part.parts for part in mine} == {len(mine)}
-        for part in mine:
-            # Nobody is asked whom nobody wants.
-            wishes = ranges.union(number for _, wish in part.wishes for number in wish)
-            assert set(numbers(part.ranges)) <= set(numbers(wishes))
-            assert ranges.size(part.ranges) <= LARGEST
-    assert all(job.size == sum(ranges.size(part.ranges) for part in job.slices) for job in jobs)
-    assert all(job.size <= 2 * LARGEST for job in jobs)
+        assert reported(jobs, some) == sorted(numbers(targets.of_subnet(some)))
+        mine = [
+            chunk for job in jobs for chunk in job.chunks for subnet, _ in chunk.subnets if subnet == some
+        ]
+        assert {chunk.parts for chunk in mine} == {len(mine)}
+        for chunk in mine:
+            # No address is probed that is no target.
+            wanted = ranges.union(part for _, own in chunk.subnets for part in own)
+            assert set(numbers(chunk.ranges)) <= set(numbers(wanted))
+            assert ranges.size(chunk.ranges) <= MAX_ADDRESSES
+    assert all(job.size == sum(ranges.size(chunk.ranges) for chunk in job.chunks) for job in jobs)
+    assert all(job.size <= 2 * MAX_ADDRESSES for job in jobs)
     for job in jobs:
-        assert {who.network.version for part in job.slices for who, _ in part.wishes} == {job.version}
+        assert {subnet.network.version for chunk in job.chunks for subnet, _ in chunk.subnets} == {
+            job.version
+        }
 
 
 @pytest.mark.parametrize("parallel", [1, 8, 32])
@@ -72,17 +81,17 @@ def test_a_small_subnet_is_one_job(parallel: int) -> None:
     some = subnet("192.0.2.0/24")
     (job,) = make([some], parallel)
     check([job], [some])
-    assert (job.size, job.label, job.slices[0].parts) == (254, "192.0.2.0/24", 1)
+    assert (job.size, job.label, job.chunks[0].parts) == (254, "192.0.2.0/24", 1)
 
 
-def test_a_large_subnet_is_cut_so_that_it_uses_every_place() -> None:
+def test_a_large_subnet_is_cut_so_that_it_uses_every_process() -> None:
     some = subnet("10.0.0.0/20")
     jobs = make([some], 16)
     check(jobs, [some])
     assert len(jobs) == 16
 
 
-def test_the_hosts_of_a_very_large_one_come_in_many_portions() -> None:
+def test_the_results_of_a_very_large_subnet_come_in_many_parts() -> None:
     some = subnet("10.0.0.0/16")
     jobs = make([some], 1)
     check(jobs, [some])
@@ -96,31 +105,31 @@ def test_small_subnets_share_a_process() -> None:
     assert job.label == "192.0.2.0/29 and 31 more"
 
 
-def test_many_subnets_fill_the_places_once() -> None:
+def test_many_subnets_fill_the_processes_once() -> None:
     """A second round would take as long as the first."""
     subnets = [subnet(f"10.0.{at}.0/24", 1 + at) for at in range(50)]
     jobs = make(subnets, 32)
     check(jobs, subnets)
     assert 25 <= len(jobs) <= 32
-    assert all(len(part.ranges) == 1 and part.parts == 1 for job in jobs for part in job.slices)
+    assert all(len(chunk.ranges) == 1 and chunk.parts == 1 for job in jobs for chunk in job.chunks)
 
 
-def test_the_same_network_in_two_vrfs_is_scanned_once_and_told_to_both() -> None:
+def test_the_same_network_in_two_vrfs_is_scanned_once_and_reported_for_both() -> None:
     twins = [subnet("192.0.2.0/29", 1, vrf=1), subnet("192.0.2.0/29", 2, vrf=2)]
     (job,) = make(twins, 8)
     check([job], twins)
     assert job.size == 6
 
 
-def test_twins_are_told_what_each_wants() -> None:
+def test_two_vrfs_with_one_network_each_get_their_own_targets() -> None:
     discovering = subnet("192.0.2.0/29", 1, vrf=1, nested=(ip_network("192.0.2.4/30"),))
     checking = to_check("192.0.2.2", "192.0.2.5", network="192.0.2.0/29", id_=2, vrf=2)
     (job,) = make([discovering, checking], 8)
     check([job], [discovering, checking])
-    assert numbers(job.slices[0].ranges) == [int(ip_address(f"192.0.2.{last}")) for last in (1, 2, 3, 5)]
+    assert numbers(job.chunks[0].ranges) == [int(ip_address(f"192.0.2.{last}")) for last in (1, 2, 3, 5)]
 
 
-def test_overlapping_networks_of_two_vrfs_are_each_told() -> None:
+def test_overlapping_networks_of_two_vrfs_are_each_reported() -> None:
     subnets = [subnet("192.0.2.0/24", 1, vrf=1), subnet("192.0.2.0/25", 2, vrf=2)]
     check(make(subnets, 8), subnets)
 
@@ -139,11 +148,17 @@ def test_ipv4_and_ipv6_share_no_process() -> None:
     assert [job.version for job in jobs] == [4, 6]
 
 
-def test_a_subnet_of_which_nothing_is_wanted_still_gets_its_result() -> None:
+def test_a_subnet_without_targets_still_has_a_result() -> None:
     nothing, some = to_check(network="198.51.100.0/24", id_=1), subnet("192.0.2.0/30", 2)
     jobs = make([nothing, some], 8)
     check(jobs, [nothing, some])
-    assert [part.parts for job in jobs for part in job.slices if part.wishes[0][0] == nothing] == [1]
+    assert [chunk.parts for job in jobs for chunk in job.chunks if chunk.subnets[0][0] == nothing] == [1]
+
+
+def test_a_network_in_several_vrfs_is_expected_once() -> None:
+    discovered = [subnet("192.0.2.0/24", id_, vrf=id_) for id_ in (1, 2, 3)]
+    others = [subnet("198.51.100.0/29", 5), to_check(network="10.0.0.0/8", id_=6)]
+    assert expected([*discovered, *others]) == 254 + 6 + MIN_ADDRESSES
 
 
 def test_without_subnets_there_are_no_jobs() -> None:
@@ -175,23 +190,21 @@ SUBNETS = st.builds(
     st.lists(SUBNETS, max_size=12, unique_by=lambda some: (some.network, some.vrf)),
     st.sampled_from([1, 2, 8, 32, 256]),
 )
-def test_whatever_there_is_each_wanted_address_is_scanned_once_for_its_network(
-    found: list[Subnet], parallel: int
-) -> None:
+def test_each_target_is_scanned_once_for_its_network(found: list[Subnet], parallel: int) -> None:
     inside = nesting.inside((some.vrf, some.network) for some in found)
     subnets = [
         replace(some, id=at, nested=tuple(inside[some.vrf, some.network])) for at, some in enumerate(found, 1)
     ]
     jobs = make(subnets, parallel)
     check(jobs, subnets)
-    slices = Counter(
-        (part.wishes[0][0].network, number)
+    probed = Counter(
+        (chunk.subnets[0][0].network, number)
         for job in jobs
-        for part in job.slices
-        for number in numbers(part.ranges)
+        for chunk in job.chunks
+        for number in numbers(chunk.ranges)
     )
-    assert max(slices.values(), default=1) == 1
+    assert max(probed.values(), default=1) == 1
     total = sum(job.size for job in jobs)
     busy = [job for job in jobs if job.size]
-    rounds = max(1, -(-total // (parallel * LARGEST)))
+    rounds = max(1, -(-total // (parallel * MAX_ADDRESSES)))
     assert len(busy) <= parallel * rounds + 1

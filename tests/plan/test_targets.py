@@ -28,7 +28,7 @@ def left(*assigned: Subnet, only: tuple[str, ...] = (), ipv6: bool = False) -> l
 def wanted(some: Subnet) -> list[str]:
     """The addresses to probe, as text."""
     address = type(some.network.network_address)
-    return [str(address(number)) for part in targets.wanted(some) for number in part]
+    return [str(address(number)) for part in targets.of_subnet(some) for number in part]
 
 
 def hosts(*last: int) -> list[str]:
@@ -206,7 +206,7 @@ def test_network_and_broadcast_address_are_probed_in_pools_and_the_smallest_alon
 
 
 def test_a_whole_large_network_is_a_single_range() -> None:
-    assert ranges.size(targets.wanted(subnet("10.0.0.0/8"))) == 2**24 - 2
+    assert ranges.size(targets.of_subnet(subnet("10.0.0.0/8"))) == 2**24 - 2
 
 
 # Nested subnets

@@ -10,12 +10,12 @@ import pytest
 
 from phpipam_scan_agent.models import Subnet
 from phpipam_scan_agent.plan import jobs
-from phpipam_scan_agent.plan.jobs import Job, Way
+from phpipam_scan_agent.plan.jobs import Job, Route
 from phpipam_scan_agent.scan.discovery import MAX_PASSES, Discovery
 from phpipam_scan_agent.scan.nmap import Nmap
 from phpipam_scan_agent.scan.process import Ended
 
-SEGMENT, ROUTED = Way("eth0", direct=True), Way("eth0")
+SEGMENT, ROUTED = Route("eth0", on_link=True), Route("eth0")
 BLOCK = "192.0.2.0/28"
 
 
@@ -44,9 +44,11 @@ class Process:
         raise AssertionError("nothing to wait for")
 
 
-def job(way: Way = SEGMENT) -> Job:
+def job(route: Route = SEGMENT, block: str = BLOCK) -> Job:
     (only,) = jobs.make(
-        [Subnet(1, ip_network(BLOCK), discover=True)], 256, lambda _, wanted: [{way: w} for w in wanted]
+        [Subnet(1, ip_network(block), discover=True)],
+        256,
+        lambda _, wanted: [{route: each} for each in wanted],
     )
     return only
 
@@ -97,9 +99,9 @@ def test_behind_a_router_there_is_one_pass_with_all_probes(raw: bool) -> None:
     assert "--max-retries" not in options
 
 
-def test_where_there_is_no_way_nothing_is_run() -> None:
+def test_without_a_route_no_process_is_started() -> None:
     process = Process()
-    found = discovery(process).find(job(Way("eth0", error="no carrier")), 1000)
+    found = discovery(process).find(job(Route("eth0", error="no carrier")), 1000)
     assert (found.hosts, found.error, process.runs) == ((), "no carrier", [])
 
 
@@ -122,7 +124,6 @@ def test_probes_that_were_not_sent_are_an_error_and_the_hosts_are_kept(stderr: l
 
 
 def test_a_single_probe_of_many_that_was_not_sent_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    whole = Subnet(1, ip_network("192.0.2.0/24"), discover=True)
     with caplog.at_level(logging.WARNING):
-        assert discovery(Process([1], stderr=[SENDTO])).find(jobs.make([whole], 256)[0], 1000).error is None
+        assert discovery(Process([1], stderr=[SENDTO])).find(job(ROUTED, "192.0.2.0/24"), 1000).error is None
     assert "Operation not permitted" in caplog.text

@@ -35,8 +35,8 @@ FIRST, SECOND, THIRD, NOBODY = f"{OURS}.1", f"{OURS}.2", f"{OURS}.3", f"{OURS}.4
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that silence does not take long."""
     monkeypatch.setattr(server, "TIMEOUT", 0.5)
-    monkeypatch.setattr(server, "LONGEST_PAUSE", 0.1)
-    monkeypatch.setattr(server, "GIVE_UP", 2.0)
+    monkeypatch.setattr(server, "MAX_PAUSE", 0.1)
+    monkeypatch.setattr(server, "MAX_SILENCE", 2.0)
 
 
 @pytest.fixture
@@ -182,14 +182,14 @@ def test_a_silent_nameserver_is_left_out_for_the_rest_of_the_run(caplog: pytest.
         assert run.look_up(everybody, at) == dict.fromkeys(everybody, "some.example.net")
         assert len(silent.asked) == asked
     # Those under way at once, and a second try for each failure before the last that is borne with.
-    assert 0 < asked <= server.CONCURRENT + server.STRIKES
+    assert 0 < asked <= server.CONCURRENT + server.MAX_FAILURES
     (warning,) = caplog.messages
     assert warning.startswith(f"nameserver {FIRST} gives no names (")
 
 
 def test_lost_answers_cost_neither_names_nor_the_nameserver(caplog: pytest.LogCaptureFixture) -> None:
     """The first question for every other name stays unanswered: more than strikes, but not in a row."""
-    batch = server.STRIKES_KNOWN - 1
+    batch = server.MAX_FAILURES_KNOWN - 1
     seen: set[str] = set()
 
     def lossy(question: dns.message.Message) -> bytes | None:
@@ -203,7 +203,7 @@ def test_lost_answers_cost_neither_names_nor_the_nameserver(caplog: pytest.LogCa
         for start in (0, batch, 2 * batch):
             few = [ip(last) for last in range(start, start + batch)]
             assert run.look_up(few, (ip_address(FIRST),)) == dict.fromkeys(few, "some.example.net")
-    assert len(seen) > server.STRIKES_KNOWN
+    assert len(seen) > server.MAX_FAILURES_KNOWN
     assert caplog.messages == []
 
 

@@ -64,23 +64,24 @@ def test_an_ip_that_speaks_no_json_costs_the_macs_alone(script: str, path: Path)
     assert network.neighbours() == {}
 
 
-WAYS = """
+ROUTES = """
 import sys, json
 from ipaddress import ip_network
 from phpipam_scan_agent.plan import ranges
-from phpipam_scan_agent.scan.network import Routes
-routes = Routes()
+from phpipam_scan_agent.scan.network import RoutingTable
+table = RoutingTable()
 for block in sys.argv[1:]:
     network = ip_network(block)
-    (found,) = routes.ways(network.version, [(ranges.of_network(network),)])
+    (found,) = table.routes(network.version, [(ranges.of_network(network),)])
     print(json.dumps([
-        [way.device, way.direct, way.error, list(ranges.lines(part, network.version))] for way, part in found.items()
+        [route.device, route.on_link, route.error, list(ranges.lines(part, network.version))]
+        for route, part in found.items()
     ]))
 """
 
 
-def ways(namespace: Namespace, *blocks: str) -> list[list[Any]]:
-    done = namespace.run([sys.executable, "-c", WAYS, *blocks])
+def routes(namespace: Namespace, *blocks: str) -> list[list[Any]]:
+    done = namespace.run([sys.executable, "-c", ROUTES, *blocks])
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -95,8 +96,9 @@ def test_the_kernel_says_which_addresses_of_a_subnet_are_on_the_segment() -> Non
         here.ip("route", "add", "unreachable", "10.7.0.0/24")
         here.ip("route", "add", "2001:db8::ab00/120", "via", "2001:db8::2")
         here.ip("address", "add", "192.0.2.1", "peer", "192.0.2.9", "dev", device)
-        found = ways(here, "10.0.0.0/24", "10.5.1.0/24", "10.4.0.0/15", "10.6.0.0/24", "10.7.0.0/24", "192.0.2.9/32",
-                     "198.51.100.0/24", "127.0.1.0/24", "2001:db8::aa00/119", "10.0.0.1/32")  # fmt: skip
+        blocks = "10.0.0.0/24 10.5.1.0/24 10.4.0.0/15 10.6.0.0/24 10.7.0.0/24 192.0.2.9/32 198.51.100.0/24"
+        blocks += " 127.0.1.0/24 2001:db8::aa00/119 10.0.0.1/32"
+        found = routes(here, *blocks.split())
     segment, routed = [device, True, None], [device, False, None]
     assert found[0] == [[*segment, ["10.0.0.0/24"]]]
     assert found[1] == [[*routed, ["10.5.1.0/24"]]]
@@ -118,32 +120,32 @@ def test_a_segment_may_be_on_a_macvlan() -> None:
         here.ip("link", "set", "extra", "up")
         here.ip("address", "add", "192.0.2.1/24", "dev", "extra")
         # Not by way of Namespace.run, which lets nobody in where it does not know a device.
-        inside = ["ip", "netns", "exec", here.name, sys.executable, "-c", WAYS, "192.0.2.0/24"]
+        inside = ["ip", "netns", "exec", here.name, sys.executable, "-c", ROUTES, "192.0.2.0/24"]
         done = subprocess.run(inside, capture_output=True, text=True, check=False)
     assert done.stdout == '[["extra", true, null, ["192.0.2.0/24"]]]\n', done.stderr
 
 
 @needs_root
-def test_an_interface_without_carrier_is_no_way() -> None:
+def test_an_interface_without_carrier_is_an_error() -> None:
     with Namespace() as here:
         here.ip("tuntap", "add", "sim0", "mode", "tap")
         here.ip("link", "set", "sim0", "up")
         here.ip("address", "add", "192.0.2.1/24", "dev", "sim0")
-        ((device, direct, error, _),) = ways(here, "192.0.2.0/24")[0]
-    assert (device, direct) == ("sim0", False)
+        ((device, on_link, error, _),) = routes(here, "192.0.2.0/24")[0]
+    assert (device, on_link) == ("sim0", False)
     assert "sim0" in error
     assert "no carrier (state DOWN)" in error
 
 
-def test_without_iproute_a_way_is_one_that_the_kernel_has(path: Path) -> None:
+def test_without_iproute_the_kernel_still_says_whether_there_is_a_route(path: Path) -> None:
     fake(path, "exit 1").rename(path / "ip")
     loopback = (range(int(ip_address("127.0.0.1")), int(ip_address("127.0.0.9"))),)
-    assert list(network.Routes().ways(4, [loopback])[0].values()) == [loopback]
+    assert list(network.RoutingTable().routes(4, [loopback])[0].values()) == [loopback]
 
 
-def test_the_ways_to_thousands_of_subnets_come_from_a_few_processes(path: Path) -> None:
+def test_the_routes_to_thousands_of_subnets_come_from_a_few_processes(path: Path) -> None:
     real = shutil.which("ip")
     fake(path, f'echo $$ >>{path}/calls; exec {real} "$@"').rename(path / "ip")
     subnets = [(range(at << 8, (at << 8) + 256),) for at in range(0x7F0000, 0x7F0000 + 4000)]
-    assert len(network.Routes().ways(4, subnets)) == 4000
+    assert len(network.RoutingTable().routes(4, subnets)) == 4000
     assert len((path / "calls").read_text().split()) <= 6

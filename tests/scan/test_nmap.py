@@ -151,7 +151,7 @@ def test_an_nmap_that_does_not_work_is_named_in_one_line(script: str, path: Path
     with pytest.raises(UsageError) as refused:
         find_nmap()
     (line,) = str(refused.value).splitlines()
-    assert line.startswith(f"{nmap} is no nmap that works")
+    assert line.startswith(f"{nmap} is no working nmap")
 
 
 def test_an_nmap_that_is_no_program_is_named_in_one_line(path: Path) -> None:
@@ -160,4 +160,4 @@ def test_an_nmap_that_is_no_program_is_named_in_one_line(path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         find_nmap()
     (line,) = str(refused.value).splitlines()
-    assert line.startswith(f"{nmap} is no nmap that works")
+    assert line.startswith(f"{nmap} is no working nmap")

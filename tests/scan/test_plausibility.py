@@ -57,7 +57,7 @@ class Net:
                 return Host(ip, kind.value[0], 64 if str(ip) in self.owners else FAR)
         return None
 
-    def believed(self, *, whole: bool = True) -> tuple[Host, ...]:
+    def accepted(self, *, whole: bool = True) -> tuple[Host, ...]:
         """Return whom the rule believes after it was asked as the agent does."""
         first = (Kind.ARP,) if self.segment else (Kind.ECHO, Kind.SYN_ACK, Kind.RST)
         hosts = [host for ip in self.ips if (host := self.answer(ip, first))]
@@ -66,13 +66,13 @@ class Net:
     def judge(self, answers: Answers) -> tuple[Host, ...]:
         suspects = plausibility.suspects(answers)
         unproven = {host.ip for suspect in suspects for host in suspect.hosts}
-        believed = [host for host in answers.hosts if host.ip not in unproven]
+        accepted = [host for host in answers.hosts if host.ip not in unproven]
         for suspect in suspects:
             confirmed = self.confirm(suspect.hosts, suspect.kind)
             if suspect.kind is Kind.ARP:
                 confirmed = self.judge(Answers(self.block, len(suspect.hosts), confirmed, whole=False))
-            believed += plausibility.believed(suspect, confirmed)
-        return tuple(believed)
+            accepted += plausibility.accepted(suspect, confirmed)
+        return tuple(accepted)
 
     def confirm(self, hosts: Iterable[Host], kind: Kind) -> tuple[Host, ...]:
         kinds = {
@@ -93,7 +93,7 @@ class Net:
 
 def outcome(net: Net) -> tuple[int, int]:
     """The number of hosts missed, and of addresses reported that nobody has."""
-    found = {host.ip for host in net.believed()}
+    found = {host.ip for host in net.accepted()}
     return len(net.live - found), len(found - net.live)
 
 
@@ -142,7 +142,7 @@ def test_in_a_small_subnet_as_well(name: str) -> None:
 
 
 @pytest.mark.parametrize("liar", [Kind.SYN_ACK, Kind.ECHO, Kind.RST])
-def test_a_firewall_that_forges_the_distance_of_the_hosts_is_not_believed(liar: Kind) -> None:
+def test_a_firewall_that_forges_the_distance_of_the_hosts_is_not_accepted(liar: Kind) -> None:
     assert outcome(Net(liar=(liar,), forges=True)) == (0, 0)
 
 
@@ -158,7 +158,7 @@ def test_a_firewall_that_forges_the_distance_of_the_hosts_is_not_believed(liar: 
         pytest.param(Net(alive=1, segment=True), id="full segment"),
     ],
 )
-def test_a_full_subnet_is_believed(net: Net) -> None:
+def test_a_full_subnet_is_accepted(net: Net) -> None:
     assert outcome(net) == (0, 0)
 
 
@@ -177,7 +177,7 @@ def owned(first: int, number: int, block: str = "10.1.1.") -> dict[str, str]:
     ],
 )
 def test_the_addresses_of_one_machine_stay_with_its_mac(net: Net) -> None:
-    found = {str(host.ip): host.mac for host in net.believed()}
+    found = {str(host.ip): host.mac for host in net.accepted()}
     assert outcome(net) == (0, 0)
     assert {ip: found[ip] for ip in net.owners} == net.owners
 
@@ -197,18 +197,18 @@ def test_the_mac_of_a_router_is_not_that_of_the_hosts_behind_it() -> None:
         [Host(host.ip, "echo-reply", 64) for host in hosts[:100]],  # the others are silent
         [Host(host.ip, "echo-reply", 63) for host in hosts],  # all are behind it
     ):
-        believed = plausibility.believed(suspect, confirmed)
-        assert (len(believed), {host.mac for host in believed}) == (len(confirmed), {None})
+        accepted = plausibility.accepted(suspect, confirmed)
+        assert (len(accepted), {host.mac for host in accepted}) == (len(confirmed), {None})
 
 
-def test_known_addresses_that_are_all_up_are_believed() -> None:
+def test_known_addresses_that_are_all_up_are_accepted() -> None:
     ips = [ip_address(f"10.1.1.{last}") for last in range(1, 13)]
     for reason, mac in (("reset", None), ("arp-response", ROUTER)):
         hosts = tuple(Host(ip, reason, 60, mac) for ip in ips)
         assert plausibility.suspects(Answers("10.1.1.0/24", 12, hosts, False)) == ()
 
 
-def test_routers_and_their_virtual_address_nearer_than_the_hosts_are_believed() -> None:
+def test_routers_and_their_virtual_address_nearer_than_the_hosts_are_accepted() -> None:
     hosts = [
         Host(ip_address(f"10.1.1.{last}"), "echo-reply", 254 if last < 4 else 60) for last in range(1, 15)
     ]
@@ -246,7 +246,7 @@ def test_loopback_is_never_suspicious() -> None:
 def test_every_kind_of_answer_can_be_confirmed_by_others() -> None:
     assert set(CONFIRMING) == set(Kind)
     assert all(
-        isinstance(probes, Probes) and probes.past_arp
+        isinstance(probes, Probes) and probes.skips_arp
         for ways in CONFIRMING.values()
         for probes in ways
         if probes is not Probes.TIMESTAMP

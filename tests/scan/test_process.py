@@ -73,8 +73,8 @@ def test_a_command_gets_its_stdin_and_its_output_is_kept(processes: Processes) -
     )
 
 
-def test_complaints_are_lines_without_empty_ones(processes: Processes) -> None:
-    assert shell(processes, "printf 'one\\n\\n  \\ntwo' >&2").complaints == ("one", "two")
+def test_messages_are_lines_without_empty_ones(processes: Processes) -> None:
+    assert shell(processes, "printf 'one\\n\\n  \\ntwo' >&2").messages == ("one", "two")
 
 
 def test_bytes_that_are_no_utf8_do_no_harm(processes: Processes) -> None:
@@ -96,7 +96,7 @@ sys.stdout.write(str(len(sys.stdin.read())))
 """
     done = python(processes, script, "x" * 3_000_000)
     assert done.xml == "<" * 3_000_000 + "3000000"
-    assert done.complaints == ("!",) * 500_000
+    assert done.messages == ("!",) * 500_000
     assert done.status == 0
 
 
@@ -119,7 +119,7 @@ def test_a_command_that_is_not_there_raises(processes: Processes) -> None:
     except OSError:
         return
     assert done.status != 0
-    assert "/nonexistent/nmap" in done.complaints[0]
+    assert "/nonexistent/nmap" in done.messages[0]
 
 
 def test_what_was_written_before_the_timeout_is_kept(processes: Processes) -> None:

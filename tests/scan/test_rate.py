@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phpipam_scan_agent.plan.jobs import LARGEST
-from phpipam_scan_agent.scan.rate import LEAST, Rate, places
+from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES
+from phpipam_scan_agent.scan.rate import MIN_SHARE, Rate, slots
 
 PATIENCE = 60
 """Seconds after which a test that got stuck gives up; no test waits for it to pass."""
@@ -126,36 +126,36 @@ def test_a_job_that_fails_gives_its_share_back() -> None:
 
 @pytest.mark.parametrize(
     ("packets", "most", "expected"),
-    [(1, 32, 1), (LEAST, 32, 1), (4 * LEAST, 32, 4), (10_000, 1, 1), (1_000_000, 32, 32)],
+    [(1, 32, 1), (MIN_SHARE, 32, 1), (4 * MIN_SHARE, 32, 4), (10_000, 1, 1), (1_000_000, 32, 32)],
 )
 def test_there_are_as_many_places_as_the_rate_is_worth(packets: float, most: int, expected: int) -> None:
-    assert places(packets, most) == expected
+    assert slots(packets, most) == expected
 
 
 def test_a_job_leaves_their_part_to_those_that_are_still_to_come() -> None:
-    rate = Rate(1000, 4, expected=3 * LARGEST)
-    rate.add(LARGEST)
-    with rate.share(LARGEST) as first:
+    rate = Rate(1000, 4, expected=3 * MAX_ADDRESSES)
+    rate.add(MAX_ADDRESSES)
+    with rate.share(MAX_ADDRESSES) as first:
         assert first == pytest.approx(1000 / 3)
-        rate.add(LARGEST)
+        rate.add(MAX_ADDRESSES)
         rate.complete()
-        with rate.share(LARGEST) as last:
+        with rate.share(MAX_ADDRESSES) as last:
             assert last == pytest.approx(2000 / 3)
 
 
 def test_a_job_that_nobody_expected_waits_until_there_is_a_share_worth_having() -> None:
-    rate = Rate(1000, 4, [LARGEST])
+    rate = Rate(1000, 4, [MAX_ADDRESSES])
     ended = threading.Event()
     shares: list[float] = []
 
     def unexpected() -> None:
-        with rate.share(LARGEST) as share:
+        with rate.share(MAX_ADDRESSES) as share:
             assert ended.is_set()
             shares.append(share)
 
-    with rate.share(LARGEST) as whole:
+    with rate.share(MAX_ADDRESSES) as whole:
         assert whole == 1000
-        rate.add(LARGEST)
+        rate.add(MAX_ADDRESSES)
         thread = threading.Thread(target=unexpected)
         thread.start()
         thread.join(0.05)

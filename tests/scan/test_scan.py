@@ -215,7 +215,7 @@ def test_an_nmap_that_fails_is_quoted(nmap: Callable[[str], None]) -> None:
 
 def test_an_nmap_that_fails_without_a_word_is_an_error_too(nmap: Callable[[str], None]) -> None:
     nmap("exit 7")
-    assert failed() == ([], "nmap failed with exit code 7: without a word")
+    assert failed() == ([], "nmap failed with exit code 7: without a message")
 
 
 def test_what_a_failing_nmap_had_found_is_reported(nmap: Callable[[str], None]) -> None:

@@ -1,1 +1,1 @@
-"""Choose: the addresses to probe, and the jobs that probe them. Pure."""
+"""Choose the addresses to probe, and the jobs that probe them. Pure."""

@@ -1,151 +1,135 @@
-"""Subnets → jobs, each for one nmap process: large subnets cut into pieces, small ones put together. Pure."""
+"""Subnets → jobs, each for one nmap process: large subnets are cut, small ones share a process. Pure."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from ..models import IPAddress, IPNetwork, Subnet
+from ..models import IPNetwork, Subnet
 from . import ranges, targets
 from .ranges import Ranges
 
-LARGEST = 2048
-"""Addresses of a network that one nmap process gets at most; so the hosts of a /16 come in 32 portions."""
+MAX_ADDRESSES = 2048
+"""Maximum number of a subnet's addresses in one job; the results of a /16 come in 32 parts."""
 
-SMALLEST = 256
-"""Addresses below which a process is not worth its start and a network is not cut."""
+MIN_ADDRESSES = 256
+"""Number of addresses below which a subnet is not cut, since a process costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How packets get from this machine to an address."""
+class Route:
+    """The route of packets from this machine to an address."""
 
     device: str = ""
-    """Name of the interface, or empty if it is not known."""
+    """Name of the interface; empty if unknown."""
 
-    direct: bool = False
+    on_link: bool = False
     """Whether the address is on the agent's own Ethernet segment, not behind a router."""
 
     error: str | None = None
-    """Why there is no way, if so."""
+    """Why there is no usable route, or None."""
 
 
-Ways = Callable[[int, Sequence[Ranges]], Sequence[Mapping[Way, Ranges]]]
-"""Given the IP version and sets of addresses, return the ways to the addresses of each set."""
+FindRoutes = Callable[[int, Sequence[Ranges]], Sequence[Mapping[Route, Ranges]]]
+"""Given the IP version and sets of addresses, return the routes to the addresses of each set."""
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """Addresses of one network."""
+class Chunk:
+    """Addresses of one network that are probed together."""
 
     ranges: Ranges
-    wishes: tuple[tuple[Subnet, Ranges], ...]
-    """Who wants to know, and of which addresses: several if the same network is there in several VRFs."""
+    subnets: tuple[tuple[Subnet, Ranges], ...]
+    """The subnets with this network, each with its targets; several where VRFs share the network."""
 
     parts: int
-    """How many slices there are of this network."""
+    """Number of chunks of this network."""
 
     @property
     def network(self) -> IPNetwork:
-        """The network that it is of."""
-        return self.wishes[0][0].network
-
-    @property
-    def first(self) -> IPAddress:
-        """The first of its addresses."""
-        return ranges.address(self.ranges[0].start, self.network.version)
+        """The network that all its subnets have."""
+        return self.subnets[0][0].network
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one nmap process scans: addresses of one IP version that packets reach in one way.
+    """The targets of one nmap process: addresses of one IP version behind one route.
 
-    nmap handles its targets alike, by ARP or not, and a failure of an interface is one of all its targets.
+    nmap probes all its targets by ARP or all by IP, and an error of an interface ends the whole process.
     """
 
     version: int
-    slices: tuple[Slice, ...]
-    way: Way = Way()
+    chunks: tuple[Chunk, ...]
+    route: Route
 
     @property
     def size(self) -> int:
-        """How many addresses there are."""
-        return sum(ranges.size(part.ranges) for part in self.slices)
+        """Number of addresses."""
+        return sum(ranges.size(chunk.ranges) for chunk in self.chunks)
 
     @property
     def known(self) -> Iterator[range]:
-        """The addresses of its subnets in phpIPAM that are in this job."""
+        """The job's addresses that are in phpIPAM."""
         return (
             range(int(address.ip), int(address.ip) + 1)
-            for part in self.slices
-            for subnet, _ in part.wishes
-            for address in ranges.pick(subnet.addresses, part.ranges, self.version)
+            for chunk in self.chunks
+            for subnet, _ in chunk.subnets
+            for address in ranges.pick(subnet.addresses, chunk.ranges, self.version)
         )
 
     @property
     def label(self) -> str:
-        """What to call it in a message."""
-        first = str(self.slices[0].network)
-        return first if len(self.slices) == 1 else f"{first} and {len(self.slices) - 1} more"
-
-
-def one_way(_version: int, wanted: Sequence[Ranges]) -> Sequence[Mapping[Way, Ranges]]:
-    """Return the same way to all addresses."""
-    return [{Way(): whole} for whole in wanted]
+        """Its name in messages."""
+        first = str(self.chunks[0].network)
+        return first if len(self.chunks) == 1 else f"{first} and {len(self.chunks) - 1} more"
 
 
 def expected(subnets: Iterable[Subnet]) -> int:
-    """Given subnets whose addresses in phpIPAM are not known yet, return about how many will be probed."""
-    return sum(
-        ranges.size(targets.wanted(subnet))
-        if subnet.discover
-        else min(SMALLEST, ranges.size((ranges.of_network(subnet.network),)))
-        for subnet in subnets
-    )
-
-
-def portion(total: int, parallel: int) -> int:
-    """Return how many addresses a process should get, so that every round has work for all `parallel` places."""
-    rounds = -(-total // (parallel * LARGEST)) or 1
-    return min(LARGEST, max(SMALLEST, -(-total // (parallel * rounds))))
-
-
-def make(subnets: Iterable[Subnet], portion: int, ways: Ways = one_way) -> list[Job]:
-    """Given subnets to scan, return the jobs, each for about so many addresses."""
-    wishes: dict[IPNetwork, list[tuple[Subnet, Ranges]]] = {}
+    """Given subnets without their addresses in phpIPAM, return about how many addresses will be probed."""
+    sizes: dict[IPNetwork, int] = defaultdict(int)  # a network in several VRFs is scanned once
     for subnet in subnets:
-        wishes.setdefault(subnet.network, []).append((subnet, targets.wanted(subnet)))
+        if subnet.discover:
+            size = ranges.size(targets.of_subnet(subnet))
+        else:
+            size = min(MIN_ADDRESSES, subnet.network.num_addresses)
+        sizes[subnet.network] = max(sizes[subnet.network], size)
+    return sum(sizes.values())
+
+
+def job_size(total: int, parallel: int) -> int:
+    """Return the number of addresses for each job, so that each round keeps all `parallel` processes busy."""
+    rounds = -(-total // (parallel * MAX_ADDRESSES)) or 1
+    return min(MAX_ADDRESSES, max(MIN_ADDRESSES, -(-total // (parallel * rounds))))
+
+
+def make(subnets: Iterable[Subnet], size: int, find_routes: FindRoutes) -> list[Job]:
+    """Given subnets to scan, return the jobs, each with about `size` addresses."""
+    by_network: dict[IPNetwork, list[tuple[Subnet, Ranges]]] = defaultdict(list)
+    for subnet in subnets:
+        by_network[subnet.network].append((subnet, targets.of_subnet(subnet)))
     jobs: list[Job] = []
     for version in (4, 6):
-        networks = [
-            (tuple(ours), ranges.union(part for _, wish in ours for part in wish))
-            for network, ours in wishes.items()
-            if network.version == version
-        ]
-        slices: dict[Way, list[Slice]] = {}
-        for (ours, _), by_way in zip(networks, ways(version, [whole for _, whole in networks]), strict=True):
-            for way, part in _cut(ours, by_way, portion):
-                slices.setdefault(way, []).append(part)
+        same = [tuple(of) for network, of in by_network.items() if network.version == version]
+        wanted = [ranges.union(chain.from_iterable(own for _, own in of)) for of in same]
+        by_route: dict[Route, list[Chunk]] = defaultdict(list)
+        for of, routes in zip(same, find_routes(version, wanted), strict=True):
+            cuts = [(route, part) for route, behind in routes.items() for part in ranges.cut(behind, size)]
+            for route, part in cuts or [(Route(), ())]:  # a subnet without targets has a result as well
+                by_route[route].append(Chunk(part, of, len(cuts) or 1))
         jobs += [
-            Job(version, packed, way) for way, those in slices.items() for packed in _pack(those, portion)
+            Job(version, each, route) for route, chunks in by_route.items() for each in _pack(chunks, size)
         ]
     return jobs
 
 
-def _cut(
-    wishes: tuple[tuple[Subnet, Ranges], ...], by_way: Mapping[Way, Ranges], piece: int
-) -> Iterator[tuple[Way, Slice]]:
-    pieces = [(way, part) for way, whole in by_way.items() for part in ranges.cut(whole, piece)]
-    pieces = pieces or [(Way(), ())]
-    return ((way, Slice(part, wishes, len(pieces))) for way, part in pieces)
-
-
-def _pack(slices: Iterable[Slice], piece: int) -> Iterator[tuple[Slice, ...]]:
-    """Put slices together, in their order, into portions of about so many addresses."""
-    # By where its middle falls: filling each portion to the brim instead would make 50 portions of 50
+def _pack(chunks: Iterable[Chunk], size: int) -> Iterator[tuple[Chunk, ...]]:
+    """Put chunks together, in their order, into groups of about `size` addresses."""
+    # By the position of a chunk's middle: groups filled up one after another would make 50 jobs of 50
     # networks where 32 are wanted, and the 18 left over a second round.
-    packed: dict[int, list[Slice]] = {}
+    groups: dict[int, list[Chunk]] = defaultdict(list)
     offset = 0
-    for part in slices:
-        size = ranges.size(part.ranges)
-        packed.setdefault((2 * offset + size) // (2 * piece), []).append(part)
-        offset += size
-    return (tuple(portion) for portion in packed.values())
+    for chunk in chunks:
+        length = ranges.size(chunk.ranges)
+        groups[(2 * offset + length) // (2 * size)].append(chunk)
+        offset += length
+    return map(tuple, groups.values())

@@ -1,4 +1,4 @@
-"""Sets of addresses as sorted, disjoint ranges of their numbers: a /8 costs no more than a /32. Pure."""
+"""Sets of addresses as sorted, disjoint ranges of integers: a /8 costs no more than a /32. Pure."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ def of_network(network: IPNetwork) -> range:
 
 
 def within(network: IPNetwork, outer: IPNetwork) -> bool:
-    """Return whether a network is a part of another, or the whole of it."""
+    """Return whether a network is equal to another one or a part of it."""
     return network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
 
 
@@ -26,7 +26,7 @@ def of_hosts(hosts: Iterable[Host]) -> Iterator[range]:
 
 
 def union(parts: Iterable[range]) -> Ranges:
-    """Return all addresses that are in any of the parts, which may overlap."""
+    """Return the addresses of all parts, which may overlap."""
     joined: list[range] = []
     for part in sorted((part for part in parts if part), key=lambda part: part.start):
         if joined and part.start <= joined[-1].stop:
@@ -37,7 +37,7 @@ def union(parts: Iterable[range]) -> Ranges:
 
 
 def without(ranges: Ranges, excluded: Iterable[range]) -> Ranges:
-    """Return the addresses of `ranges` that are in none of the excluded ones."""
+    """Return the addresses of `ranges` that no excluded range contains."""
     holes = union(excluded)
     kept: list[range] = []
     at = 0
@@ -48,25 +48,25 @@ def without(ranges: Ranges, excluded: Iterable[range]) -> Ranges:
             kept.append(range(start, hole.start))
             start = max(start, hole.stop)
             if hole.stop > part.stop:
-                break  # it goes on in the next part
+                break  # the hole extends into the next part
             at += 1
         kept.append(range(start, part.stop))
     return tuple(part for part in kept if part)
 
 
 def size(ranges: Ranges) -> int:
-    """Return how many addresses there are; `len` stops at 2**63."""
+    """Return the number of addresses; `len` stops at 2**63."""
     return sum(part.stop - part.start for part in ranges)
 
 
 def contains(ranges: Ranges, number: int) -> bool:
-    """Return whether the address with this number is among them."""
+    """Return whether the ranges contain an address."""
     at = bisect_right(ranges, number, key=lambda part: part.start) - 1
     return at >= 0 and number < ranges[at].stop
 
 
 class HasAddress(Protocol):
-    """What has an IP address: a Host, or an Address in phpIPAM."""
+    """A value with an IP address: a Host, or an Address in phpIPAM."""
 
     @property
     def ip(self) -> IPAddress:
@@ -77,12 +77,12 @@ Item = TypeVar("Item", bound=HasAddress)
 
 
 def sort(items: Iterable[Item]) -> tuple[Item, ...]:
-    """Return items in the order of their addresses."""
+    """Return items sorted by address."""
     return tuple(sorted(items, key=_order))
 
 
 def pick(items: Sequence[Item], ranges: Ranges, version: int) -> Iterator[Item]:
-    """Given sorted items, yield those whose addresses are in ranges of an IP version; others cost no time."""
+    """Given sorted items, yield the items with an address in the ranges, by binary search."""
     for part in ranges:
         at = bisect_left(items, (version, part.start), key=_order)
         while at < len(items) and _order(items[at]) < (version, part.stop):
@@ -94,29 +94,29 @@ def _order(item: HasAddress) -> tuple[int, int]:
     return item.ip.version, int(item.ip)
 
 
-def cut(ranges: Ranges, most: int) -> Iterator[Ranges]:
-    """Yield the addresses in order, at most so many at a time."""
-    piece: list[range] = []
-    room = most
+def cut(ranges: Ranges, size: int) -> Iterator[Ranges]:
+    """Yield the addresses in order, at most `size` at a time."""
+    taken: list[range] = []
+    room = size
     for part in ranges:
         start = part.start
         while part.stop - start > room:
-            yield union((*piece, range(start, start + room)))  # no room: that is empty
-            start, piece, room = start + room, [], most
+            yield union((*taken, range(start, start + room)))  # the range is empty without room
+            start, taken, room = start + room, [], size
         if start < part.stop:
-            piece.append(range(start, part.stop))
+            taken.append(range(start, part.stop))
             room -= part.stop - start
-    if piece:
-        yield tuple(piece)
+    if taken:
+        yield tuple(taken)
 
 
 def address(number: int, version: int) -> IPAddress:
-    """Return the address with this number."""
+    """Return the address with this integer value."""
     return IPv4Address(number) if version == 4 else IPv6Address(number)
 
 
 def lines(ranges: Ranges, version: int) -> Iterator[str]:
-    """Yield the addresses as networks, `192.0.2.4/30`, as few as there can be."""
+    """Yield the addresses as the fewest networks, such as `192.0.2.4/30`."""
     for part in ranges:
         first, last = address(part.start, version), address(part.stop - 1, version)
         yield from map(str, summarize_address_range(first, last))

@@ -1,27 +1,26 @@
-"""Which subnets to scan, and which of their addresses to probe. Pure; the rules are those of phpIPAM's scripts."""
+"""The subnets to scan and their targets, by the rules of phpIPAM's own scripts. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ..errors import PhpIpamError
 from ..models import IPNetwork, Outcome, Subnet
 from . import ranges
 from .ranges import Ranges
 
-LARGEST_WHOLE_IPV6 = 112
-"""Prefix length up to which an IPv6 subnet is probed address by address: 65,536 of them."""
+MIN_IPV6_PREFIX = 112
+"""Shortest prefix of an IPv6 subnet that is probed address by address: 65,536 addresses."""
 
-LARGEST_IPV4 = 8
-"""Prefix length of the largest IPv4 network that is searched for hosts, that of 10.0.0.0/8."""
+MIN_IPV4_PREFIX = 8
+"""Shortest prefix of an IPv4 subnet that is searched for hosts, as 10.0.0.0/8."""
 
-MOST_ADDRESSES = 1 << 26
-"""Addresses of a run: four /8 networks, which take nine hours at 2,000 packets a second."""
+MAX_ADDRESSES = 1 << 26
+"""Maximum number of addresses in a run: four /8 networks, nine hours at 2,000 packets a second."""
 
 
 def choose(
     assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool, scan_parents: bool = False
 ) -> tuple[list[Subnet], list[Outcome]]:
-    """Given the agent's subnets, return the subnets to scan, and an Outcome with the reason for each other one.
+    """Given the agent's subnets, return the subnets to scan, and for each other subnet an Outcome with the reason.
 
     `only` limits the run to the subnets within these networks; empty means no limit. A subnet with nested ones is
     discovered only with `scan_parents`: phpIPAM's own scripts skip it, and it calls addresses of a parent orphaned.
@@ -56,13 +55,13 @@ def choose(
 def complete(
     assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool, scan_parents: bool = False
 ) -> bool:
-    """Return whether there is something to scan, and each of the networks in `only`."""
+    """Return whether there is a subnet to scan, in each of the networks in `only` if there are any."""
     chosen, left = choose(assigned, only, ipv6, scan_parents)
     return bool(chosen) and not any(outcome.error for outcome in left)
 
 
 def nothing_to_scan(chosen: Sequence[Subnet], left: Sequence[Outcome]) -> str | None:
-    """Return why no subnet is to be scanned, and what to do, if that is so and no error says it."""
+    """Return a message if no subnet is to be scanned and no error says so."""
     if chosen or any(outcome.error for outcome in left):
         return None
     reasons = dict.fromkeys(outcome.skipped for outcome in left if outcome.skipped)
@@ -72,28 +71,28 @@ def nothing_to_scan(chosen: Sequence[Subnet], left: Sequence[Outcome]) -> str | 
 
 
 def in_several_vrfs(chosen: Iterable[Subnet]) -> str | None:
-    """Return a warning that names the subnets with the same network, if there are any."""
+    """Return a warning that names the subnets that share a network, or None."""
     ids: dict[IPNetwork, list[int]] = {}
     for subnet in chosen:
         ids.setdefault(subnet.network, []).append(subnet.id)
-    twins = [f"{network} (ids {', '.join(map(str, of))})" for network, of in ids.items() if len(of) > 1]
-    if not twins:
+    shared = [f"{network} (ids {', '.join(map(str, of))})" for network, of in ids.items() if len(of) > 1]
+    if not shared:
         return None
     return (
         "the same network in several VRFs is scanned once and reported for each, since the agent cannot tell which"
-        f" it is in: {'; '.join(twins)}; assign the others to agents of their own"
+        f" it is in: {'; '.join(shared)}; assign the others to agents of their own"
     )
 
 
-def possible(subnet: Subnet) -> Subnet:
-    """Return the subnet. Raise PhpIpamError if it cannot be scanned without the addresses that phpIPAM withheld."""
+def unscannable(subnet: Subnet) -> str | None:
+    """Return why a subnet cannot be scanned: phpIPAM did not give the addresses that are to be checked."""
     if subnet.addresses_error and not subnet.discover:
-        raise PhpIpamError(f"its known addresses cannot be checked: {subnet.addresses_error}")
-    return subnet
+        return f"its known addresses cannot be checked: {subnet.addresses_error}"
+    return None
 
 
-def wanted(subnet: Subnet) -> Ranges:
-    """Given a subnet, return the addresses to probe for it.
+def of_subnet(subnet: Subnet) -> Ranges:
+    """Return the targets of a subnet.
 
     Discovery probes all addresses outside nested subnets, whichever agent scans these: an address is reported
     for its most specific subnet. A status check probes the known addresses. Neither probes addresses with
@@ -101,38 +100,36 @@ def wanted(subnet: Subnet) -> Ranges:
     """
     network = subnet.network
     whole = ranges.of_network(network)
-    excluded = [_only(int(known.ip)) for known in subnet.addresses if known.exclude_ping]
+    excluded = [_single(int(known.ip)) for known in subnet.addresses if known.exclude_ping]
     if network.prefixlen < network.max_prefixlen - 1 and not subnet.is_pool:
         # Network and broadcast address; in IPv6 the subnet-router anycast address (RFC 4291, 2.6.1).
-        excluded.append(_only(whole.start))
-        excluded += [_only(whole.stop - 1)] if network.version == 4 else []
+        excluded.append(_single(whole.start))
+        excluded += [_single(whole.stop - 1)] if network.version == 4 else []
     if subnet.discover:
         excluded += map(ranges.of_network, subnet.nested)
     if subnet.discover and not too_large(network):
         return ranges.without((whole,), excluded)
     known = (int(known.ip) for known in subnet.addresses if known.ip in network)
-    single = map(_only, (*known, *map(int, subnet.candidates)))
-    return ranges.without(ranges.union(single), excluded)
+    listed = map(_single, (*known, *map(int, subnet.candidates)))
+    return ranges.without(ranges.union(listed), excluded)
 
 
 def too_large(network: IPNetwork) -> bool:
     """Return whether a network is too large to probe every address."""
-    return network.version == 6 and network.prefixlen < LARGEST_WHOLE_IPV6
+    return network.version == 6 and network.prefixlen < MIN_IPV6_PREFIX
 
 
 def _searched(subnet: Subnet) -> int:
-    """Return how many addresses a search for hosts probes in a subnet, at most."""
+    """Return the maximum number of addresses that discovery probes in a subnet."""
     return subnet.network.num_addresses if subnet.discover and not too_large(subnet.network) else 0
 
 
 def _too_many(subnet: Subnet, total: int) -> str | None:
-    """Return why a subnet is too large to be searched, given how many addresses the run then has."""
-    if subnet.network.version == 4 and subnet.network.prefixlen < LARGEST_IPV4 and subnet.discover:
-        return (
-            f"is larger than a /{LARGEST_IPV4}, which takes hours to search; assign the parts in use instead"
-        )
-    if total > MOST_ADDRESSES:
-        return f"is left out: a run searches at most {MOST_ADDRESSES:,} addresses; use another agent for it"
+    """Return why discovery is refused, given the number of addresses of the run with this subnet, or None."""
+    if subnet.network.version == 4 and subnet.network.prefixlen < MIN_IPV4_PREFIX and subnet.discover:
+        return f"is larger than a /{MIN_IPV4_PREFIX}, which takes hours to search; assign the parts in use instead"
+    if total > MAX_ADDRESSES:
+        return f"is left out: a run searches at most {MAX_ADDRESSES:,} addresses; use another agent for it"
     return None
 
 
@@ -148,5 +145,5 @@ def _reason_to_skip(subnet: Subnet, ipv6: bool, scan_parents: bool) -> str | Non
     return None
 
 
-def _only(number: int) -> range:
+def _single(number: int) -> range:
     return range(number, number + 1)

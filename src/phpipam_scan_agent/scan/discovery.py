@@ -22,21 +22,21 @@ log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """What a pass, or all passes over a job's addresses, have found."""
+    """The result of a pass, or of all passes over a job's addresses."""
 
     hosts: tuple[Host, ...]
     error: str | None = None
-    """Why some may be missing, if so."""
+    """Why hosts may be missing, or None."""
 
     timed_out: bool = False
-    """Whether that is the time limit."""
+    """Whether the error is the time limit."""
 
 
-OUTPUT_OF_ADDRESS = 2000
-"""Characters that nmap may write for an address, on stdout or on stderr; of a host it writes about 350."""
+OUTPUT_PER_ADDRESS = 2000
+"""Maximum output of nmap per address, in characters; it writes about 350 for a host that is up."""
 
 MAX_PASSES = 6
-"""Upper limit of passes on the agent's own segment."""
+"""Maximum number of passes on the agent's own segment."""
 
 CONFIRMING = {
     Kind.ARP: (Probes.BY_IP,),
@@ -45,13 +45,13 @@ CONFIRMING = {
     Kind.SYN_ACK: (Probes.ICMP, Probes.ACK),
     Kind.RST: (Probes.IGNORE_RST,),
 }
-"""Passes with the probes that are left where one kind of answer is not to be trusted. Those that the same firewall
-may answer come last, by themselves: nmap takes a host's first answer and ignores the others."""
+"""Further passes where one kind of answer proves nothing: the probes with other answers. Probes that the same
+firewall may answer are a pass of their own, the last one: nmap takes a host's first answer and ignores the others."""
 
 NEIGHBOURS_AT_ONCE = 400
-"""Addresses of the agent's own segment that are probed by IP at a time. The kernel then asks by ARP, and its
-neighbour table holds 1,024 entries: of 93 hosts of a /21 behind proxy ARP 43 were found in one go. With nmap's
---send-eth all 93 are, but it asks for one address after the other, which takes 98 s."""
+"""Addresses of the agent's own segment that are probed by IP at a time. The kernel then sends ARP requests, and its
+neighbour table holds 1,024 entries: of 93 hosts of a /21 behind proxy ARP 43 were found at once. With nmap's
+--send-eth all 93 are, but it resolves one address after the other, which takes 98 s."""
 
 NEIGHBOURS_KEPT = 5.5
 """Seconds after which the kernel lets new entries replace these; 5 in its source (neigh_forced_gc)."""
@@ -63,7 +63,7 @@ FAILURES_OMITTED = "Omitting future Sendto error"
 """Prefix of nmap's message after the tenth of them."""
 
 UNSENT = 0.05
-"""Share of such packets, of the addresses probed, that the other probes of the addresses make up for."""
+"""Tolerated number of such packets as a share of the addresses probed, since each address gets several probes."""
 
 HARMLESS = ("Strange read error", "WARNING: No targets were specified")
 """Prefixes of nmap's messages without significance: a connection was reset; no target has a route."""
@@ -91,12 +91,12 @@ class Discovery:
         passes with one request each cost the same, and show packet loss: once a pass has found a host that the
         pass before it missed, every job of the run makes at least three, and this one goes on at half the rate.
         """
-        wanted = ranges.union(one for part in job.slices for one in part.ranges)
-        if job.way.error:
-            return Found((), job.way.error)
+        wanted = ranges.union(part for chunk in job.chunks for part in chunk.ranges)
+        if job.route.error:
+            return Found((), job.route.error)
         if not self._nmap.raw:
             return self._pass(job, wanted, rate, Probes.DEFAULT)
-        if not job.way.direct:
+        if not job.route.on_link:
             return self._find_routed(job, wanted, rate)
         found = self._find_on_segment(job, wanted, rate)
         return found if found.error else self._find_known(job, wanted, found, rate, Probes.PATIENT_ARP)
@@ -109,7 +109,7 @@ class Discovery:
             found += new.hosts
             if number and new.hosts:
                 self._loss = True
-                rate /= 2  # packets get lost; let there be fewer of them
+                rate /= 2  # packets are being lost
             if new.error or (not new.hosts and number > self._loss):
                 return new._replace(hosts=found)
         return Found(found)
@@ -121,14 +121,14 @@ class Discovery:
         return self._find_known(job, wanted, found, rate, Probes.TIMESTAMP)
 
     def _find_known(self, job: Job, wanted: Ranges, found: Found, rate: float, kinds: Probes) -> Found:
-        """Return the hosts found and those that phpIPAM knows, were silent and answer a further probe."""
+        """Probe the silent addresses that are in phpIPAM again, and return all hosts found."""
         silent = ranges.without(wanted, ranges.of_hosts(found.hosts))
-        known = ranges.union(one for one in job.known if ranges.contains(silent, one.start))
+        known = ranges.union(each for each in job.known if ranges.contains(silent, each.start))
         more = self._pass(job, known, rate, kinds)
         return more._replace(hosts=found.hosts + more.hosts)
 
     def confirm(self, job: Job, hosts: Iterable[Host], kind: Kind, rate: float) -> tuple[Host, ...]:
-        """Return the hosts that answer by something other than this kind of answer.
+        """Return the hosts that answer by another kind of answer.
 
         Without raw sockets nmap has no such probe.
         """
@@ -142,14 +142,14 @@ class Discovery:
 
     def _pass_by_ip(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> tuple[Host, ...]:
         """Probe without ARP; on the agent's own segment no faster than the kernel's neighbour table allows."""
-        if not job.way.direct:
+        if not job.route.on_link:
             return self._pass(job, wanted, rate, kinds).hosts
         found: tuple[Host, ...] = ()
-        for piece in ranges.cut(wanted, NEIGHBOURS_AT_ONCE):
+        for part in ranges.cut(wanted, NEIGHBOURS_AT_ONCE):
             with self._neighbour_table:
                 self._processes.wait(self._free_at - time.monotonic())
-                found += self._pass(job, piece, rate, kinds).hosts
-                share = ranges.size(piece) / NEIGHBOURS_AT_ONCE
+                found += self._pass(job, part, rate, kinds).hosts
+                share = ranges.size(part) / NEIGHBOURS_AT_ONCE
                 self._free_at = time.monotonic() + NEIGHBOURS_KEPT * share
         return found
 
@@ -160,9 +160,9 @@ class Discovery:
         line = probes.discovery(self._nmap.version, self._nmap.raw, job.version, rate, kinds)
         log.debug("subnet %s: %s", job.label, " ".join(line))
         targets = "\n".join(ranges.lines(wanted, job.version))
-        most = MAX_OUTPUT + OUTPUT_OF_ADDRESS * ranges.size(wanted)
+        max_output = MAX_OUTPUT + OUTPUT_PER_ADDRESS * ranges.size(wanted)
         try:
-            ended = self._processes.run((self._nmap.path, *line), targets, limit, most)
+            ended = self._processes.run((self._nmap.path, *line), targets, limit, max_output)
         except ScanError as failure:
             return Found((), str(failure))
         if ended.timed_out:
@@ -174,25 +174,25 @@ class Discovery:
             found = nmap_xml.read(self._nmap.parser, ended.xml)
         except ScanError as error:
             return Found(nmap_xml.read_part(self._nmap.parser, ended.xml), str(error))
-        if unsent := _unsent(ended.complaints, ranges.size(wanted)):
+        if unsent := _unsent(ended.messages, ranges.size(wanted)):
             return Found(found, unsent)
-        _log_complaints(job, ended.complaints)
+        _log_messages(job, ended.messages)
         left_out = ranges.size(wanted) - nmap_xml.total(ended.xml)
-        if left_out > 0:  # nmap calls that a success, as where an interface has just gone down
-            return Found(found, f"nmap left out {left_out} addresses{_why(ended.complaints)}")
+        if left_out > 0:  # nmap calls it a success, as where an interface has just gone down
+            return Found(found, f"nmap left out {left_out} addresses{_why(ended.messages)}")
         return Found(found)
 
 
 def _check(ended: Ended) -> None:
     if ended.status:
-        why = excerpt(" ".join(ended.complaints), 300) or "without a word"
+        why = excerpt(" ".join(ended.messages), 300) or "without a message"
         raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
 
 
-def _unsent(complaints: Sequence[str], probed: int) -> str | None:
-    """Return an error if more probes than a few could not be sent: nmap calls that a success."""
-    failed = [line for line in complaints if line.startswith(SEND_FAILED)]
-    omitted = any(line.startswith(FAILURES_OMITTED) for line in complaints)
+def _unsent(messages: Sequence[str], probed: int) -> str | None:
+    """Return an error if more than a few probes could not be sent: nmap calls such a scan a success."""
+    failed = [line for line in messages if line.startswith(SEND_FAILED)]
+    omitted = any(line.startswith(FAILURES_OMITTED) for line in messages)
     if not failed or (len(failed) <= UNSENT * probed and not omitted):
         return None
     number = f"{len(failed)} or more" if omitted else len(failed)
@@ -202,13 +202,13 @@ def _unsent(complaints: Sequence[str], probed: int) -> str | None:
     )
 
 
-def _why(complaints: Sequence[str]) -> str:
-    return f": {excerpt(complaints[0], 200)}" if complaints else ""
+def _why(messages: Sequence[str]) -> str:
+    return f": {excerpt(messages[0], 200)}" if messages else ""
 
 
-def _log_complaints(job: Job, complaints: Sequence[str]) -> None:
-    """Log nmap's messages on stderr of a scan that it calls a success."""
-    serious = [line for line in complaints if not line.startswith(HARMLESS)]
-    for line in complaints:
+def _log_messages(job: Job, messages: Sequence[str]) -> None:
+    """Log the messages of a successful nmap process."""
+    serious = [line for line in messages if not line.startswith(HARMLESS)]
+    for line in messages:
         level = logging.WARNING if line in serious[:3] else logging.DEBUG
         log.log(level, "subnet %s: nmap says: %s", job.label, line)

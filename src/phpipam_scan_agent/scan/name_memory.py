@@ -1,4 +1,4 @@
-"""PTR names for as long as DNS says that they hold, kept between runs in one JSON file."""
+"""PTR names, kept between runs in one JSON file for the TTL of their DNS records."""
 
 import json
 import logging
@@ -14,26 +14,29 @@ from ..system import files
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Changes when a file of an older version could be misread."""
+"""Version of the file format."""
 
 LONGEST = 86400
-"""Seconds that a name is kept, at most."""
+"""Maximum lifetime of a name, in seconds."""
 
 LONGEST_WITHOUT = 3600
-"""Seconds that it is kept that an address has no name, at most."""
+"""Maximum lifetime of the answer that an address has no name, in seconds."""
 
 MAX_NAMES = 200_000
-"""Answers that are kept; those used longest ago go first."""
+"""Maximum number of answers; the least recently used are dropped first."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Bytes of the file; 200,000 names of the greatest length would have 60 MB."""
+"""Maximum size of the file; 200,000 names of maximum length have 60 MB."""
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""Errors of reading a file that is damaged or no JSON of this format."""
 
 Answer = tuple[float, str | None]
-"""When it expires, in seconds since the epoch, and the name or None."""
+"""Time of expiry, in seconds since the epoch, and the name or None."""
 
 
 class NameMemory:
-    """Answers of nameservers by the nameservers asked and the address. A file that cannot be read is passed over."""
+    """Answers of nameservers, by nameservers and address. A file that cannot be read is ignored."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -55,23 +58,15 @@ class NameMemory:
                 raise ValueError
         except FileNotFoundError:
             return
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except UNREADABLE as error:
             log.info("%s cannot be used (%s); names are looked up again", self._path, error)
             return
-        # A clock that was ahead must not keep names longer.
+        # Answers from a time when the clock was ahead must not live longer.
         latest = self._clock() + LONGEST
         self._answers.update({key: answer for key, answer in kept.items() if answer[0] <= latest})
 
     def save(self) -> None:
-        """Write the answers beside the file and rename; a failure costs time, no more."""
+        """Write the answers to a temporary file and rename it; a failure only costs later runs time."""
         if self._path is None or not self._changed:
             return
         self._answers.expire()

@@ -1,7 +1,7 @@
-"""Reverse lookups, side by side, through a subnet's own nameservers or the system's; they hold up nobody.
+"""Concurrent reverse lookups through a subnet's own nameservers or the system's.
 
-nmap's own resolver took 169 s for a /24 whose two nameservers are silent: it asks each name of each of them.
-Here a nameserver that does not answer is left out for the rest of the run.
+nmap's own resolver took 169 s for a /24 whose two nameservers are silent: it asks both for each name. Here a
+nameserver that does not answer is left out for the rest of the run.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from .nameserver import Nameserver
 log = logging.getLogger(__name__)
 
 CONCURRENT = 100
-"""Questions under way at a time, in the whole run."""
+"""Maximum number of concurrent queries in the whole run."""
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 
@@ -35,10 +35,10 @@ MAX_SYSTEM_NAMESERVERS = 3
 
 
 class Names:
-    """Looks names up until the end of the `with` block; may be used from many threads.
+    """Looks up names until the end of the `with` block; may be used from many threads.
 
-    One event loop asks all questions, so that nothing but its end needs a lock. After that there are no names:
-    hosts without them are better than none. `memory` has the answers of earlier runs.
+    One event loop sends all queries, so only its end needs a lock. Afterwards the hosts are reported without names.
+    `memory` has the answers of earlier runs.
     """
 
     def __init__(self, memory: NameMemory) -> None:
@@ -74,7 +74,7 @@ class Names:
         self._memory.save()
 
     def look_up(self, ips: Iterable[IPAddress], nameservers: tuple[IPAddress, ...]) -> dict[IPAddress, str]:
-        """Given addresses, return the PTR names of those that have one. No failure of DNS is an error."""
+        """Return the PTR names of the addresses that have one. No failure of DNS is an error."""
         with self._lock:
             if self._closed:
                 return {}
@@ -107,7 +107,7 @@ class Names:
         return self._nameservers.setdefault(address, Nameserver(address, self._sockets))
 
     async def _ask(self, ip: IPAddress, nameservers: list[Nameserver]) -> str | None:
-        """Ask one nameserver after another; remember what is answered."""
+        """Ask one nameserver after another, and keep the answer."""
         question = dns.message.make_query(dns.reversename.from_address(str(ip)), dns.rdatatype.PTR)
         zone = reverse_zone(ip)
         for nameserver in nameservers:
@@ -119,16 +119,16 @@ class Names:
 
 
 def reverse_zone(ip: IPAddress) -> str:
-    """Return the reverse zone that an address most likely lies in: of its IPv4 /24, or its IPv6 /64."""
+    """Return the most likely reverse zone of an address: that of its IPv4 /24, or its IPv6 /64."""
     labels = ip.reverse_pointer.split(".")
     return ".".join(labels[1:] if ip.version == 4 else labels[16:])
 
 
 def ptr(answer: dns.message.Message) -> tuple[str | None, int]:
-    """Return the PTR name in an answer, or None, and the seconds for which that is so.
+    """Return the PTR name in an answer, or None, and its TTL in seconds.
 
-    The record is of class IN and belongs to the question's name or to the end of its CNAME chain, as in zones of
-    less than a /24 (RFC 2317). Others are ignored.
+    The record is of class IN and belongs to the name in the question or to the end of its CNAME chain, as in zones of
+    less than a /24 (RFC 2317). Other records are ignored.
     """
     try:
         chain = answer.resolve_chaining() if isinstance(answer, dns.message.QueryMessage) else None
@@ -136,14 +136,14 @@ def ptr(answer: dns.message.Message) -> tuple[str | None, int]:
         return None, 0
     if chain is None or chain.answer is None:
         return None, chain.minimum_ttl if chain else 0
-    # The smallest of several, so that a host does not change its name from run to run.
+    # The first of several in alphabetical order, so that a host keeps its name from run to run.
     return min(str(record.target).rstrip(".") for record in chain.answer) or None, chain.minimum_ttl
 
 
 def system_nameservers(path: Path) -> tuple[str, ...]:
     """Return the nameservers of a resolv.conf, the first three as for the C library.
 
-    A line that is not valid is passed over with a warning.
+    A line that is not valid is ignored with a warning.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -157,5 +157,5 @@ def system_nameservers(path: Path) -> tuple[str, ...]:
         try:
             found.append(str(ip_address(words[1])))
         except (ValueError, IndexError):
-            log.warning("%s: line %d has no nameserver's address; it is passed over", path, number)
+            log.warning("%s: line %d has no nameserver's address; it is ignored", path, number)
     return tuple(dict.fromkeys(found))[:MAX_SYSTEM_NAMESERVERS]

@@ -1,4 +1,4 @@
-"""One nameserver: how fast it is asked, and for which reverse zones no more."""
+"""One nameserver: the rate of queries, and the reverse zones that it does not answer for."""
 
 import asyncio
 import logging
@@ -13,84 +13,86 @@ import dns.rcode
 log = logging.getLogger(__name__)
 
 TIMEOUT = 2.0
-"""Seconds for one answer."""
+"""Seconds to wait for one answer."""
 
 TRIES = 2
-"""Tries of a question at a nameserver that has never answered; one packet in a hundred gets lost."""
+"""Number of times that a query is sent to a nameserver that has never answered; one packet in a hundred gets lost."""
 
 TRIES_KNOWN = 60
-"""Tries at a nameserver that has answered before; GIVE_UP ends them earlier if it stays silent."""
+"""The same for a nameserver that has answered before; MAX_SILENCE ends them earlier."""
 
 CONCURRENT = 100
-"""Questions under way at a time."""
+"""Maximum number of concurrent queries."""
 
-AT_FIRST = 10
-"""Questions under way at a time before the first answers: a hundred at once take a loaded machine longer to send than
-TIMEOUT. Each answer then lets one more be under way, until one fails."""
+FIRST_WINDOW = 10
+"""Concurrent queries before the first answer: a loaded machine takes longer than TIMEOUT to send a hundred at once.
+Each answer then allows one more, until a query fails."""
 
-STRIKES = 3
-"""Failures after which a nameserver that has never answered is left out; of a zone, if others' are answered."""
+MAX_FAILURES = 3
+"""Failures after which a nameserver that has never answered is left out, or a zone if it answers for other zones."""
 
-STRIKES_KNOWN = 20
-"""SERVFAIL answers in a row after which a zone that was answered before is left out."""
+MAX_FAILURES_KNOWN = 20
+"""Consecutive SERVFAIL answers after which a zone that was answered before is left out."""
 
-LONGEST_PAUSE = 15.0
-"""Seconds between questions, at most, while a nameserver refuses or drops them."""
+MAX_PAUSE = 15.0
+"""Maximum seconds between queries while a nameserver refuses or drops them."""
 
-GIVE_UP = 75.0
-"""Seconds without an answer after which a nameserver is left out: Pi-hole refuses everything for up to 60 s after
-1,000 questions in a minute."""
+MAX_SILENCE = 75.0
+"""Seconds without an answer after which a nameserver is left out: Pi-hole refuses all queries for up to 60 s after
+1,000 queries in a minute."""
 
-MOST_PAUSES = 300.0
-"""Seconds of such pauses in a run after which a nameserver is left out; later runs ask for the other names."""
+MAX_PAUSED = 300.0
+"""Total seconds of such pauses after which a nameserver is left out of the run; later runs look up the other
+names."""
 
 ANSWERS = frozenset((dns.rcode.NOERROR, dns.rcode.NXDOMAIN))
-"""Response codes that settle a question; after another one the next nameserver may know better."""
+"""Response codes that end a lookup; after any other one the next nameserver is asked."""
 
 
 class Nameserver:
-    """A nameserver, asked by one event loop.
+    """A nameserver, used by one event loop.
 
-    After SERVFAIL or REFUSED it is not asked for that reverse zone again. One that has answered and then refuses or
-    drops questions limits their rate: it is asked slower. `sockets` bounds the questions under way in the whole run.
+    After SERVFAIL or REFUSED it is not asked for that reverse zone again. A nameserver that has answered and then
+    refuses or drops queries limits their rate, so it gets fewer. `sockets` limits the concurrent queries of the whole
+    run.
     """
 
     def __init__(self, address: str, sockets: asyncio.Semaphore) -> None:
         self.address = address
         self._sockets = sockets
-        self._turns = asyncio.Semaphore(CONCURRENT)
+        self._queue = asyncio.Semaphore(CONCURRENT)
         self._left_out = False
         self._zones_left_out: set[str] = set()
         self._zones_answered: set[str] = set()
         self._zone_failures: Counter[str] = Counter()
         self._last_answer: float | None = None
         self._failures = 0
-        self._window = float(AT_FIRST)
+        self._window = float(FIRST_WINDOW)
         self._limited = False
         self._pauses = 0
-        self._under_way = 0
+        self._concurrent = 0
         self._resume = 0.0
         self._paused = 0.0
 
     async def ask(self, question: dns.message.Message, zone: str) -> dns.message.Message | None:
-        """Return the answer to a question about a reverse zone, or None if there is none."""
-        async with self._turns:
+        """Return the answer to a query in a reverse zone, or None if there is none."""
+        async with self._queue:
             return await self._ask(question, zone)
 
     async def _ask(self, question: dns.message.Message, zone: str) -> dns.message.Message | None:
         tries = 0
         while tries < (TRIES if self._last_answer is None else TRIES_KNOWN):
             tries += 1
-            await self._turn()
+            await self._may_send()
             if self._left_out or zone in self._zones_left_out:
-                self._under_way -= 1
+                self._concurrent -= 1
                 return None
             try:
                 answer, why = await self._send(question), "REFUSED"
             except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
                 answer, why = None, str(error) or type(error).__name__
             finally:
-                self._under_way -= 1
+                self._concurrent -= 1
             if answer is None:
                 self._unanswered(why)
             elif answer.rcode() in ANSWERS:
@@ -104,23 +106,23 @@ class Nameserver:
         return None
 
     async def _send(self, question: dns.message.Message) -> dns.message.Message:
-        # Datagrams of other sources, ids or questions are ignored while the answer is awaited.
+        # Datagrams with another source, id or question are ignored.
         async with self._sockets:
             answer, _ = await dns.asyncquery.udp_with_fallback(
                 question, self.address, timeout=TIMEOUT, ignore_unexpected=True, ignore_errors=True
             )
             return answer
 
-    async def _turn(self) -> None:
-        """Wait until another question may be under way."""
+    async def _may_send(self) -> None:
+        """Wait until a further query may be sent."""
         while not self._left_out and (
-            self._under_way >= max(1, int(self._window)) or time.monotonic() < self._resume
+            self._concurrent >= max(1, int(self._window)) or time.monotonic() < self._resume
         ):
             await asyncio.sleep(min(0.05, TIMEOUT / 10))
-        self._under_way += 1
+        self._concurrent += 1
 
     def _limits(self, zone: str) -> bool:
-        """Return whether a refusal means that the nameserver limits the rate, as it answers for this zone."""
+        """Return whether a refusal is a rate limit, since the nameserver answers for this zone."""
         return zone in self._zones_answered or (self._failures > 0 and bool(self._zones_answered))
 
     def _answered(self, zone: str) -> None:
@@ -132,21 +134,21 @@ class Nameserver:
         self._window = min(self._window + (1 / self._window if self._limited else 1), CONCURRENT)
 
     def _unanswered(self, why: str) -> None:
-        """Ask slower: half as many questions at a time, then one after a pause."""
+        """Halve the number of concurrent queries; from one on, pause between queries."""
         self._failures += 1
         if self._last_answer is None:
-            if self._failures >= STRIKES:
+            if self._failures >= MAX_FAILURES:
                 self._leave_out(why)
             return
         self._limited = True
         self._window = max(1.0, self._window / 2)
         now = time.monotonic()
         if self._window == 1 and now >= self._resume:
-            pause = min(0.5 * 2.0**self._pauses, LONGEST_PAUSE)
+            pause = min(0.5 * 2.0**self._pauses, MAX_PAUSE)
             self._pauses += 1
             self._resume = now + pause
             self._paused += pause
-        if now - self._last_answer > GIVE_UP or self._paused > MOST_PAUSES:
+        if now - self._last_answer > MAX_SILENCE or self._paused > MAX_PAUSED:
             self._leave_out(why)
 
     def _leave_out(self, why: str) -> None:
@@ -157,7 +159,7 @@ class Nameserver:
     def _failed(self, zone: str, why: str) -> None:
         self._last_answer = time.monotonic()
         self._zone_failures[zone] += 1
-        most = STRIKES_KNOWN if zone in self._zones_answered else STRIKES
+        most = MAX_FAILURES_KNOWN if zone in self._zones_answered else MAX_FAILURES
         if self._zone_failures[zone] >= most and zone not in self._zones_left_out:
             level = logging.INFO if self._zones_left_out else logging.WARNING
             self._zones_left_out.add(zone)

@@ -24,7 +24,7 @@ INTERFACE_ID = (1 << 64) - 1
 
 
 class Neighbours:
-    """The hosts on the agent's links, asked for once, when the first subnet wants them."""
+    """The hosts on the agent's links, found by one multicast for the first subnet that needs candidates."""
 
     def __init__(self, nmap: Nmap, links: Sequence[Link], processes: Processes) -> None:
         self._nmap = nmap
@@ -32,7 +32,7 @@ class Neighbours:
         self._processes = processes
 
     def with_candidates(self, subnet: Subnet) -> Subnet:
-        """Return the subnet; if it is too large to probe whole, with its candidates.
+        """Return the subnet, with candidates if it is too large to probe whole.
 
         A host answers a multicast from one of its addresses, and does not list the others. Candidates are the
         addresses with the interface identifier of a link-local one, and the kernel's neighbour table.
@@ -51,7 +51,7 @@ class Neighbours:
             ended = self._processes.run((self._nmap.path, *probes.NEIGHBOURS), "", TIMEOUT)
             answered = {host.ip for host in nmap_xml.read(self._nmap.parser, ended.xml)}
         except ScanError as error:
-            log.warning("no neighbours are known: %s", error)
+            log.warning("IPv6 neighbour discovery failed: %s", error)
             answered = set()
         return answered | network.neighbours().keys()
 

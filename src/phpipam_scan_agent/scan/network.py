@@ -13,7 +13,7 @@ from typing import Any
 
 from ..models import IPAddress
 from ..plan import ranges
-from ..plan.jobs import Way
+from ..plan.jobs import Route
 from ..plan.ranges import Ranges
 from .plausibility import host_mac
 
@@ -40,33 +40,33 @@ class Link:
     mac: str
 
 
-class Routes:
-    """The kernel's routes as they were when it was made; nothing is sent.
+class RoutingTable:
+    """The kernel's routes at the time of construction; nothing is sent.
 
-    Not the interfaces' prefixes: a more specific route leads 10.5.0.0/16 through a router although the interface has
-    10.0.0.1/8, and nmap, which asks the kernel, then misses a third of the hosts when told to probe once as by ARP.
+    The prefixes of the interfaces are not enough: a more specific route can lead 10.5.0.0/16 through a router
+    although the interface has 10.0.0.1/8. nmap asks the kernel, and misses a third of such hosts with ARP's options.
     """
 
     def __init__(self) -> None:
         self._devices = {link["ifname"]: link for link in _ip("address", "show")}
         self._edges = {version: _edges(version) for version in (4, 6)}
 
-    def ways(self, version: int, wanted: Sequence[Ranges]) -> list[dict[Way, Ranges]]:
-        """Return for each set of addresses the ways to them; 4,000 subnets take 0.2 s.
+    def routes(self, version: int, wanted: Sequence[Ranges]) -> list[dict[Route, Ranges]]:
+        """Return the routes to each set of addresses; 4,000 subnets take 0.2 s.
 
-        Within the edges of all routes and rules every address has the same way, which the kernel tells of a first and
-        a last one: either may be the machine's own or a broadcast address.
+        Between the edges of all routes and rules every address has the same route. The kernel is asked for the first
+        and the last address, since either can be the machine's own or a broadcast address.
         """
         areas = [self._areas(version, whole) for whole in wanted]
         ends = {at for parts in areas for area in parts for at in (area[0].start, area[-1].stop - 1)}
-        routes = _routes(version, ends)
+        kernel = _kernel_routes(version, ends)
         found = []
         for parts in areas:
-            by_way: dict[Way, Ranges] = {}
+            by_route: dict[Route, Ranges] = {}
             for area in parts:
-                way = self._way(version, area, routes)
-                by_way[way] = ranges.union((*by_way.get(way, ()), *area))
-            found.append(by_way)
+                route = self._route(version, area, kernel)
+                by_route[route] = ranges.union((*by_route.get(route, ()), *area))
+            found.append(by_route)
         return found
 
     def _areas(self, version: int, wanted: Ranges) -> list[Ranges]:
@@ -82,23 +82,23 @@ class Routes:
                 start = stop
         return [tuple(area) for area in areas.values()]
 
-    def _way(self, version: int, area: Ranges, routes: Mapping[int, Any]) -> Way:
+    def _route(self, version: int, area: Ranges, kernel: Mapping[int, Any]) -> Route:
         ends = (area[0].start, area[-1].stop - 1)
         if not self._devices:  # no iproute2
-            return Way() if has_route(ranges.address(ends[0], version)) else Way(error=NO_ROUTE)
-        known = [routes[at] for at in ends if at in routes]
+            return Route() if has_route(ranges.address(ends[0], version)) else Route(error=NO_ROUTE)
+        known = [kernel[at] for at in ends if at in kernel]
         route = next((route for route in known if "type" not in route), known[0] if known else None)
         if route is None or "dev" not in route:
-            return Way(error=NO_ROUTE)
+            return Route(error=NO_ROUTE)
         device = self._devices.get(route["dev"], {})
         if "NO-CARRIER" in device.get("flags", ()) or device.get("operstate") == "LOWERLAYERDOWN":
-            return Way(route["dev"], error=NO_CARRIER.format(**device))
+            return Route(route["dev"], error=NO_CARRIER.format(**device))
         on_ethernet = device.get("link_type") == "ether" and "NOARP" not in device["flags"]
-        return Way(route["dev"], on_ethernet and "gateway" not in route and "via" not in route)
+        return Route(route["dev"], on_ethernet and "gateway" not in route and "via" not in route)
 
 
 def _edges(version: int) -> list[int]:
-    """Return where the networks of the kernel's routes and rules begin and end."""
+    """Return the first address of each network of the kernel's routes and rules, and the first one after it."""
     family = f"-{version}"
     shown = [
         (route["dst"], None)
@@ -116,8 +116,8 @@ def _edges(version: int) -> list[int]:
     return sorted(edges)
 
 
-def _routes(version: int, ips: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """Return the kernel's route to each address that it has one to."""
+def _kernel_routes(version: int, ips: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Return iproute2's row for each address that the kernel has a route to."""
     lines = "".join(f"route get {ranges.address(ip, version)}\n" for ip in ips)
     rows = _ip("-force", "-batch", "-", family=f"-{version}", stdin=lines)
     return {int(ip_address(row["dst"])): row for row in rows}
@@ -127,8 +127,8 @@ def has_route(ip: IPAddress) -> bool:
     """Return whether the kernel has a route to an address; no packet is sent."""
     family = socket.AF_INET if ip.version == 4 else socket.AF_INET6
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as asking:
-            asking.connect((str(ip), 9))
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(ip), 9))
     except OSError as error:
         return error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
     return True
@@ -152,9 +152,9 @@ def neighbours() -> dict[IPAddress, str]:
 
 
 def _ip(*arguments: str, family: str = "", stdin: str = "") -> list[dict[str, Any]]:
-    """Return rows of iproute2's, which has IPv6 too, unlike /proc; none without iproute2.
+    """Return the rows of iproute2's JSON, which has IPv6 too, unlike /proc; none without iproute2.
 
-    A batch gives a line of JSON for each of its commands that succeeds.
+    A batch prints a line of JSON for each command that succeeds.
     """
     command = ["ip", "-json", *([family] if family else []), *arguments]
     try:
@@ -163,5 +163,5 @@ def _ip(*arguments: str, family: str = "", stdin: str = "") -> list[dict[str, An
         )
         return [row for line in done.stdout.splitlines() for row in json.loads(line or "[]") if row]
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        log.info("nothing from the kernel: %s: %s", " ".join(command), error)
+        log.info("no answer from the kernel: %s: %s", " ".join(command), error)
         return []

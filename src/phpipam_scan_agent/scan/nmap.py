@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..system.redact import excerpt
 
 OLDEST = (7, 80)
-"""Ubuntu 22.04's version; older ones are untested."""
+"""Oldest supported version, Ubuntu 22.04's; older ones are untested."""
 
 VERSION_TIMEOUT = 20.0
 """Time limit of `nmap -V`, in seconds."""
@@ -32,10 +32,10 @@ class Nmap:
     path: str
     version: tuple[int, int]
     raw: bool
-    """Whether it may open raw sockets, for ARP and ICMP probes; without, it only makes TCP connections."""
+    """Whether it may open raw sockets, for ARP and ICMP probes; otherwise it can only make TCP connections."""
 
     parser: Any
-    """python-nmap's PortScanner, of which every reader takes a copy."""
+    """python-nmap's PortScanner; every reader takes a copy."""
 
     @property
     def dotted(self) -> str:
@@ -44,7 +44,7 @@ class Nmap:
 
 
 def find_nmap() -> Nmap:
-    """Return the machine's nmap. Raise UsageError if there is none that works or it is too old."""
+    """Return the machine's nmap. Raise UsageError if it is missing, broken or too old."""
     path = shutil.which("nmap")
     if path is None:
         raise UsageError("nmap is not installed, or not on PATH; install it: apt-get install nmap")
@@ -62,15 +62,14 @@ def raw_socket_error() -> str | None:
     """Try to open raw sockets, and return why the kernel refuses one although this process has CAP_NET_RAW.
 
     A container, seccomp or AppArmor may forbid them. Without the capability in this process, as where only nmap has
-    it, nothing can be tried.
+    it, no socket can be tried.
     """
     if not _has_capability("CapEff"):
         return None
     for family in (socket.AF_INET, socket.AF_PACKET):
         try:
-            socket.socket(
-                family, socket.SOCK_RAW, socket.IPPROTO_ICMP if family == socket.AF_INET else 0
-            ).close()
+            protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else 0
+            socket.socket(family, socket.SOCK_RAW, protocol).close()
         except OSError as error:
             return error.strerror
     return None
@@ -80,11 +79,11 @@ def _version(path: str) -> tuple[int, int]:
     try:
         done = subprocess.run([path, "-V"], capture_output=True, timeout=VERSION_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UsageError(f"{path} is no nmap that works: {error}") from None
+        raise UsageError(f"{path} is no working nmap: {error}") from None
     found = re.search(rb"Nmap version (\d+)\.(\d+)", done.stdout)
     if not found:
-        said = excerpt((done.stderr or done.stdout).decode("utf-8", "replace"), 200) or "nothing"
-        raise UsageError(f"{path} is no nmap that works; it says: {said}")
+        printed = excerpt((done.stderr or done.stdout).decode("utf-8", "replace"), 200) or "nothing"
+        raise UsageError(f"{path} is no working nmap; it prints: {printed}")
     return int(found[1]), int(found[2])
 
 
@@ -93,7 +92,7 @@ def _dotted(version: tuple[int, int]) -> str:
 
 
 def may_open_raw_sockets(path: str) -> bool:
-    """Return whether a program at this path may, by its user or by its file capability."""
+    """Return whether a program at this path may open raw sockets, by its user or its file capability."""
     # Root passes on its effective set; other users only the ambient set, as from a systemd unit.
     if _has_capability("CapEff" if os.geteuid() == 0 else "CapAmb"):
         return True
@@ -107,7 +106,7 @@ def may_open_raw_sockets(path: str) -> bool:
     return False
 
 
-def _has_capability(which: str) -> bool:
-    """Return whether CAP_NET_RAW is in this set of the process's capabilities, as `CapEff`."""
-    found = re.search(rf"^{which}:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+def _has_capability(set_name: str) -> bool:
+    """Return whether a set of the process's capabilities, such as `CapEff`, has CAP_NET_RAW."""
+    found = re.search(rf"^{set_name}:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
     return bool(found and int(found[1], 16) >> CAP_NET_RAW & 1)

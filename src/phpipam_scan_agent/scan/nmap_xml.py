@@ -31,7 +31,7 @@ def read(parser: Any, xml: str) -> tuple[Host, ...]:
         found = copy(parser).analyse_nmap_xml_scan(xml)["scan"]
         ttls = {ip: ttl for ttl, ip in _TTL.findall(xml)}
         up = [_host(host, ttls) for host in found.values() if host["status"]["state"] == "up"]
-    except Exception:  # python-nmap raises whatever its parsing runs into
+    except Exception:  # python-nmap does not catch errors of its parsing
         raise ScanError("nmap's answer is not the XML of a scan") from None
     return tuple(sorted(up, key=lambda host: int(host.ip)))
 
@@ -47,7 +47,7 @@ def read_part(parser: Any, xml: str) -> tuple[Host, ...]:
     end = xml.rfind("</host>")
     if end < 0:
         return ()
-    with suppress(ScanError):  # the caller has the error already
+    with suppress(ScanError):  # the caller reports its own error
         return read(parser, xml[: end + len("</host>")] + ENDING)
     return ()
 

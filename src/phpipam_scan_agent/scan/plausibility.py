@@ -1,8 +1,8 @@
-"""Answerers that speak for addresses that nobody has: routers with proxy ARP, firewalls, SYN proxies. Pure.
+"""Machines that answer for unused addresses: routers with proxy ARP, firewalls, SYN proxies. Pure.
 
-nmap calls an address up after a single answer, whoever sent it. An answerer is one MAC address for ARP replies, and
-one kind of answer with one TTL for the others. It is suspicious if it speaks for almost all addresses that nobody
-else answers for (its coverage), and a suspect's addresses are probed again by other means. The rule was found in
+nmap calls an address up after a single answer, from any machine. An answerer is one MAC address for ARP replies, and
+one kind of answer with one TTL for the others. It is a suspect if it answers for almost all addresses without another
+answerer (its coverage). The addresses of a suspect are probed again by other means. The rule was found in
 simulated networks (tests/network, tests/bench); these figures are those of their model in tests/scan, of 254 and 14
 addresses. "Quiet" hosts drop ICMP; "share" is the part of the dead addresses that is answered for:
 
@@ -21,8 +21,8 @@ addresses. "Quiet" hosts drop ICMP; "share" is the part of the dead addresses th
 | none, 95 % live                       | echo, hosts   |       241 |     95 % |            0 |             0 |
 
 The distance (routers on the way, from the TTL) separates a firewall from the hosts behind it. An answerer that is
-nearer than the hosts that answer otherwise is a suspect from a coverage of 70 % on; without such a difference, only
-a subnet in which nobody at all is silent is one.
+nearer than the other answering hosts is a suspect from a coverage of 70 % on; without such a difference, only in a
+subnet without silent addresses.
 """
 
 import re
@@ -40,40 +40,42 @@ COVERAGE_BY_MAC = 0.6
 """The same for a MAC: in a /28 of which 79 % are answered for, a router may have 9 of 14 addresses."""
 
 FULL = 0.99
-"""The same where nothing tells the answerer from the hosts. Of 254 dead addresses with two probes each, one stays
-without an answer at 5 % loss; where five are silent, the subnet is just well filled."""
+"""The same where the answerer cannot be told from the hosts. Of 254 dead addresses with two probes each, one stays
+without an answer at 5 % loss; a subnet with five silent addresses is only well filled."""
 
 FEW_NEARER = 4
-"""Smallest number of addresses of a suspect's MAC, and of a nearer suspect where everybody answers: a router, its
-spare and their virtual address are three. In a /28 that is 90 % live, the dead are fewer than that. One is enough for
-a nearer suspect that answers by TCP, as routers answer echo."""
+"""Minimum number of addresses of a suspect's MAC, and of a nearer suspect in a subnet without silent addresses: two
+routers and their virtual address have three. A /28 that is 90 % live has fewer dead addresses than that. One address
+is enough for a nearer suspect that answers by TCP, since routers answer echo."""
 
 FEW = 8
-"""Smallest number of addresses of a suspect else."""
+"""Minimum number of addresses of any other suspect."""
 
 FEW_KNOWN = 13
-"""Smallest number where only known addresses are checked, which may well all be up and on one server."""
+"""Minimum number where only known addresses are checked, which may all be up and on one server."""
 
 MANY = 32
-"""Smallest number of addresses for a share of RST to be significant where distances do not differ."""
+"""Minimum sample size for the share of RST to be significant where distances do not differ."""
 
 MOST = 0.75
-"""Share of RST that no network of hosts has."""
+"""Share of RST among the answers that no network of hosts has."""
 
 FARTHER = 3
-"""Hosts that must be farther away where not everybody answers; a host with an unusual initial TTL only seems so."""
+"""Minimum number of hosts farther away in a subnet with silent addresses; an unusual initial TTL looks like
+distance."""
 
 AGREEING = 0.25
-"""Share of a suspect's addresses that answer from its own distance by other means, if it is the hosts after all."""
+"""Share of a suspect's addresses that answer by other means from its own distance, from which the answerer is the
+hosts."""
 
 TTLS = 6
-"""Most different TTLs of RST that hosts of a subnet have; a firewall may send random ones."""
+"""Maximum number of different TTLs of RST from the hosts of a subnet; a firewall may send random ones."""
 
 INITIAL_TTLS = (64, 128, 255)
 
 
 class Kind(Enum):
-    """What nmap takes for the proof that a host is up; the value is nmap's words for it."""
+    """The kind of answer for which nmap calls a host up; the value is nmap's names for it."""
 
     ARP = ("arp-response", "nd-response")
     ECHO = ("echo-reply",)
@@ -83,7 +85,7 @@ class Kind(Enum):
 
     @property
     def is_tcp(self) -> bool:
-        """Whether a TCP probe has been answered; else an ICMP probe, or ARP."""
+        """Whether it answers a TCP probe, not ICMP or ARP."""
         return self in (Kind.SYN_ACK, Kind.RST)
 
 
@@ -92,7 +94,7 @@ KINDS = {reason: kind for kind in Kind for reason in kind.value}
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How the addresses of a subnet, or of a part of it, have answered."""
+    """The answers of the addresses of a subnet, or of a chunk of it."""
 
     network: str
     probed: int
@@ -100,26 +102,26 @@ class Answers:
 
     hosts: tuple[Host, ...]
     whole: bool
-    """Whether every address was probed: known addresses may well all be up."""
+    """Whether every address was probed, not only known addresses, which may all be up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An answerer that speaks for more addresses than is plausible."""
+    """An answerer with more addresses than is plausible."""
 
     kind: Kind
     hosts: tuple[Host, ...]
     nearer: bool = False
-    """Whether hosts that answer otherwise are farther away."""
+    """Whether the hosts with other answers are farther away."""
 
     @property
     def distance(self) -> int | None:
-        """Routers on the way to it, or None if it forges various distances."""
+        """Number of routers on the path to it, or None if its answers have several TTLs."""
         distances = {distance(host.ttl) for host in self.hosts}
         return distances.pop() if len(distances) == 1 else None
 
     def __str__(self) -> str:
-        """Name the answerer in a message."""
+        """Return its name and activity, for a message."""
         if self.kind is Kind.ARP:
             return f"{self.hosts[0].mac} seems to answer ARP requests (proxy ARP)"
         where = "" if self.distance is None else f" at distance {self.distance}"
@@ -139,18 +141,19 @@ def suspects(answers: Answers) -> tuple[Suspect, ...]:
         for (kind, _), group in groups.items()
         if (kind is not Kind.RST or len(resets) <= TTLS) and (suspect := _suspect(kind, group, answers))
     ]
-    if any(suspect.nearer for suspect in found):  # that is why nobody is silent
+    if any(suspect.nearer for suspect in found):  # it explains that no address is silent
         return tuple(suspect for suspect in found if suspect.nearer or suspect.kind is Kind.ARP)
     if not any(suspect.kind is Kind.RST for suspect in found):
         found += _by_rst_alone([host for group in resets for host in group], answers)
     return tuple(found)
 
 
-def believed(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
-    """Given how a suspect's addresses have answered by other means, return the hosts that are there.
+def accepted(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
+    """Given the answers of a suspect's addresses to probes by other means, return the hosts to report.
 
-    By IP these are the hosts that answer independently of the suspect, or all if enough of them do so from its own
-    distance. Behind a suspected MAC all that answer; the MAC is theirs if none is missing and none is farther away.
+    By IP these are the hosts that answer independently of the suspect, or all its addresses if enough of them do so
+    from its own distance. Behind a suspected MAC these are all that answer; they keep the MAC if no address is
+    missing and none is farther away.
     """
     if suspect.kind is Kind.ARP:
         owns_all = len(confirmed) == len(suspect.hosts) and not any(distance(host.ttl) for host in confirmed)
@@ -161,14 +164,14 @@ def believed(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
 
 
 def distance(ttl: int) -> int | None:
-    """Return how many routers an answer with this TTL has passed; None where nmap does not know it."""
+    """Return the number of routers that an answer with this TTL has passed; None if the TTL is unknown."""
     return next(initial for initial in INITIAL_TTLS if ttl <= initial) - ttl if ttl else None
 
 
 def host_mac(text: str) -> str | None:
-    """Return a MAC address in upper case; None for what no Ethernet host can have.
+    """Return a MAC address in upper case; None unless it is a unicast Ethernet address.
 
-    The kernel's neighbour table also has tunnels' IPv4 addresses, InfiniBand's 20 bytes, and zero.
+    The kernel's neighbour table also has IPv4 addresses of tunnels, InfiniBand addresses of 20 bytes, and zero.
     """
     mac = text.upper()
     six = re.fullmatch("[0-9A-F]{2}(:[0-9A-F]{2}){5}", mac)
@@ -186,19 +189,19 @@ def _suspect(kind: Kind, group: Sequence[Host], answers: Answers) -> Suspect | N
         few = 1 if kind.is_tcp else FEW_NEARER
     else:
         few = FEW_NEARER if kind is Kind.ARP else FEW
-    full = answers.whole and coverage >= FULL and _tells_enough(kind, group, answers.hosts)
+    full = answers.whole and coverage >= FULL and _is_no_host(kind, group, answers.hosts)
     suspicious = bool(group[0].mac) if kind is Kind.ARP else nearer or full
     return Suspect(kind, tuple(group), nearer) if suspicious and len(group) >= few else None
 
 
 def _coverage(group: Sequence[Host], answers: Answers) -> float:
-    """Return the share of the addresses without another answerer that this one speaks for."""
+    """Return the share of the addresses without another answerer that this one answers for."""
     silent = answers.probed - len(answers.hosts)
     return len(group) / (len(group) + silent)
 
 
 def _is_nearer(group: Sequence[Host], hosts: Iterable[Host], coverage: float) -> bool:
-    """Return whether the hosts with another TTL are mostly farther away than this answerer."""
+    """Return whether most hosts with another TTL are farther away than this answerer."""
     ttl = group[0].ttl
     here = distance(ttl)
     others = [distance(host.ttl) for host in hosts if host.ttl not in (0, ttl)]
@@ -206,27 +209,29 @@ def _is_nearer(group: Sequence[Host], hosts: Iterable[Host], coverage: float) ->
     return farther > others.count(here) and farther >= (1 if coverage >= FULL else FARTHER)
 
 
-def _tells_enough(kind: Kind, group: Sequence[Host], hosts: Sequence[Host]) -> bool:
-    """Return whether the answerer of a full subnet can be doubted: RST is all that quiet hosts say."""
+def _is_no_host(kind: Kind, group: Sequence[Host], hosts: Iterable[Host]) -> bool:
+    """Return whether the answerer of a full subnet can be a suspect: not for RST if other answers have its distance.
+
+    RST is the only answer of hosts that drop ICMP.
+    """
     here = distance(group[0].ttl)
-    kin = len(hosts) > len(group) and any(
+    return kind is not Kind.RST or not any(
         distance(host.ttl) == here and KINDS.get(host.reason) is not kind for host in hosts
     )
-    return kind is not Kind.RST or not kin
 
 
 def _by_rst_alone(resets: Sequence[Host], answers: Answers) -> list[Suspect]:
-    """Return the RST of all distances as a suspect: a firewall may forge the hosts' distance, or random ones."""
+    """Return the RST answers of all distances as one suspect: a firewall can send the hosts' TTL, or random ones."""
     significant = answers.whole and len(resets) >= max(MANY, MOST * len(answers.hosts))
     covers = significant and _coverage(resets, answers) >= FULL
     return [Suspect(Kind.RST, tuple(resets))] if covers else []
 
 
 def _is_independent(host: Host, suspect: Suspect) -> bool:
-    """Return whether an answer comes from somebody else than the suspect.
+    """Return whether an answer comes from another machine than the suspect.
 
-    A SYN proxy may answer ACK as well, and a router both kinds of ICMP. A small subnet without anybody farther
-    away gets the benefit of the doubt.
+    A SYN proxy may answer ACK as well, and a router both kinds of ICMP. In a small subnet without hosts farther away
+    another kind of answer is enough.
     """
     kind = KINDS.get(host.reason)
     if kind is None or kind.is_tcp is not suspect.kind.is_tcp:

@@ -1,17 +1,17 @@
-"""nmap's command line, and why it is as it is. Pure."""
+"""nmap's command line, with the measurements behind its options. Pure."""
 
 from enum import Enum
 
 MOST_PROBES = 10
-"""Packets to an address that does not answer at most: five probes, each twice. On the agent's own segment 2: two
-ARP requests."""
+"""Maximum number of packets to an address that does not answer: five probes, each twice. On the agent's own segment
+it is 2: two ARP requests."""
 
 FIRST_TO_IGNORE_RST = (7, 90)
 """The first nmap version with --discovery-ignore-rst."""
 
 SCRIPTS = "targets-ipv6-multicast-echo,targets-ipv6-multicast-invalid-dst"
 """nmap's scripts for IPv6 neighbour discovery by multicast. Not slaac, which makes every host on the link configure
-an address of an invented network, nor mld, which takes 10 s and finds no more."""
+an address of a made-up network, nor mld, which takes 10 s and finds no more."""
 
 NEIGHBOURS = (
     "-6",
@@ -33,7 +33,7 @@ without, a host answers with an address of the network that the probe came from.
 
 
 class Probes(Enum):
-    """The kinds of probe of one pass; the value is nmap's options for them."""
+    """The probes of one pass; the value is nmap's options for them."""
 
     DEFAULT = ("-PE", "-PS443", "-PA80")
     """Echo, SYN and ACK, each twice; on the agent's own segment two ARP requests. nmap's defaults without the ICMP
@@ -50,10 +50,10 @@ class Probes(Enum):
     PATIENT_ARP = ("--max-retries", "2", "--min-rtt-timeout", "800ms")
     """Three ARP requests in 2.4 s, for sleeping Wi-Fi clients: nmap waits for 100 ms where the others are quick. Of
     17 to 26 hosts of a /24 that answer after 300, 700 or 1,500 ms, or every third request only, two single requests
-    found none and this all. Waiting so for every address would take 50 % more packets and 1.5 s more per process."""
+    found none and this all. The same for every address would take 50 % more packets and 1.5 s more per process."""
 
     BY_IP = ("-PE", "-PS443", "-PA80", "-PP")
-    """All that DEFAULT and TIMESTAMP have, and no ARP."""
+    """The probes of DEFAULT and TIMESTAMP, without ARP."""
 
     ICMP = ("-PE", "-PP")
     TCP = ("-PS443", "-PA80")
@@ -63,8 +63,8 @@ class Probes(Enum):
     """A TCP RST does not count as an answer. More ports: only an open one shows a host that drops ICMP."""
 
     @property
-    def past_arp(self) -> bool:
-        """Whether the probes go by IP on the agent's own segment, too."""
+    def skips_arp(self) -> bool:
+        """Whether the probes go by IP on the agent's own segment as well."""
         return self in (Probes.BY_IP, Probes.ICMP, Probes.TCP, Probes.ACK, Probes.IGNORE_RST)
 
 
@@ -74,8 +74,8 @@ def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, kinds
     `nmap` is its version, `raw` whether it may open raw sockets, `version` the IP version, `rate` in packets per
     second.
 
-    --min-rate beside --max-rate, since the latter alone is neither fast nor a ceiling: nmap's congestion
-    control then holds it back, and it spends in a burst what it saved. Measured over 50 networks of 254
+    --min-rate beside --max-rate, since --max-rate alone is slow and no strict limit: nmap's congestion
+    control then delays packets and sends them in a burst later. Measured over 50 networks of 254
     addresses, 5 % live, 10,000 packets a second in all, highest second of each run, all hosts found in each:
 
     | network                 | --max-rate alone       | both                    |
@@ -91,7 +91,7 @@ def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, kinds
     options = kinds.value
     if kinds is Probes.IGNORE_RST and nmap < FIRST_TO_IGNORE_RST:
         options = Probes.ICMP.value
-    if kinds.past_arp:
+    if kinds.skips_arp:
         options = ("--disable-arp-ping", *options)
     if version == 6:
         options = tuple(option for option in options if option != "-PP")

@@ -14,7 +14,7 @@ DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 """util-linux's command for PR_SET_PDEATHSIG; BusyBox's setpriv lacks the option."""
 
 MAX_OUTPUT = 1024 * 1024
-"""Characters of output that are read of a process, unless the caller expects more."""
+"""Default limit of a process's output, in characters."""
 
 GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL."""
@@ -25,7 +25,7 @@ class Ended:
     """The output of an nmap process that has ended."""
 
     xml: str
-    complaints: tuple[str, ...]
+    messages: tuple[str, ...]
     """The lines on stderr."""
 
     status: int
@@ -42,14 +42,14 @@ class Processes:
         # So the kernel ends nmap even after kill -9 of the agent.
         self._prefix = DIE_WITH_PARENT if _works(DIE_WITH_PARENT) else ()
 
-    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = MAX_OUTPUT) -> Ended:
-        """Run a command for at most `timeout` seconds and return its output, of at most `most` characters.
+    def run(self, command: Sequence[str], stdin: str, timeout: float, max_output: int = MAX_OUTPUT) -> Ended:
+        """Run a command for at most `timeout` seconds and return its output, of at most `max_output` characters.
 
         Raise ScanError if it cannot be started or writes more, InterruptedError after `end_all`.
         """
         timed_out = False
         with self._start(command) as process:
-            stdout, stderr = _Reader(process, "stdout", most), _Reader(process, "stderr", most)
+            stdout, stderr = _Reader(process, "stdout", max_output), _Reader(process, "stderr", max_output)
             try:
                 process.communicate(stdin, timeout)
             except subprocess.TimeoutExpired:
@@ -59,10 +59,12 @@ class Processes:
                 with self._lock:
                     self._running.discard(process)
         out, err = stdout.text(), stderr.text()
-        if stdout.too_much or stderr.too_much:
-            raise ScanError(f"{command[0]} was ended after {most:,} characters of output; run it by hand")
-        complaints = tuple(line for line in err.splitlines() if line.strip())
-        return Ended(out, complaints, process.returncode, timed_out)
+        if stdout.exceeded or stderr.exceeded:
+            raise ScanError(
+                f"{command[0]} was ended after {max_output:,} characters of output; run it by hand"
+            )
+        messages = tuple(line for line in err.splitlines() if line.strip())
+        return Ended(out, messages, process.returncode, timed_out)
 
     def end_all(self) -> None:
         """Kill every process; none can be started afterwards."""
@@ -91,7 +93,7 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
-                errors="replace",  # nmap's messages are whatever bytes they are
+                errors="replace",  # nmap's messages can be any bytes
                 start_new_session=True,
             )
         except OSError as error:
@@ -99,36 +101,36 @@ class Processes:
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe of a process, and ends the process when it has written more than `most` characters."""
+    """Reads a pipe of a process, and kills the process when it has written more than `max_output` characters."""
 
-    def __init__(self, process: "subprocess.Popen[str]", name: str, most: int) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", name: str, max_output: int) -> None:
         super().__init__(daemon=True)
         self._process = process
         self._pipe = getattr(process, name)
-        setattr(process, name, None)  # the process's own `communicate` reads without a bound
-        self._most = most
-        self._pieces: list[str] = []
-        self.too_much = False
+        setattr(process, name, None)  # `communicate` reads without a limit
+        self._max_output = max_output
+        self._read: list[str] = []
+        self.exceeded = False
         self.start()
 
     def run(self) -> None:
-        room = self._most
+        room = self._max_output
         with self._pipe:
-            while piece := self._pipe.read(min(65536, room + 1)):
-                self._pieces.append(piece)
-                room -= len(piece)
+            while part := self._pipe.read(min(65536, room + 1)):
+                self._read.append(part)
+                room -= len(part)
                 if room < 0:
-                    self.too_much = True
+                    self.exceeded = True
                     _signal(self._process, signal.SIGKILL)
                     return
 
     def text(self) -> str:
-        """Return the output of the process, which has ended; a child of it that holds the pipe is killed."""
+        """Return the output after the end of the process; kill a child that still holds the pipe."""
         self.join(GRACE)
         if self.is_alive():
             _signal(self._process, signal.SIGKILL)
             self.join()
-        return "".join(self._pieces)
+        return "".join(self._read)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -140,7 +142,7 @@ def _end(process: subprocess.Popen[str]) -> None:
         _signal(process, signal.SIGKILL)
         process.wait()
     finally:
-        _signal(process, signal.SIGKILL)  # the rest of the group
+        _signal(process, signal.SIGKILL)  # other processes of the group
 
 
 def _works(command: Sequence[str]) -> bool:

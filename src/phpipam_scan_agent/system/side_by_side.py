@@ -54,7 +54,7 @@ class SideBySide(Generic[Item, Result]):
 
     def __iter__(self) -> Iterator[Result]:
         while True:
-            # A signal loses nothing here: a result stays where `rest` finds it until it is taken.
+            # A signal loses nothing here: a result stays in the queue until it is taken, for `untaken`.
             with signals.interruptible():
                 self._ready.acquire()
             result = self._results.popleft()
@@ -77,13 +77,13 @@ class SideBySide(Generic[Item, Result]):
             if result is None:
                 return
 
-    def rest(self) -> list[Result]:
+    def untaken(self) -> list[Result]:
         """Return the results that were not taken, after the end of the block."""
-        rest = []
+        untaken = []
         for result in self._results:
             with suppress(Exception):
-                rest += [result()] if result else []
-        return rest
+                untaken += [result()] if result else []
+        return untaken
 
     def _feed(self) -> None:
         try:
