@@ -295,6 +295,20 @@ def test_what_is_set_aside_waits_again_when_something_has_changed(folder: Path, 
     assert subnets(run("one")) == [10]
 
 
+def test_the_readmes_command_lets_what_is_set_aside_join_what_waits(folder: Path, clock: Clock) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (pattern,) = re.findall(r"^rm .*/spool/(refused/\*_settings)$", readme, re.MULTILINE)
+    spool = opened(folder, clock)
+    spool.set_aside(spool.put(report(10, hosts=2))[0], "no")
+    spool.put(report(10, hosts=1))
+    for path in folder.glob(pattern):
+        path.unlink()
+
+    spool = opened(folder, clock)
+    ((name, _),) = spool.waiting().items()
+    assert (spool.refused(), len(spool.get(name)[1].rows)) == ([], 2)
+
+
 def test_what_is_refused_twice_is_set_aside_once(spool: Spool) -> None:
     for hosts in (3, 2):
         aside = spool.set_aside(spool.put(report(10, hosts))[0], "no")
