@@ -4,10 +4,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, TypeVar
 
 from . import signals
 
@@ -30,7 +30,7 @@ class SideBySide(Generic[Item, Result]):
         self._work = work
         self._items = items
         self._finish = finish
-        self._results: deque[Callable[[], Result] | None] = deque()
+        self._results: deque[Future[Result] | None] = deque()
         self._ready = threading.Semaphore(0)
         self._pool = ThreadPoolExecutor(threads)
         self._feeder = threading.Thread(target=self._feed, daemon=True)
@@ -60,7 +60,7 @@ class SideBySide(Generic[Item, Result]):
             result = self._results.popleft()
             if result is None:
                 return
-            yield result()
+            yield result.result()
 
     def batches(self, pauses: Iterable[float]) -> Iterator[list[Result]]:
         """Yield the results in batches: those that come within a pause, in seconds, after the first of a batch."""
@@ -69,7 +69,7 @@ class SideBySide(Generic[Item, Result]):
             until = time.monotonic() + pause
             batch = []
             while result := self._results.popleft():
-                batch.append(result())
+                batch.append(result.result())
                 if not self._ready.acquire(timeout=max(0.0, until - time.monotonic())):
                     break
             if batch:
@@ -82,46 +82,33 @@ class SideBySide(Generic[Item, Result]):
         untaken = []
         for result in self._results:
             with suppress(Exception):
-                untaken += [result()] if result else []
+                untaken += [result.result()] if result else []
         return untaken
 
     def _feed(self) -> None:
+        feeding: Future[Result] = Future()
         try:
             for item in self._items:
                 with self._lock:
                     if self._closed:
-                        return
+                        break
                     self._pending += 1
-                    self._pool.submit(self._call, item)
+                    working = self._pool.submit(self._work, item)
+                working.add_done_callback(self._finished)
+            feeding.cancel()  # it has no result
         except BaseException as error:
-            self._give(_raising(error))
-        finally:
-            self._end_one()
+            feeding.set_exception(error)
+        self._finished(feeding)
 
-    def _call(self, item: Item) -> None:
-        try:
-            result = self._work(item)
-            with self._lock:
-                self.done += 1
-            self._give(lambda: result)
-        except BaseException as error:
-            self._give(_raising(error))
-        finally:
-            self._end_one()
-
-    def _give(self, result: Callable[[], Result] | None) -> None:
-        self._results.append(result)
-        self._ready.release()
-
-    def _end_one(self) -> None:
+    def _finished(self, ended: Future[Result]) -> None:
         with self._lock:
+            if not ended.cancelled():
+                self.done += not ended.exception()
+                self._give(ended)
             self._pending -= 1
             if not self._pending:
                 self._give(None)
 
-
-def _raising(error: BaseException) -> Callable[[], NoReturn]:
-    def result() -> NoReturn:
-        raise error
-
-    return result
+    def _give(self, result: Future[Result] | None) -> None:
+        self._results.append(result)
+        self._ready.release()
