@@ -17,7 +17,7 @@ from .delivery import Delivery
 from .delivery.server import ScanServer
 from .delivery.spool import Spool
 from .errors import Interrupted, LockedError, ScanAgentError
-from .models import Outcome, Run, Subnet, Summary
+from .models import Outcome, Subnet, Summary
 from .phpipam import PhpIpam
 from .phpipam.cache import Cache
 from .plan import targets
@@ -53,11 +53,9 @@ def main(options: Options) -> int:
     output.end_logging()
     signals.finish()
     if config and config.metrics_file and not options.partial:
-        ended = time.time()
-        reports, size = _spool(config).facts()
         from .output import metrics  # takes a while to load
 
-        metrics.write(config.metrics_file, Run(summary, exit_code, ended, ended - began, reports, size))
+        metrics.write(config.metrics_file, summary, exit_code, began, time.time(), _spool(config).facts())
     return exit_code
 
 

@@ -250,25 +250,6 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """A run as a whole, for those who watch many."""
-
-    summary: Summary
-    exit_code: int
-
-    ended: float
-    """Seconds since the epoch."""
-
-    seconds: float
-    """How long it took."""
-
-    spool_reports: int
-    """How many reports wait for the Scan Server."""
-
-    spool_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Check:
     """What `--check` found out about one thing."""
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import runs
 from phpipam_scan_agent import VERSION
-from phpipam_scan_agent.models import Outcome, Run, Summary
+from phpipam_scan_agent.models import Outcome, Summary
 from phpipam_scan_agent.output import metrics
 from stand_ins.https import Answer, Request
 from stand_ins.phpipam import address, subnet
@@ -159,7 +159,7 @@ def test_the_last_success_is_kept_while_runs_fail(site: Site, metrics_file: Path
 def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "agent.prom"
     path.write_bytes(content)
-    metrics.write(path, Run(Summary(), exit_code=1, ended=1e9, seconds=1, spool_reports=0, spool_bytes=0))
+    metrics.write(path, Summary(), exit_code=1, began=1e9 - 1, ended=1e9, spool=(0, 0))
 
     assert figures(path)["last_run_timestamp_seconds"] == 1e9
     assert figures(path)["last_success_timestamp_seconds"] == 0
@@ -246,7 +246,7 @@ def test_no_secret_is_in_it_also_where_phpipam_says_one(site: Site, metrics_file
 def test_odd_text_of_phpipam_does_not_spoil_it(tmp_path: Path, said: str, shown: str) -> None:
     path = tmp_path / "agent.prom"
     summary = Summary((Outcome(said, 13, error="is no network"),))
-    metrics.write(path, Run(summary, exit_code=1, ended=1e9, seconds=1, spool_reports=0, spool_bytes=0))
+    metrics.write(path, summary, exit_code=1, began=1e9 - 1, ended=1e9, spool=(0, 0))
 
     assert f"subnet_hosts_up 13 {shown}" in figures(path)
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from .. import VERSION
-from ..models import Outcome, Run
+from ..models import Outcome, Summary
 from ..system import files
 from ..system.redact import safe
 
@@ -21,12 +21,31 @@ MAX_SIZE = 16 * 1024 * 1024
 LAST_SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
 
 
-def write(path: Path, run: Run) -> None:
-    """Write the metrics of a run to a temporary file and rename it; failure is a warning."""
+def write(
+    path: Path, summary: Summary, exit_code: int, began: float, ended: float, spool: tuple[int, int]
+) -> None:
+    """Write the metrics of a run to a temporary file and rename it; failure is a warning.
+
+    `began` and `ended` are in seconds since the epoch, `spool` is the number of reports in the spool and their bytes.
+    """
     registry = CollectorRegistry()
-    success = run.exit_code == 0
-    _run_gauges(registry, run, run.ended if success else _last_success(path))
-    _subnet_gauges(registry, run)
+    figures = {
+        "last_run_timestamp_seconds": ("When the last run ended", ended),
+        "last_run_duration_seconds": ("How long it took", ended - began),
+        "last_run_success": ("1 if nothing failed in it", exit_code == 0),
+        "last_run_exit_code": ("Its exit code", exit_code),
+        "last_success_timestamp_seconds": (
+            "When the last run without a failure ended",
+            _last_success(path) if exit_code else ended,
+        ),
+        "spool_reports": ("Reports that wait for the Scan Server", spool[0]),
+        "spool_bytes": ("Bytes of these", spool[1]),
+        "cache_age_seconds": ("Age of the oldest answer of phpIPAM's in use", summary.cache_age),
+    }
+    for name, (help_, value) in figures.items():
+        Gauge(PREFIX + name, help_, registry=registry).set(value)
+    Gauge(f"{PREFIX}info", "The agent's version", ["version"], registry=registry).labels(VERSION).set(1)
+    _subnet_gauges(registry, summary)
     try:
         # Readable, as node_exporter runs as another user, who may write in this folder: no symlink is followed.
         files.replace(path, generate_latest(registry), mode=0o644)
@@ -34,23 +53,7 @@ def write(path: Path, run: Run) -> None:
         log.warning("metrics_file: %s cannot be written: %s", path, error.strerror)
 
 
-def _run_gauges(registry: CollectorRegistry, run: Run, last_success: float) -> None:
-    figures: dict[str, tuple[str, float]] = {
-        "last_run_timestamp_seconds": ("When the last run ended", run.ended),
-        "last_run_duration_seconds": ("How long it took", run.seconds),
-        "last_run_success": ("1 if nothing failed in it", run.exit_code == 0),
-        "last_run_exit_code": ("Its exit code", run.exit_code),
-        "last_success_timestamp_seconds": ("When the last run without a failure ended", last_success),
-        "spool_reports": ("Reports that wait for the Scan Server", run.spool_reports),
-        "spool_bytes": ("Bytes of these", run.spool_bytes),
-        "cache_age_seconds": ("Age of the oldest answer of phpIPAM's in use", run.summary.cache_age),
-    }
-    for name, (help_, value) in figures.items():
-        Gauge(PREFIX + name, help_, registry=registry).set(value)
-    Gauge(f"{PREFIX}info", "The agent's version", ["version"], registry=registry).labels(VERSION).set(1)
-
-
-def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
+def _subnet_gauges(registry: CollectorRegistry, summary: Summary) -> None:
     figures: dict[str, tuple[str, Callable[[Outcome], float]]] = {
         "subnet_hosts_up": ("Hosts that answered", lambda outcome: outcome.up),
         "subnet_hosts_new": ("Those that phpIPAM does not have", lambda outcome: outcome.new),
@@ -63,7 +66,7 @@ def _subnet_gauges(registry: CollectorRegistry, run: Run) -> None:
     }
     for name, (help_, value) in figures.items():
         gauge = Gauge(PREFIX + name, help_, ["subnet", "id"], registry=registry)
-        for outcome in run.summary.outcomes:
+        for outcome in summary.outcomes:
             if not outcome.skipped:
                 # The subnet is as phpIPAM has it, unchecked.
                 gauge.labels(safe(outcome.subnet), str(outcome.id or "")).set(value(outcome))
