@@ -1,10 +1,11 @@
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
 
-from phpipam_scan_agent.delivery.tally import Delivered, Tally
+from phpipam_scan_agent.delivery.tally import Tally, Upload
 from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet
 
-UPLOADED = Delivered(uploaded=True)
+UPLOADED = Upload("name", 1, uploaded=True)
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -27,12 +28,13 @@ def result(
     return ScanResult(subnet, hosts, NOON + timedelta(seconds=ended), ended - began, parts=parts, error=error)
 
 
-def tallied(*parts: tuple[ScanResult, Delivered]) -> list[Outcome]:
+def tallied(*parts: tuple[ScanResult, Upload]) -> list[Outcome]:
     """The outcomes after these results, each with a report and what became of that."""
     tally = Tally()
-    for at, (each, delivered) in enumerate(parts):
-        tally.expect(each, [(str(at), 1)])
-        assert tally.settle(str(at), 1, delivered)
+    for at, (each, ended) in enumerate(parts):
+        upload = replace(ended, name=str(at))
+        tally.expect(each, [upload])
+        assert tally.settle(upload)
     return tally.finished()
 
 
@@ -57,26 +59,26 @@ def test_an_outcome_is_told_once() -> None:
 
 def test_a_subnet_is_done_when_it_is_known_what_became_of_its_reports() -> None:
     tally = Tally()
-    tally.expect(result(1), [("one", 1), ("two", 1)])
-    assert tally.settle("one", 1, UPLOADED)
+    tally.expect(result(1), [Upload("one", 1), Upload("two", 1)])
+    assert tally.settle(Upload("one", 1, uploaded=True))
     assert tally.finished() == []
-    assert not tally.settle("another", 1, UPLOADED)
-    assert tally.settle("two", 1, UPLOADED)
+    assert not tally.settle(Upload("another", 1, uploaded=True))
+    assert tally.settle(Upload("two", 1, uploaded=True))
     assert [done.uploaded for done in tally.finished()] == [True]
 
 
 def test_a_report_that_was_merged_with_a_later_one_stands_for_both_and_not_the_other_way_round() -> None:
     tally = Tally()
-    tally.expect(result(1, id_=10, parts=2), [("name", 1)])
-    tally.expect(result(2, id_=10, parts=2), [("name", 2)])
-    tally.settle("name", 1, UPLOADED)
+    tally.expect(result(1, id_=10, parts=2), [Upload("name", 1)])
+    tally.expect(result(2, id_=10, parts=2), [Upload("name", 2)])
+    tally.settle(Upload("name", 1, uploaded=True))
     assert tally.finished() == []
-    tally.settle("name", 2, UPLOADED)
+    tally.settle(Upload("name", 2, uploaded=True))
     assert len(tally.finished()) == 1
 
-    tally.expect(result(1, id_=10, parts=2), [("name", 3)])
-    tally.expect(result(2, id_=10, parts=2), [("name", 4)])
-    tally.settle("name", 4, UPLOADED)
+    tally.expect(result(1, id_=10, parts=2), [Upload("name", 3)])
+    tally.expect(result(2, id_=10, parts=2), [Upload("name", 4)])
+    tally.settle(Upload("name", 4, uploaded=True))
     assert len(tally.finished()) == 1
 
 
@@ -104,13 +106,15 @@ def test_a_failed_part_fails_the_subnet_and_its_hosts_count() -> None:
 
 
 def test_a_failed_upload_fails_the_subnet_and_says_that_not_all_is_uploaded() -> None:
-    (done,) = tallied((result(1, parts=2), Delivered(error="HTTP 500")), (result(2, parts=2), UPLOADED))
+    (done,) = tallied(
+        (result(1, parts=2), Upload("name", 1, error="HTTP 500")), (result(2, parts=2), UPLOADED)
+    )
     assert (done.error, done.uploaded) == ("HTTP 500", False)
 
 
 def test_the_same_error_of_many_parts_is_said_once() -> None:
     (done,) = tallied(
-        *[(result(parts=64, error="nmap failed"), Delivered(error="HTTP 500"))] * 63,
+        *[(result(parts=64, error="nmap failed"), Upload("name", 1, error="HTTP 500"))] * 63,
         (result(parts=64, error="too slow"), UPLOADED),
     )
     assert done.error == "nmap failed; too slow; HTTP 500"
@@ -124,5 +128,5 @@ def test_without_a_report_nothing_is_uploaded() -> None:
 
 
 def test_a_part_that_waits_for_the_next_run_is_no_failure() -> None:
-    (done,) = tallied((result(1, parts=2), Delivered(waiting=True)), (result(2, parts=2), UPLOADED))
+    (done,) = tallied((result(1, parts=2), Upload("name", 1, waiting=True)), (result(2, parts=2), UPLOADED))
     assert (done.uploaded, done.waiting, done.error) == (False, True, None)

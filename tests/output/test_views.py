@@ -15,7 +15,7 @@ from rich.markup import render
 
 from clock import Clock
 from phpipam_scan_agent import output
-from phpipam_scan_agent.delivery.tally import Delivered, Tally
+from phpipam_scan_agent.delivery.tally import Tally, Upload
 from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet, Summary
 from phpipam_scan_agent.output import changes, hosts
 from phpipam_scan_agent.output.shown import ShownChanges
@@ -75,8 +75,8 @@ def shown(
     findings, tally = output.Findings(view), Tally()
     for at, each in enumerate(results):
         findings.add(each)
-        tally.expect(each, [(str(at), 1)])
-        tally.settle(str(at), 1, Delivered(uploaded=True))
+        tally.expect(each, [Upload(str(at), 1)])
+        tally.settle(Upload(str(at), 1, uploaded=True))
     output.show(Summary((*tally.finished(), *more)), findings, True, False)
     return capsys.readouterr().out
 

@@ -13,8 +13,8 @@ from ..system import lock, signals
 from . import report as reports
 from .server import ScanServer
 from .spool import Spool
-from .tally import Delivered, Tally
-from .uploads import Upload, Uploads
+from .tally import Tally, Upload
+from .uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Delivery:
         self._name_form = name_form
         self._tally = Tally()
         self._uploads = Uploads(spool, server, uploads, self._settle)
-        self._unkept = count(1)
+        self._not_kept = count(1)
         self._stack = ExitStack()
         self.problems: list[str] = []
         """Failures that belong to no subnet of this run; each has been logged."""
@@ -77,8 +77,8 @@ class Delivery:
 
     def deliver(self, result: ScanResult) -> None:
         """Keep the reports of a result, and have them sent."""
-        uploads = [] if self._dry_run else [Upload(*kept) for kept in self._keep(result)]
-        self._tally.expect(result, [(upload.name, upload.version) for upload in uploads])
+        uploads = self._keep(result)
+        self._tally.expect(result, uploads)
         self._uploads.add(uploads)
 
     def finished(self) -> list[Outcome]:
@@ -95,28 +95,26 @@ class Delivery:
             yield from self.finished()
 
     def keep(self, result: ScanResult) -> list[tuple[Report, SpoolError]]:
-        """Keep the reports of a result for the next run; return those that could not be kept."""
-        kept = [] if self._dry_run else self._keep(result)
-        return [(report, error) for _, _, report, error in kept if error]
+        """Keep the reports of a result for the next run; return the reports that could not be kept."""
+        return [(each.report, each.not_kept) for each in self._keep(result) if each.report and each.not_kept]
 
-    def _keep(self, result: ScanResult) -> list[tuple[str, int, Report, SpoolError | None]]:
-        """Put the reports of a result into the spool."""
-        # A report of nobody says that the subnet was looked through, so it takes a scan without an error.
-        if result.error and not result.hosts:
+    def _keep(self, result: ScanResult) -> list[Upload]:
+        """Put the reports of a result into the spool, unless nothing is to be uploaded."""
+        # A report without hosts says that the subnet was scanned as a whole, so it takes a scan without an error.
+        if self._dry_run or (result.error and not result.hosts):
             return []
-        kept: list[tuple[str, int, Report, SpoolError | None]] = []
+        uploads: list[Upload] = []
         for report in reports.make(result, self._name_form):
             try:
-                kept.append((*self._spool.put(report), None))
+                uploads.append(Upload(*self._spool.put(report)))
             except SpoolError as error:
-                kept.append((f"unkept {next(self._unkept)}", 1, report, error))
-        return kept
+                uploads.append(Upload(f"not kept {next(self._not_kept)}", 1, report, error))
+        return uploads
 
-    def _settle(self, upload: Upload, delivered: Delivered) -> None:
-        """Take up what became of a report, in the thread that has sent it."""
-        expected = self._tally.settle(upload.name, upload.version, delivered)
-        if delivered.error and not expected:
-            self._name_problem(delivered.error)
+    def _settle(self, upload: Upload) -> None:
+        """Take up how an upload ended, in its thread."""
+        if not self._tally.settle(upload) and upload.error:
+            self._name_problem(upload.error)
 
     def _left(self) -> str | None:
         """Return what waits for the next run, and why."""

@@ -2,15 +2,26 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from ..models import Outcome, ScanResult
+from ..errors import SpoolError
+from ..models import Outcome, Report, ScanResult
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """What became of a report."""
+class Upload:
+    """A report on its way to the Scan Server, and how that ended."""
+
+    name: str
+    """Its name in the spool."""
+
+    version: int = 0
+    report: Report | None = None
+    """None if it is to be read from the spool."""
+
+    not_kept: SpoolError | None = None
+    """Why it is not in the spool."""
 
     uploaded: bool = False
     """Whether the Scan Server has taken it."""
@@ -26,12 +37,12 @@ class Delivered:
 class _Subnet:
     results: list[ScanResult] = field(default_factory=list)
     open: int = 0
-    """Reports of which it is not known yet what becomes of them."""
-    deliveries: list[Delivered] = field(default_factory=list)
+    """Reports whose upload has not ended."""
+    ended: list[Upload] = field(default_factory=list)
 
 
 class Tally:
-    """Puts results and what became of their reports together; any thread may use it.
+    """Collects the results of each subnet and how the uploads of its reports ended; any thread may use it.
 
     A report is known by its name and version: the reports of several results may be merged before they are sent.
     """
@@ -43,33 +54,33 @@ class Tally:
         """By the name of a report, the versions that are expected, with their subnets."""
         self._finished: list[Outcome] = []
 
-    def expect(self, result: ScanResult, reports: Sequence[tuple[str, int]]) -> None:
-        """Add a result with the names and versions of its reports."""
+    def expect(self, result: ScanResult, uploads: Sequence[Upload]) -> None:
+        """Add a result with the uploads of its reports."""
         with self._lock:
             subnet = self._subnets.setdefault(result.subnet.id, _Subnet())
             subnet.results.append(result)
-            if not reports:
-                subnet.deliveries.append(Delivered())
-            for name, version in reports:
+            if not uploads:
+                subnet.ended.append(Upload("no report"))
+            for upload in uploads:
                 subnet.open += 1
-                self._expected.setdefault(name, []).append((version, result.subnet.id))
+                self._expected.setdefault(upload.name, []).append((upload.version, result.subnet.id))
             self._finish(result.subnet.id)
 
-    def settle(self, name: str, version: int, delivered: Delivered) -> bool:
-        """Say what became of a report and its earlier versions; return whether a result of this run expects it."""
+    def settle(self, upload: Upload) -> bool:
+        """Add how an upload ended, also for earlier versions; return whether a result of this run expects it."""
         with self._lock:
-            expected = self._expected.pop(name, [])
-            if later := [each for each in expected if each[0] > version]:
-                self._expected[name] = later
-            settled = [id_ for expected_version, id_ in expected if expected_version <= version]
+            expected = self._expected.pop(upload.name, [])
+            if later := [each for each in expected if each[0] > upload.version]:
+                self._expected[upload.name] = later
+            settled = [id_ for version, id_ in expected if version <= upload.version]
             for id_ in settled:
                 self._subnets[id_].open -= 1
-                self._subnets[id_].deliveries.append(delivered)
+                self._subnets[id_].ended.append(replace(upload, report=None))  # frees its memory
                 self._finish(id_)
             return bool(settled)
 
     def finished(self) -> list[Outcome]:
-        """Return the outcomes since the last call: of subnets with all results, and all reports settled."""
+        """Return the outcomes since the last call: of subnets with all results whose uploads have ended."""
         with self._lock:
             finished, self._finished = self._finished, []
             return finished
@@ -77,18 +88,18 @@ class Tally:
     def _finish(self, id_: int) -> None:
         subnet = self._subnets[id_]
         if not subnet.open and len(subnet.results) == subnet.results[0].parts:
-            self._finished.append(_outcome(subnet.results, subnet.deliveries))
+            self._finished.append(_outcome(subnet.results, subnet.ended))
             del self._subnets[id_]
 
 
-def _outcome(parts: list[ScanResult], deliveries: list[Delivered]) -> Outcome:
+def _outcome(parts: list[ScanResult], uploads: list[Upload]) -> Outcome:
     subnet = parts[0].subnet
     began = min(part.seen - timedelta(seconds=part.seconds) for part in parts)
     errors = [
         subnet.addresses_error
         and f"scanned without the addresses that phpIPAM knows: {subnet.addresses_error}",
         *(part.error for part in parts),
-        *(delivered.error for delivered in deliveries),
+        *(upload.error for upload in uploads),
     ]
     return Outcome(
         subnet=str(subnet.network),
@@ -99,7 +110,7 @@ def _outcome(parts: list[ScanResult], deliveries: list[Delivered]) -> Outcome:
         mac_changed=sum(host.mac_changed for part in parts for host in part.hosts),
         missing=sum(len(part.missing) for part in parts),
         seconds=(max(part.seen for part in parts) - began).total_seconds(),
-        uploaded=all(delivered.uploaded for delivered in deliveries),
-        waiting=any(delivered.waiting for delivered in deliveries),
+        uploaded=all(upload.uploaded for upload in uploads),
+        waiting=any(upload.waiting for upload in uploads),
         error="; ".join(dict.fromkeys(error for error in errors if error)) or None,
     )

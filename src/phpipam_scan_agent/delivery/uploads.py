@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import (
     BadReportError,
@@ -16,7 +16,7 @@ from ..models import Report
 from . import report as reports
 from .server import ScanServer
 from .spool import Spool
-from .tally import Delivered
+from .tally import Upload
 
 IN_HAND = 100
 """Reports that are kept in memory until they are sent; others are read from the spool again, which is bounded."""
@@ -28,30 +28,13 @@ PATIENCE = 2.0
 """Seconds for the threads to end; they are ended with the program in any case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A report to send."""
-
-    name: str
-    """Its name in the spool."""
-
-    version: int = 0
-    report: Report | None = None
-    """None if it is to be read from the spool."""
-
-    unkept: SpoolError | None = None
-    """Why it is not in the spool."""
-
-
 class Uploads:
-    """Sends reports from up to `most` threads; `settle` is called with what became of each, in one of these.
+    """Sends reports from up to `most` threads; `settle` gets each upload as it ended, in its thread.
 
     One upload at a time until the server has taken a report: a server that takes nothing is asked once.
     """
 
-    def __init__(
-        self, spool: Spool, server: ScanServer, most: int, settle: Callable[[Upload, Delivered], None]
-    ) -> None:
+    def __init__(self, spool: Spool, server: ScanServer, most: int, settle: Callable[[Upload], None]) -> None:
         self._spool = spool
         self._server = server
         self._most = most
@@ -73,7 +56,7 @@ class Uploads:
         """Have reports sent, the last of these first, before those that were added earlier."""
         with self._changed:
             for upload in uploads:
-                in_hand = len(self._pending) < IN_HAND or upload.unkept
+                in_hand = len(self._pending) < IN_HAND or upload.not_kept
                 self._pending.append(upload if in_hand else replace(upload, report=None))
             self._start()
             self._changed.notify_all()
@@ -113,7 +96,7 @@ class Uploads:
         try:
             while upload := self._next():
                 try:
-                    self._settle(*self._send(upload))
+                    self._settle(self._send(upload))
                 finally:
                     with self._changed:
                         self._active.discard(upload.name)
@@ -134,20 +117,18 @@ class Uploads:
                 self._changed.wait()
         return None
 
-    def _send(self, upload: Upload) -> tuple[Upload, Delivered]:
-        """Send a report and do with it what the answer asks for; return what was sent and what became of it."""
+    def _send(self, upload: Upload) -> Upload:
+        """Send a report and do with it what the answer asks for; return the upload as it ended."""
         try:
             if self.stopped:
-                return upload, self._unsent(upload, self.stopped) or Delivered(waiting=True)
-            if not upload.unkept:
+                return self._kept(upload, self.stopped)
+            if not upload.not_kept:
                 upload = self._current(upload)
-            if (
-                upload.report is None
-            ):  # sent already in a newer version, or dropped because of the spool's bounds
-                return upload, Delivered()
-            return upload, self._sent(upload, upload.report)
+            if upload.report is None:  # uploaded in a newer version, or dropped at the spool's bounds
+                return upload
+            return self._sent(upload, upload.report)
         except SpoolError as error:
-            return upload, self._set_aside(upload, error)
+            return self._set_aside(upload, error)
 
     def _current(self, upload: Upload) -> Upload:
         """Return an upload with the newest version of its report, and without one if it waits no longer."""
@@ -159,35 +140,35 @@ class Uploads:
         version, report = self._spool.get(upload.name)
         return replace(upload, version=version, report=report)
 
-    def _sent(self, upload: Upload, report: Report) -> Delivered:
+    def _sent(self, upload: Upload, report: Report) -> Upload:
         try:
             self._upload(report)
         except UnavailableError as error:
             if not self._closed:
                 self.stopped = error
-            return self._unsent(upload, error) or Delivered(waiting=True)
+            return self._kept(upload, error)
         except BadReportError as error:
             self.not_assigned |= isinstance(error, NotAssignedError)
-            return self._unsent(upload, error) or self._set_aside(upload, error)
+            return self._kept(upload, error) if upload.not_kept else self._set_aside(upload, error)
         except ServerError as error:
             self._failures += 1
             if self._failures >= MAX_FAILURES:
                 self.stopped = UnavailableError(str(error))
-            return self._unsent(upload, error) or Delivered(error=f"{error}; the next run sends it again")
+            return self._kept(upload, error, f"{error}; the next run sends it again")
         self._taken = True
         self._failures = 0
         self._spool.remove(upload.name, upload.version)
-        return Delivered(uploaded=True)
+        return replace(upload, uploaded=True)
 
-    def _set_aside(self, upload: Upload, error: ServerError | SpoolError) -> Delivered:
+    def _set_aside(self, upload: Upload, error: ServerError | SpoolError) -> Upload:
         aside = self._spool.set_aside(upload.name, str(error), upload.version)
-        return Delivered(error=f"{error}; it is set aside as {aside}")
+        return replace(upload, error=f"{error}; it is set aside as {aside}")
 
-    def _unsent(self, upload: Upload, error: ServerError) -> Delivered | None:
-        """Return the loss of a report that is not in the spool; None if it is there."""
-        if not upload.unkept:
-            return None
-        return Delivered(error=f"could be neither kept nor sent: {upload.unkept}; {error}")
+    def _kept(self, upload: Upload, cause: ServerError, error: str | None = None) -> Upload:
+        """Return an upload whose report stays in the spool for the next run, or is lost if it is not there."""
+        if upload.not_kept:
+            return replace(upload, error=f"could be neither kept nor sent: {upload.not_kept}; {cause}")
+        return replace(upload, waiting=error is None, error=error)
 
     def _upload(self, report: Report) -> None:
         """Send a report, in halves if it is too large for the server or for a proxy before it."""
