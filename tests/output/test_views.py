@@ -18,7 +18,7 @@ from phpipam_scan_agent import output
 from phpipam_scan_agent.delivery.tally import Tally, Upload
 from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet, Summary
 from phpipam_scan_agent.output import changes, hosts
-from phpipam_scan_agent.output.shown import ShownChanges
+from phpipam_scan_agent.output.shown import first_shown
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 HOUR_AGO, DAYS_AGO = datetime(2026, 11, 24, 11), datetime(2026, 11, 21)
@@ -143,8 +143,8 @@ def test_a_change_is_printed_again_after_a_day_and_a_damaged_file_hides_none(
     def printed() -> list[str]:
         findings = output.Findings("changes")
         findings.add(result(host(77), silent=()))
-        memory = ShownChanges(tmp_path / "changes.json", clock)
-        return [change.kind for change in memory.remember(changes.of(findings), {10})]
+        shown = first_shown(tmp_path / "changes.json", changes.of(findings), {10}, clock())
+        return [change.kind for change in shown]
 
     assert (printed(), printed()) == (["new"], [])
     clock.now += 86401

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from rich.markup import escape
 
 from .. import VERSION
 from ..models import Check
-from ..system.redact import safe
+from ..system.redact import safe, safe_values
 from .console import stdout
 
 
@@ -22,15 +23,6 @@ def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
                 advice = f" → {escape(safe(each.advice))}" if each.advice else ""
                 console.print(f"{mark} {each.name}: {escape(safe(each.detail))}{advice}")
         if output_format == "json":
-            document = {"version": VERSION, "checks": [_check_as_json(each) for each in seen]}
+            document = {"version": VERSION, "checks": [safe_values(asdict(each)) for each in seen]}
             print(json.dumps(document, indent=2))  # noqa: T201
     return all(each.passed for each in seen)
-
-
-def _check_as_json(each: Check) -> dict[str, object]:
-    return {
-        "name": each.name,
-        "passed": each.passed,
-        "detail": safe(each.detail),
-        "advice": safe(each.advice) if each.advice else None,
-    }

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from ..models import Outcome
 from .findings import Found, SubnetFindings
-from .text import Cells, column, cut, plain, ranged, width
+from .text import Cells, column, cut, heading, plain, ranged, width
 
 ANSWERS = {
     "arp-response": "ARP",
@@ -33,12 +33,7 @@ def lines(outcome: Outcome, found: SubnetFindings | None, console: Console) -> I
 
     Consecutive addresses whose rows would be the same are one row.
     """
-    subnet = escape(plain(outcome.subnet))
-    if outcome.skipped:
-        yield f"[dim]{subnet}: skipped: {outcome.skipped}[/]"
-        return
-    counts = f"{outcome.up} up, {outcome.new} new, {outcome.back} back"
-    yield f"[bold]{subnet}[/]: {counts}" + (", [red]failed[/]" if outcome.error else "")
+    yield heading(outcome, f"{outcome.up} up, {outcome.new} new, {outcome.back} back")
     rows = list(ranged((each.ip, _cells(each)) for each in (found.hosts if found else ())))
     widths = [width(ip for ip, _ in rows), *(width(cells[at] for _, cells in rows) for at in range(4))]
     for ip, cells in rows:

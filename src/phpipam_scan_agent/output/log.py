@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import NAME
 from ..errors import ConfigError, UsageError
-from ..system.redact import safe
+from ..system.redact import safe, safe_values
 from .console import stderr
 
 log = logging.getLogger(NAME.replace("-", "_"))
@@ -24,28 +24,21 @@ MAX_MESSAGES = 1000
 
 
 class _Line(logging.Formatter):
-    """Formats a message as one line, masked and without control characters."""
+    """Formats a message as one line, masked and without control characters.
+
+    For the journal it begins with the priority, which systemd removes, instead of program and level.
+    """
+
+    def __init__(self, journal: bool = False) -> None:
+        super().__init__()
+        self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
-        return self.line(record, safe(record.getMessage()))
+        line = self.line(record, safe(record.getMessage()))
+        return f"<{PRIORITIES.get(record.levelno, 5)}>{line}" if self._journal else line
 
     def line(self, record: logging.LogRecord, message: str) -> str:
-        return f"{NAME}: {record.levelname.lower()}: {message}"
-
-
-class _Journal(logging.Formatter):
-    """Prefixes a line with its priority, which systemd removes."""
-
-    def __init__(self, inner: logging.Formatter) -> None:
-        super().__init__()
-        self._inner = inner
-
-    def format(self, record: logging.LogRecord) -> str:
-        return f"<{PRIORITIES.get(record.levelno, 5)}>{self._bare(record)}"
-
-    def _bare(self, record: logging.LogRecord) -> str:
-        line = self._inner.format(record)
-        return line.removeprefix(f"{NAME}: {record.levelname.lower()}: ")
+        return message if self._journal else f"{NAME}: {record.levelname.lower()}: {message}"
 
 
 class _Dated(_Line):
@@ -57,10 +50,8 @@ class _Dated(_Line):
 class _Json(_Line):
     def line(self, record: logging.LogRecord, message: str) -> str:
         when = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
-        about = {
-            key: safe(value) if isinstance(value, str) else value for key, value in _about(record).items()
-        }
-        return json.dumps({"time": when, "level": record.levelname.lower(), "event": message} | about)
+        fields = {"time": when, "level": record.levelname.lower(), "event": message}
+        return json.dumps(fields | safe_values(_about(record)))
 
 
 def _about(record: logging.LogRecord) -> dict[str, object]:
@@ -132,8 +123,8 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
     logging.getLogger().addHandler(logging.NullHandler())
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     screen = _Screen()
-    text = _Json() if log_format == "json" else _Line()
-    screen.setFormatter(_Journal(text) if _is_journal() else text)
+    journal = _is_journal()
+    screen.setFormatter(_Json(journal) if log_format == "json" else _Line(journal))
     screen.setLevel(level)
     screen.addFilter(_Limit())
     log.handlers = [screen]

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from ..models import IPNetwork, Outcome
 from .findings import MAP_SIZE, SubnetFindings
-from .text import plain
+from .text import heading, plain
 
 LINE = 64
 """Addresses in a line."""
@@ -29,14 +29,11 @@ LEGEND = "   ".join(f"[{style}]{cell}[/] {meaning}" for cell, (meaning, style) i
 
 def lines(outcome: Outcome, found: SubnetFindings | None) -> Iterator[str]:
     """Yield the map of a subnet, as rich's markup; nothing but a reason of one that is not drawn."""
-    subnet = escape(plain(outcome.subnet))
-    if outcome.skipped or found is None:
-        why = f"skipped: {outcome.skipped}" if outcome.skipped else "[red]failed[/]" if outcome.error else ""
-        yield f"{subnet}: " + (why or f"{outcome.up} up; too large to be drawn, see --show hosts")
+    if found is None:
+        too_large = f"{outcome.up} up; too large to be drawn, see --show hosts"
+        yield f"{escape(plain(outcome.subnet))}: {'[red]failed[/]' if outcome.error else too_large}"
         return
-    yield f"[bold]{subnet}[/]: {outcome.up} up, {outcome.new} new" + (
-        ", [red]failed[/]" if outcome.error else ""
-    )
+    yield heading(outcome, f"{outcome.up} up, {outcome.new} new")
     network, cells = found.network, _cells(found)
     for start in range(0, len(cells), LINE):
         label = _label(network, start)

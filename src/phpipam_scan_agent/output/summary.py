@@ -1,6 +1,7 @@
 """The results of a run on stdout, in the view and the format asked for."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
@@ -14,7 +15,7 @@ from . import changes, hosts, subnet_map
 from .console import print_lines, stdout
 from .document import document
 from .findings import Findings
-from .shown import ShownChanges
+from .shown import first_shown
 from .text import plain
 
 NARROW = 72
@@ -44,7 +45,7 @@ def _changes(findings: Findings, all_of_them: bool) -> list[changes.Change]:
     if all_of_them:
         return found
     scanned = {kept.id for kept in findings if not kept.failed}
-    return ShownChanges(folders.cache() / "changes.json").remember(found, scanned)
+    return first_shown(folders.cache() / "changes.json", found, scanned, time.time())
 
 
 def _show_subnets(console: Console, outcomes: list[Outcome], findings: Findings, dry_run: bool) -> None:
@@ -58,10 +59,13 @@ def _show_subnets(console: Console, outcomes: list[Outcome], findings: Findings,
 
 def _lines(console: Console, outcomes: Iterable[Outcome], findings: Findings) -> Iterator[str]:
     for outcome in outcomes:
-        if findings.view == "hosts":
-            yield from hosts.lines(outcome, findings.of(outcome.id), console)
+        found = findings.of(outcome.id)
+        if outcome.skipped:
+            yield f"[dim]{escape(plain(outcome.subnet))}: skipped: {outcome.skipped}[/]"
+        elif findings.view == "hosts":
+            yield from hosts.lines(outcome, found, console)
         elif findings.view == "map":
-            yield from subnet_map.lines(outcome, findings.of(outcome.id))
+            yield from subnet_map.lines(outcome, found)
         else:
             yield _line(outcome)
     if findings.view == "map":
@@ -95,8 +99,6 @@ def _table(outcomes: Iterable[Outcome]) -> Table:
 
 def _line(done: Outcome) -> str:
     subnet = escape(plain(done.subnet))
-    if done.skipped:
-        return f"[dim]{subnet}: skipped: {done.skipped}[/]"
     return f"{subnet}: {done.up} up, {done.known} known, {done.new} new, uploaded: {_end(done)}"
 
 

@@ -4,8 +4,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 from rich.cells import cell_len, set_cell_size
+from rich.markup import escape
 
-from ..models import IPAddress
+from ..models import IPAddress, Outcome
 from ..system.redact import safe
 
 Cells = tuple[str, ...]
@@ -21,6 +22,12 @@ def plain(text: str) -> str:
         return shown
     right_to_left = any(unicodedata.bidirectional(each) in ("R", "AL", "AN") for each in shown)
     return shown + _LEFT_TO_RIGHT if right_to_left else shown
+
+
+def heading(outcome: Outcome, counts: str) -> str:
+    """Return the first line of a subnet, as rich's markup."""
+    failed = ", [red]failed[/]" if outcome.error else ""
+    return f"[bold]{escape(plain(outcome.subnet))}[/]: {counts}{failed}"
 
 
 def column(text: str, width: int) -> str:

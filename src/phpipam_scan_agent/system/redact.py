@@ -4,7 +4,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
 LONGEST = 2000
@@ -65,6 +65,11 @@ def safe(text: str) -> str:
     if len(text) <= LONGEST:
         return shown
     return f"{shown[:LONGEST]}… ({len(text):,} characters)"
+
+
+def safe_values(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return data fields with each text made safe."""
+    return {key: safe(value) if isinstance(value, str) else value for key, value in fields.items()}
 
 
 def excerpt(text: str, limit: int) -> str:
