@@ -421,9 +421,11 @@ def test_a_terminal_gets_json_when_asked_for(monkeypatch: pytest.MonkeyPatch) ->
     assert len(json.loads(on_a_terminal("json", True, monkeypatch))["subnets"]) == 4
 
 
-def test_a_width_of_5000_digits_in_the_environment_is_passed_over(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+@pytest.mark.parametrize("value", ["1" * 5000, "²", "٣", "0", "-1", "99999", ""])
+def test_no_size_in_the_environment_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "1" * 5000)
+    monkeypatch.setenv(name, value)
     summarise(summary(*OUTCOMES), "table", dry_run=False, quiet=False)
     assert "192.0.2.0/24" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,12 +46,13 @@ def print_lines(console: "Console", lines: Iterable[str]) -> None:
 
 
 def _console(stderr: bool) -> "Console":
-    # rich gives these to int() if isdigit() is true, which also is of "²"; int() refuses more than 4,300 digits.
+    # rich gives these to int() if isdigit() is true, which also is of "²"; int() refuses more than 4,300 digits. With
+    # 0, which a serial console may say, it prints nothing.
     sizes = {"COLUMNS", "LINES"}
     environment = {
         name: value
         for name, value in os.environ.items()
-        if name not in sizes or (value.isdecimal() and len(value) < 6)
+        if name not in sizes or re.fullmatch("[1-9][0-9]{0,4}", value)
     }
     return _console_class()(
         stderr=stderr, emoji=False, highlight=False, soft_wrap=not stderr, _environ=environment
