@@ -9,7 +9,7 @@ from pathlib import Path
 from . import NAME, VERSION
 
 VIEWS = ("subnets", "hosts", "changes", "map")
-"""What can be shown of a run."""
+"""The views of a run's results."""
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
 
@@ -28,14 +28,14 @@ class Options:
 
     dry_run: bool
     only: tuple[IPv4Network | IPv6Network, ...]
-    """Scan only subnets within these networks; all if empty."""
+    """Networks to which the run is limited; all assigned subnets if empty."""
 
     refresh: bool
     format: str | None
     """`table` or `json`; None for a table on a terminal and nothing elsewhere."""
 
     show: str | None
-    """One of VIEWS, if asked for."""
+    """One of VIEWS; None for the default."""
 
     log_file: Path | None
     log_format: str
@@ -44,7 +44,7 @@ class Options:
 
     @property
     def view(self) -> str:
-        """One of VIEWS, or `json`, which has all of them."""
+        """One of VIEWS, or `json`, which has the data of all views."""
         return "json" if self.format == "json" else self.show or ("hosts" if self.dry_run else "subnets")
 
     @property
@@ -54,12 +54,12 @@ class Options:
 
     @property
     def partial(self) -> bool:
-        """Whether this is not a whole run, so that its metrics must not replace those of the last whole run."""
+        """Whether the run is limited, so that its metrics must not replace the metrics of the last whole run."""
         return self.dry_run or bool(self.only)
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
-    """Given the arguments (None for sys.argv), return Options. Exit with 2 on a wrong argument."""
+    """Given the arguments (None for sys.argv), return Options. Exit with code 2 on a wrong argument."""
     command_line = parser()
     given = command_line.parse_args(arguments)
     if given.check and (given.dry_run or given.subnet or given.refresh or given.show):

@@ -1,4 +1,4 @@
-"""`--check`: what a run needs, item by item, without a scan and without storing anything."""
+"""`--check`: the requirements of a run, one by one, without a scan and without storing anything."""
 
 import os
 import platform
@@ -87,7 +87,7 @@ def _folder(name: str, *path: Path) -> Check:
     except UsageError as error:
         return Check(name, False, str(error))
     except OSError:
-        pass  # the attempt to write says why
+        pass  # the attempt to write gives the reason
     return _writable(name, path[-1], str(path[-1]))
 
 
@@ -145,7 +145,7 @@ def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
 
 def _phpipam(config: Config, clock: Callable[[], float]) -> Iterator[Check]:
     try:
-        # The cache is neither loaded nor saved: the answers are those of this moment.
+        # The cache is neither loaded nor saved, so each answer is of this moment.
         phpipam = PhpIpam(config, Cache(folders.cache() / "phpipam.json", config, clock), clock)
         name = phpipam.agent_name()
     except ScanAgentError as error:

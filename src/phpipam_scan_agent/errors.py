@@ -26,11 +26,11 @@ class ConfigError(UsageError):
 
 
 class TransportError(ScanAgentError):
-    """No complete answer: peer unreachable, not trusted or too slow; answer cut off, redirected or too large."""
+    """No complete answer: peer unreachable, not trusted or too slow; answer cut off, a redirect, or too large."""
 
 
 class UnreachableError(TransportError):
-    """No connection to the peer, or none that may be trusted: no other request would fare better."""
+    """No connection to the peer, or its certificate is not trusted: every other request would fail as well."""
 
 
 class ConnectionLostError(TransportError):
@@ -42,7 +42,7 @@ class PhpIpamError(ScanAgentError):
 
 
 class PhpIpamAwayError(PhpIpamError):
-    """Only phpIPAM's web server or a proxy answered: its database is down, or PHP failed."""
+    """The web server or a proxy answered, but not phpIPAM's API: the database is down, or PHP failed."""
 
 
 class ServerError(ScanAgentError):

@@ -1,4 +1,4 @@
-"""The workflow, once: config → cache → phpIPAM → nmap → report → upload."""
+"""One run of the workflow: config → cache → phpIPAM → nmap → report → upload."""
 
 import logging
 import os
@@ -60,16 +60,16 @@ def main(options: Options) -> int:
 
 
 def run(options: Options, config: Config, findings: output.Findings) -> Summary:
-    """Do the whole workflow, add the findings that are to be shown, and return how it went.
+    """Run the workflow, add the findings for the view, and return the outcomes and problems.
 
-    What fails before the first scan is raised; from then on a failure is an Outcome.
+    An error before the first scan is raised; a later one becomes an Outcome.
     """
     clock = _clock(config)
     folders.prepare()
     with (
         lock.held(folders.cache() / "lock"),
         closing(ScanServer(config)) as server,
-        # Reports that earlier runs could not send are sent meanwhile
+        # Upload the reports of earlier runs meanwhile
         Delivery(_spool(config), server, options.dry_run, config.name_form) as delivery,
         Cache(folders.cache() / "phpipam.json", config, clock) as cache,
         closing(PhpIpam(config, cache, clock)) as phpipam,
@@ -81,7 +81,7 @@ def run(options: Options, config: Config, findings: output.Findings) -> Summary:
         # Ask phpIPAM for this agent's subnets
         subnets, outcomes = _assigned(phpipam, config, options)
 
-        # Ask for their addresses, scan each subnet as soon as its own are there, and deliver each report likewise
+        # Ask for their addresses, scan each subnet as soon as its addresses are there, and deliver its report
         with phpipam.with_addresses(subnets) as answered:
             scan = Scan(answered, subnets, config, _now(config, clock))
             bar = output.Bar(len(subnets), scan.addresses, options.verbosity < 0, lambda: answered.done)
@@ -92,7 +92,7 @@ def run(options: Options, config: Config, findings: output.Findings) -> Summary:
 
 
 def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[Subnet], list[Outcome]]:
-    """Return the subnets to scan, without their addresses, and how it went with those that will not be."""
+    """Return the subnets to scan, without their addresses, and an Outcome for each of the others."""
     limits = (options.only, config.ipv6, config.scan_parents)
     assigned, outcomes = phpipam.subnets(lambda found: targets.complete(found, *limits))
     chosen, left = targets.choose(assigned, *limits)
@@ -101,14 +101,14 @@ def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[
         if warning:
             log.warning("%s", warning)
     for outcome in outcomes:
-        _named(outcome)
+        _logged(outcome)
         if outcome.skipped:
             log.info("subnet %s: left alone: %s", outcome.subnet, outcome.skipped)
     return chosen, outcomes
 
 
 def _scan(scan: Scan, bar: output.Bar, delivery: Delivery, findings: output.Findings) -> list[Outcome]:
-    """Scan the subnets and deliver what is found; return how it went with each."""
+    """Scan the subnets and deliver the results; return the outcome of each."""
     outcomes: list[Outcome] = []
     try:
         with scan, bar:
@@ -116,8 +116,8 @@ def _scan(scan: Scan, bar: output.Bar, delivery: Delivery, findings: output.Find
                 delivery.deliver(result)
                 bar.advance(result)
                 findings.add(result)
-                outcomes += map(_named, bar.finished(delivery.finished()))
-            outcomes += map(_named, bar.finished(delivery.finish()))
+                outcomes += map(_logged, bar.finished(delivery.finished()))
+            outcomes += map(_logged, bar.finished(delivery.finish()))
     except Interrupted:
         for result in scan.untaken():
             for report, error in delivery.keep(result):
@@ -126,15 +126,15 @@ def _scan(scan: Scan, bar: output.Bar, delivery: Delivery, findings: output.Find
     return outcomes
 
 
-def _named(outcome: Outcome) -> Outcome:
-    """Name the failure of an outcome that has one, and return the outcome."""
+def _logged(outcome: Outcome) -> Outcome:
+    """Log the error of an outcome, if there is one, and return the outcome."""
     if outcome.error:
         output.failed(f"subnet {outcome.subnet}: {outcome.error}", subnet=outcome.subnet)
     return outcome
 
 
 def _check(options: Options, config: Config) -> int:
-    """Verify everything, show it, and return the exit code."""
+    """Run the checks, show each, and return the exit code."""
     from . import check  # takes a while to load
 
     checks = check.run_checks(options.config, config, _clock(config), _spool(config))
@@ -149,7 +149,7 @@ def _spool(config: Config) -> Spool:
 
 
 def _clock(config: Config) -> Callable[[], float]:
-    """Return the agent's clock, in seconds since the epoch: what ages the cache and dates the reports."""
+    """Return the agent's clock, in seconds since the epoch: it ages cached answers and dates reports."""
     return lambda: time.time() + config.epoch_time_offset
 
 
@@ -160,5 +160,5 @@ def _now(config: Config, clock: Callable[[], float]) -> Callable[[], datetime]:
 
 
 def _log_file(options: Options) -> Path | None:
-    # ANSIBLE_LOG_PATH is the Ansible collection's name for it, kept so that old crontabs work.
+    # ANSIBLE_LOG_PATH is the variable of the Ansible collection, kept so that old crontabs work.
     return options.log_file or (Path(path) if (path := os.environ.get("ANSIBLE_LOG_PATH")) else None)

@@ -8,7 +8,7 @@ IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 RECENT = timedelta(days=1)
-"""Age of an address's `last_seen` above which its answer is news, and its silence is none."""
+"""Age of an address's `last_seen` above which an answer makes it `back`, and silence does not make it missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,16 @@ class Address:
     ip: IPAddress
 
     exclude_ping: bool = False
-    """phpIPAM wants it left alone."""
+    """phpIPAM's "Ping exclude": it is not probed."""
 
     hostname: str | None = None
-    """Its host name as people or scans entered it, unchecked; None if it has none."""
+    """Its host name as people or scans entered it, not validated; None if it has none."""
 
     mac: str | None = None
     """Its MAC address in upper case with colons; None if it has none."""
 
     last_seen: datetime | None = None
-    """When it was last seen up, in phpIPAM's local time, without a zone; None for never."""
+    """Time when it was last seen up, in phpIPAM's local time, without a zone; None for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Subnet:
     """A subnet that phpIPAM assigns to this agent."""
 
     id: int
-    """phpIPAM's id. It is the key: subnets of different VRFs may have the same network."""
+    """phpIPAM's id, which is the key: subnets of different VRFs may have the same network."""
 
     network: IPNetwork
 
@@ -44,31 +44,31 @@ class Subnet:
     """phpIPAM's id of its VRF; 0 for none."""
 
     discover: bool = False
-    """Look for hosts in the whole subnet."""
+    """phpIPAM's "Discover new hosts": probe the whole subnet."""
 
     ping: bool = False
-    """Check which of the addresses that phpIPAM knows are up."""
+    """phpIPAM's "Check hosts status": probe the addresses in phpIPAM."""
 
     is_pool: bool = False
-    """The network and broadcast addresses are hosts' addresses as well."""
+    """Whether hosts may have the network and broadcast addresses."""
 
     resolve_names: bool = False
-    """Look up the names of the hosts found."""
+    """phpIPAM's "Resolve DNS names": look up the PTR names of the hosts found."""
 
     nameservers: tuple[IPAddress, ...] = ()
-    """Where to look names up, in this order; the system's nameservers if empty."""
+    """Nameservers for PTR names, in the order of asking; the system's nameservers if empty."""
 
     addresses: tuple[Address, ...] = ()
-    """What phpIPAM knows of it, sorted (`ranges.sort`); some may lie outside the network."""
+    """Its addresses in phpIPAM, sorted (`ranges.sort`); some may lie outside the network."""
 
     addresses_error: str | None = None
-    """Why its addresses are missing, if phpIPAM did not give them; some that are not to be pinged may be there."""
+    """Error of the request for its addresses; `addresses` then has at most the excluded ones of a cached answer."""
 
     candidates: tuple[IPAddress, ...] = ()
-    """Addresses worth a probe, if it is too large for all of them to be probed."""
+    """Addresses to probe in an IPv6 subnet that is too large to be probed as a whole."""
 
     nested: tuple[IPNetwork, ...] = ()
-    """Parts of it that are subnets of their own, this agent's or another's."""
+    """Networks of the subnets nested in it, whichever agent scans them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +78,32 @@ class Host:
     ip: IPAddress
 
     reason: str = ""
-    """What nmap takes as the proof: `echo-reply`, `arp-response`, `reset`."""
+    """nmap's reason for `up`: `echo-reply`, `arp-response`, `reset`."""
 
     ttl: int = 0
-    """The TTL of that answer; 0 where nmap does not say."""
+    """The TTL of that answer; 0 if nmap does not give it."""
 
     mac: str | None = None
     """MAC address in upper case with colons; only for a host on the agent's own segment."""
 
     name: str | None = None
-    """The PTR name as DNS gave it: whoever owns the reverse zone wrote it, so it is not to be trusted."""
+    """The PTR name from DNS, not validated: the owner of the reverse zone chooses the text."""
 
     vendor: str | None = None
     """Manufacturer of the network interface by its MAC address, from nmap's list."""
 
     address: Address | None = None
-    """The address as phpIPAM has it; None if it is new there."""
+    """The same address in phpIPAM; None if it is new there."""
 
     @property
     def mac_changed(self) -> bool:
-        """Whether phpIPAM has another MAC address for it."""
+        """Whether the MAC address in phpIPAM is another."""
         return bool(self.mac and self.address and self.address.mac and self.address.mac != self.mac)
 
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What the scan of a subnet found, or of a part of a large one."""
+    """Result of the scan of a subnet, or of a part of a large subnet."""
 
     subnet: Subnet
     hosts: tuple[Host, ...]
@@ -111,19 +111,19 @@ class ScanResult:
     """When the scan ended, with its zone."""
 
     seconds: float
-    """How long it took."""
+    """Duration of the scan."""
 
     probed: int = 0
-    """How many addresses were probed for it."""
+    """Number of addresses probed."""
 
     parts: int = 1
-    """How many results there are of this subnet in the run."""
+    """Number of results of this subnet in the run."""
 
     silent: tuple[Address, ...] = ()
     """Addresses in phpIPAM that were probed and did not answer; none if anything failed or is in doubt."""
 
     error: str | None = None
-    """Why something is missing, if it is; the hosts are those that had been found by then."""
+    """Error of an incomplete scan; `hosts` are the hosts found before it."""
 
     def status(self, host: Host) -> str:
         """Return `new`, `known`, or `back` for an address that phpIPAM last saw longer ago than a day, or never."""
@@ -165,7 +165,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The newest known state of a subnet, or of a block of a large one, for the Scan Server."""
+    """The newest known state of a subnet, or of a block of a large subnet, for the Scan Server."""
 
     network: IPNetwork
 
@@ -187,7 +187,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How it went with one subnet: done, skipped with the reason, or failed with the error."""
+    """The end of one subnet's run: scanned, skipped with the reason, or failed with the error."""
 
     subnet: str
     """The network as phpIPAM has it, `192.0.2.0/24`."""
@@ -199,28 +199,28 @@ class Outcome:
     """Hosts that answered."""
 
     known: int = 0
-    """Those of them that phpIPAM already has."""
+    """Hosts that answered and that phpIPAM has."""
 
     back: int = 0
-    """Known ones that phpIPAM last saw longer ago than a day, or never."""
+    """Known hosts that phpIPAM last saw longer ago than a day, or never."""
 
     mac_changed: int = 0
-    """Known ones with another MAC address than in phpIPAM."""
+    """Known hosts with another MAC address than in phpIPAM."""
 
     missing: int = 0
     """Addresses that did not answer and that phpIPAM saw within a day."""
 
     seconds: float = 0.0
-    """How long the scan took."""
+    """Duration of the scan."""
 
     uploaded: bool = False
-    """Whether the Scan Server has taken every report of it."""
+    """Whether the Scan Server has taken each of its reports."""
 
     waiting: bool = False
-    """Whether a report of it waits for the next run."""
+    """Whether one of its reports waits in the spool for the next run."""
 
     skipped: str | None = None
-    """Why the subnet was left alone."""
+    """Reason why the subnet was not scanned."""
 
     error: str | None = None
     """What failed, and what to do."""
@@ -233,25 +233,25 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How the run went."""
+    """Outcomes and problems of a run."""
 
     outcomes: tuple[Outcome, ...] = ()
 
     problems: tuple[str, ...] = ()
-    """What failed beside the subnets of this run: reports of earlier ones, or what waits for the next."""
+    """Failures that belong to no subnet of this run: reports of earlier runs, reports that wait for the next run."""
 
     cache_age: float = 0.0
-    """Seconds since phpIPAM gave the oldest of the answers used."""
+    """Age in seconds of the oldest of phpIPAM's answers in use."""
 
     @property
     def failed(self) -> bool:
-        """Whether anything did."""
+        """Whether anything failed."""
         return bool(self.problems) or any(outcome.error for outcome in self.outcomes)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What `--check` found out about one thing."""
+    """Result of one check of `--check`."""
 
     name: str
 
@@ -259,4 +259,4 @@ class Check:
     detail: str
 
     advice: str | None = None
-    """What to do about it; with `passed`, a warning."""
+    """What to do about a failure; with `passed`, a warning."""

@@ -1,4 +1,4 @@
-"""The configuration file: one schema for types, defaults and help; all mistakes are reported at once."""
+"""The configuration file → Config: one schema for types, defaults and help; all mistakes are reported at once."""
 
 import difflib
 from pathlib import Path
@@ -37,20 +37,20 @@ ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
 
 
 SECRETS = ("client_token", "auth_token", "scanagent_code")
-"""The keys whose value may be in a file of its own."""
+"""Keys whose value may be in a separate file."""
 
 APP_CODE_LENGTH = 32
-"""Characters of each App code that phpIPAM makes; a client_name of as many may be one in the wrong place."""
+"""Length of an App code in characters; a client_name of this length may be an App code in the wrong setting."""
 
 PATHS = (*(f"{secret}_file" for secret in SECRETS), "ca_file", "client_cert", "client_key", "metrics_file")
-"""The keys whose value is a path."""
+"""Keys whose value is a path."""
 
 MAX_SECRET = 64 * 1024
-"""Bytes of a secret's file that are read at most."""
+"""Maximum size of a secret's file in bytes."""
 
 
 class Config(BaseModel):
-    """The settings. Secrets are SecretStr, so that no repr shows them."""
+    """A valid configuration. Secrets are SecretStr, so that no repr shows them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -142,14 +142,14 @@ class Config(BaseModel):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """All values that must not appear in output."""
+        """Values that must not appear in output."""
         values = (getattr(self, name) for name in type(self).model_fields)
         swapped = (self.client_name,) if len(self.client_name) == APP_CODE_LENGTH else ()
         return (*(value.get_secret_value() for value in values if isinstance(value, SecretStr)), *swapped)
 
 
 def load(path: Path) -> Config:
-    """Given the file's path, return the configuration. Raise ConfigError with every mistake in it."""
+    """Given the file's path, return the configuration. Raise ConfigError with all mistakes."""
     path = folders.loaded(path)
     document = yaml_text.read(path)
     if not isinstance(document, dict) or ROOT_KEY not in document:
@@ -187,7 +187,7 @@ def _checked(path: Path, settings: dict[Key, Any], problems: list[str]) -> Confi
 
 
 def _paths(path: Path, typed: dict[Key, str]) -> dict[str, str]:
-    """Return the paths of the files named; a relative one is of a credential, or relative to the configuration."""
+    """Return the paths in the configuration; a relative path is below systemd's credentials or the configuration."""
     credentials = folders.credentials() or path.parent
     return {
         key: str((path.parent if key == "metrics_file" else credentials) / typed[Key(key)])
@@ -197,12 +197,12 @@ def _paths(path: Path, typed: dict[Key, str]) -> dict[str, str]:
 
 
 def _secrets_in_files(typed: dict[Key, str], given: dict[str, str], problems: list[str]) -> dict[str, str]:
-    """Return the secrets that have files of their own; add a mistake to the problems."""
+    """Return the secrets that are in separate files; add each mistake to the problems."""
     found = {}
     for key in SECRETS:
         if file := given.get(f"{key}_file"):
             about = _about(f"{key}_file", typed, given)
-            found[key] = "unread"  # so that it is not missing as well
+            found[key] = "unread"  # or the key would be reported as missing, too
             try:
                 content = files.read(Path(file), MAX_SECRET, follow_symlinks=True).decode()
                 found[key] = content.removesuffix("\n").removesuffix("\r")
@@ -222,7 +222,7 @@ def _unknown(key: Key, settings: dict[Key, Any]) -> str:
 
 
 def _shown_key(key: Key, settings: dict[Key, Any]) -> str:
-    """Return a key that is out of place; only its line if it may be a secret."""
+    """Return a key that is not valid; only its line if it may be a secret."""
     alike = difflib.get_close_matches(key[:100], Config.model_fields, n=1)
     secret = key in _values_of_secrets(settings) or (looks_secret(key) and not alike)
     return f"line {key.line}" if secret else key
@@ -235,14 +235,14 @@ def _problem(error: Any, typed: dict[Key, str], given: dict[str, str]) -> str:
     if not error["loc"]:
         return f"{key}: {error['msg']}"
     if error["type"] == "value_error":
-        # A path is shown: which file cannot be read.
+        # The path is shown, since the message is about the file.
         return f"{_about(key, typed, given) if key in PATHS else f'{key}:'} {error['ctx']['error']}"
     value = "" if _is_hidden(given[key], typed) else f", not {given[key]!r}"
     return f"{_with_line(key, typed) if not value else key}: must be {_range(key)}{value}"
 
 
 def _about(key: str, typed: dict[Key, str], given: dict[str, str]) -> str:
-    """Return the start of a message about a file: the key and the path, or the line if the path may be a secret."""
+    """Return the start of a message about a file: key and path, or key and line if the path may be a secret."""
     if _is_hidden(typed[Key(key)], typed):
         return f"{_with_line(key, typed)}: the file"
     return f"{key}: {folders.shown(Path(given[key]))}"
@@ -254,7 +254,7 @@ def _with_line(key: str, typed: dict[Key, str]) -> str:
 
 
 def _is_hidden(value: str, typed: dict[Key, Any]) -> bool:
-    """Return whether a value must not be repeated in a message, as it may be a secret in the wrong setting."""
+    """Return whether a message must not contain a value, which may be a secret in the wrong setting."""
     return looks_secret(value) or value in _values_of_secrets(typed)
 
 
@@ -263,7 +263,7 @@ def _values_of_secrets(settings: dict[Key, Any]) -> list[Any]:
 
 
 def _range(key: str) -> str:
-    """Return the values that a number, a switch or a choice may have."""
+    """Return the valid values of a number, a switch or a choice, in words."""
     field = Config.model_fields[key]
     if field.annotation is bool:
         return "true or false"

@@ -1,4 +1,4 @@
-"""Types of the settings. Each check says what is wrong with a value, without the value, and what to write."""
+"""Types of the configuration's values. Each check raises ValueError with mistake and mend, without the value."""
 
 import os
 import re
@@ -15,11 +15,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line breaks, and surrogates, which UTF-8 cannot encode."""
 
 LONGEST_SHOWN = 15
-"""Characters of a word that is shown as it is; phpIPAM's codes and tokens have 32."""
+"""Maximum length of a word that is shown unmasked; phpIPAM's codes and tokens have 32 characters."""
 
 
 def looks_secret(text: str) -> bool:
-    """Return whether a text may be a secret in a wrong place: a long word, and not a path in a folder that exists."""
+    """Return whether a text may be a secret in the wrong setting: a long word, and no path in an existing folder."""
     if len(text) <= LONGEST_SHOWN or any(character.isspace() for character in text):
         return False
     try:
@@ -67,7 +67,7 @@ def _time_zone(value: str) -> str:
 
 
 def _url(value: str) -> str:
-    """Given a URL, return it without a slash at its end. Raise ValueError that says what to write."""
+    """Given a URL, return it without a slash at its end. Raise ValueError if it is not valid."""
     if re.search(r"[\s\x00-\x1f\x7f]", value):
         raise ValueError("has blanks or control characters in it")
     if not value.lower().startswith(("https://", "http://")):

@@ -1,4 +1,4 @@
-"""A YAML file → its values as typed: a token `0123` stays `0123`; the schema gives types."""
+"""A YAML file → its values as typed: a token `0123` stays `0123`; the schema converts values to types."""
 
 import os
 import re
@@ -12,10 +12,10 @@ from ..errors import ConfigError
 from ..system import folders, signals
 
 MAX_SIZE = 1024 * 1024
-"""Bytes of a file that are read at most."""
+"""Maximum size of the file in bytes."""
 
 _NULL = ("", "~", "null", "Null", "NULL")
-"""How YAML writes, without quotes, that a key has no value."""
+"""YAML's spellings, without quotes, of a key without a value."""
 
 _NOT_TEXT = "is not YAML text in UTF-8; write it again with an editor"
 
@@ -27,7 +27,7 @@ class Key(str):
 
 
 class _Loader(yaml.BaseLoader):
-    """Makes text, lists, mappings, and None for a key without a value; nothing else."""
+    """Makes only text, lists, mappings, and None for a key without a value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: ARG002
         found: dict[Hashable, Any] = {}
@@ -61,7 +61,7 @@ def read(path: Path) -> Any:
                 raise ConfigError(
                     shown, [f"has more than {MAX_SIZE:,} bytes; check that it is the configuration"]
                 )
-            return yaml.load(content, Loader=_Loader)  # noqa: S506 (it makes nothing but text)
+            return yaml.load(content, Loader=_Loader)  # noqa: S506 (_Loader makes no objects)
     except OSError as error:
         raise ConfigError(shown, [f"cannot be read: {error.strerror}{_without_credentials(error)}"]) from None
     except yaml.MarkedYAMLError as error:
@@ -73,7 +73,7 @@ def read(path: Path) -> Any:
 
 
 def _without_credentials(error: OSError) -> str:
-    """Return what to do in a unit without credentials, if that is the cause: LXC containers switch them off."""
+    """Return advice for a systemd unit without credentials, if that is the cause: LXC containers disable them."""
     in_unit = "INVOCATION_ID" in os.environ and "STATE_DIRECTORY" in os.environ
     if in_unit and isinstance(error, PermissionError) and folders.credentials() is None:
         return "; LoadCredential= has no effect here, as in LXC containers: add examples/systemd/lxc.conf to the unit"
@@ -81,11 +81,11 @@ def _without_credentials(error: OSError) -> str:
 
 
 def _problem(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
-    # YAML notices a quote that is not closed, or a colon that is missing, where the next line or the file ends.
+    # YAML reports a missing closing quote or colon at the end of the next line or of the file.
     early = "quoted scalar" in (error.context or "") or "simple key" in (error.context or "")
     mark = (error.context_mark if early else None) or error.problem_mark or error.context_mark
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    # YAML repeats the text at fault, which may be a token (`client_token: *abc`); a single character is not.
+    # The message quotes the text at the error, which may be a token (`client_token: *abc`), unless one character.
     harmless_or_not = r"'(\\?.|<[a-z ]+>)'|'[^']*'"
     what = re.sub(harmless_or_not, lambda said: said[0] if said[1] else "'…'", error.problem or "not YAML")
     what = what.replace(r"character '\t'", "a tab")
@@ -97,7 +97,7 @@ def _problem(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
 
 
 def _advice(problem: str, lines: list[str], column: int) -> str:
-    """Return what to do about a problem, given the lines up to the one where YAML stopped, and the column there."""
+    """Given a problem, the lines up to the error and its column, return advice."""
     if "a tab" in problem:
         return "use spaces in place of the tab"
     if "expected ':'" in problem:

@@ -17,11 +17,11 @@ from .decode import Row
 log = logging.getLogger(__name__)
 
 NAMESERVERS = "tools/nameservers/"
-"""All sets of nameservers; only phpIPAM's filtered lists of subnets have them embedded."""
+"""All sets of nameservers; only phpIPAM's filtered lists of subnets contain them."""
 
 
 class PhpIpam:
-    """phpIPAM as one agent's app sees it. Every answer goes into the cache; a fresh one is not asked for again.
+    """phpIPAM as one agent's app sees it. Each answer goes into the cache; a fresh answer saves the request.
 
     `clock` gives the agent's time in seconds since the epoch.
     """
@@ -52,11 +52,10 @@ class PhpIpam:
     def subnets(
         self, complete: Callable[[Sequence[Subnet]], bool] = bool
     ) -> tuple[list[Subnet], list[Outcome]]:
-        """Return the subnets assigned to this agent, without their addresses.
+        """Return the subnets assigned to this agent, without their addresses, and an Outcome for each invalid row.
 
-        A subnet whose row is not valid is an Outcome with its error, so that the others are not held up. A cached
-        list with such a row, or for which `complete` is false, is asked for again at once: the administrator may
-        just have corrected it.
+        A cached list with an invalid row, or for which `complete` is false, is requested again at once: the
+        administrator may have corrected it meanwhile.
         """
         asked = self._asked
         subnets, failed = self._subnets()
@@ -75,22 +74,22 @@ class PhpIpam:
         rows, without_nested = self._with_nested([row for row in rows if not decode.flag(row, "isFolder")])
         rows, without_nameservers = self._with_nameservers(rows)
         subnets, invalid = decode.subnets(rows)
-        # The answers about nested subnets come in any order.
+        # The answers about nested subnets arrive in any order.
         return sorted(subnets, key=lambda subnet: subnet.id), without_nested + without_nameservers + invalid
 
     def with_addresses(self, subnets: Sequence[Subnet]) -> SideBySide[Subnet, Subnet]:
-        """Ask for the addresses of subnets, several at a time; give each subnet with them as soon as they are there.
+        """Request the addresses of subnets, several at a time; give each subnet as soon as its addresses are there.
 
-        Where phpIPAM does not give them, `addresses_error` says why: phpIPAM runs out of memory at 25,000 in one
-        subnet, and a report works without their ids. The subnets asked about longest ago come first, so that none
-        is left out in every run if the runs end early.
+        `addresses_error` is the error of a failed request: phpIPAM runs out of memory at 25,000 addresses in one
+        subnet, and a report is possible without their ids. Subnets whose last request is longest ago come first, so
+        that no subnet is missed in every run if the runs end early.
         """
         by_question = {_addresses_of(subnet): subnet for subnet in subnets}
         ordered = [by_question[question] for question in self._cache.ordered(by_question)]
         return SideBySide(self._with_addresses, ordered, self._connections)
 
     def _with_addresses(self, subnet: Subnet) -> Subnet:
-        # Never addresses/?filter_by=subnetId: phpIPAM then loads all addresses of all subnets.
+        # Not addresses/?filter_by=subnetId, for which phpIPAM loads all addresses of all subnets.
         question = _addresses_of(subnet)
         try:
             rows = self._list(question, decode.ADDRESS_FIELDS)
@@ -105,25 +104,27 @@ class PhpIpam:
         return replace(subnet, addresses=decode.addresses(rows))
 
     def _agent(self) -> Row:
-        """Return the row of this agent, without its code, which is a secret."""
+        """Return this agent's row, without its code, which is a secret."""
         code = self._code.get_secret_value()
-        return self._ask("agent", lambda: [decode.agent(self._rows(AGENTS, decode.AGENT_FIELDS), code)])[0]
+        return self._ask("agent", lambda: [decode.agent(self._api.rows(AGENTS, decode.AGENT_FIELDS), code)])[
+            0
+        ]
 
     def _assigned(self, agent: int) -> Rows:
         """Return the rows of this agent's subnets.
 
-        From the list of all subnets, each has those nested in it. That list replaces a request for each subnet; at
-        30,000 subnets PHP's memory is too small for it, and this agent's alone are asked for.
+        The list of all subnets also contains the nested subnets, which saves a request for each subnet. With 30,000
+        subnets PHP's memory is too small for that list; then only this agent's subnets are requested.
         """
         try:
-            return decode.assigned(self._rows("subnets/", decode.SUBNET_FIELDS), agent)
+            return decode.assigned(self._api.rows("subnets/", decode.SUBNET_FIELDS), agent)
         except (TransportError, PhpIpamError) as error:
             log.info("phpIPAM does not list all subnets, asking for this agent's: %s", error)
             query = {"filter_by": "scanAgent", "filter_value": str(agent)}
             return self._api.rows("subnets/", decode.SUBNET_FIELDS, query)
 
     def _with_nested(self, rows: Rows) -> tuple[list[Row], list[Outcome]]:
-        """Return the rows with the subnets nested in each, and what failed; the list of all subnets has them."""
+        """Request nested subnets for rows without them; return the complete rows and an Outcome for each error."""
         found: list[Row] = []
         failed: list[Outcome] = []
         with SideBySide(self._nested, rows, self._connections) as answers:
@@ -145,7 +146,7 @@ class PhpIpam:
         return {**row, "nested": decode.nested(rows)}, None
 
     def _with_nameservers(self, rows: Rows) -> tuple[list[Row], list[Outcome]]:
-        """Return the rows with the nameservers that they refer to, and what failed. One question for all."""
+        """Return the rows with their nameservers, by one request, and an Outcome for each row that lacks them."""
         if not any(map(decode.wants_nameservers, rows)):
             return list(rows), []
         try:
@@ -160,15 +161,12 @@ class PhpIpam:
         ], []
 
     def _list(self, path: str, fields: frozenset[str]) -> Rows:
-        return self._ask(path, lambda: self._rows(path, fields))
-
-    def _rows(self, path: str, fields: frozenset[str]) -> list[Row]:
-        return self._api.rows(path, fields)
+        return self._ask(path, lambda: self._api.rows(path, fields))
 
     def _ask(self, question: str, fetch: Callable[[], Rows]) -> Rows:
-        """Return a fresh answer of the cache, else what `fetch` gets from phpIPAM, else a stale one of the cache.
+        """Return a fresh answer of the cache, else phpIPAM's answer to `fetch`, else a stale answer of the cache.
 
-        Raise TransportError or PhpIpamError if there is none of these.
+        Raise TransportError or PhpIpamError without any of these.
         """
         rows = None if self._again else self._cache.get(question)
         if rows is not None:
@@ -190,8 +188,8 @@ class PhpIpam:
         with self._lock:
             first, self._stale_used = not self._stale_used, True
         if first:
-            said = "%s; its answer of %.0f minutes ago is used, see cache_stale_if_error"
-            log.warning(said, error, age / 60)
+            message = "%s; its answer of %.0f minutes ago is used, see cache_stale_if_error"
+            log.warning(message, error, age / 60)
         return rows
 
 

@@ -1,4 +1,4 @@
-"""phpIPAM's REST API over several connections, and whether phpIPAM answers at all."""
+"""Requests to phpIPAM's REST API over several connections; whether phpIPAM is away, and its clock."""
 
 import logging
 import threading
@@ -17,29 +17,28 @@ from .decode import Row
 log = logging.getLogger(__name__)
 
 MAX_ANSWER = 24 * 1024 * 1024
-"""Bytes; 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB, 30,000 subnets 22 MiB.
-A text takes up to four bytes of memory a character, twice."""
+"""Maximum size of an answer in bytes. 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB,
+30,000 subnets 22 MiB. Decoded text takes up to four bytes of memory a character, twice."""
 
 MAX_ROWS = 500_000
-"""Rows of all answers of a run; each takes up to 1 kB of memory."""
+"""Maximum number of rows in all answers of a run; each takes up to 1 kB of memory."""
 
 AGENTS = "tools/scanagents/"
 """All scan agents: 405 bytes for three. With a filter, the scan agent code would be in phpIPAM's access log."""
 
 FAILURES_IN_A_ROW = 3
-"""Failed questions in a row after which the smallest one is asked, to learn whether phpIPAM is away. Lists of
-subnets that are too large for PHP's memory fail as well, and may come one after another."""
+"""Consecutive failed requests after which the smallest request is sent, to detect that phpIPAM is away. Requests for
+lists that are too large for PHP's memory fail as well, and may be consecutive."""
 
 CLOCK_TOLERANCE = 60.0
-"""Seconds that the agent's clock may differ from phpIPAM's without a warning."""
+"""Difference in seconds between the agent's clock and phpIPAM's above which a warning is logged."""
 
 
 class Api:
-    """phpIPAM's API as one app sees it; many threads may ask, each over a connection of its own.
+    """phpIPAM's API as one app sees it; many threads may use it, each over a separate connection.
 
-    A connection keeps the cookie of its session: a request without one adds a row to phpIPAM's session table, and
-    PHP answers the requests of one file session one after another. `clock` gives the agent's time in seconds since
-    the epoch.
+    A connection keeps its session cookie: a request without a cookie adds a row to phpIPAM's session table, and PHP
+    answers the requests of one session one after another. `clock` gives the agent's time in seconds since the epoch.
     """
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
@@ -49,7 +48,7 @@ class Api:
         self._clock = clock
         self._lock = threading.Lock()
         self._decoding = threading.Lock()
-        """One answer at a time: while it is decoded, it takes ten times the memory of its text."""
+        """One answer is decoded at a time, which takes ten times the memory of its text."""
         self._total = 0
         self._clients: list[Client] = []
         self._idle: list[Client] = []
@@ -67,8 +66,8 @@ class Api:
     def rows(self, path: str, fields: frozenset[str], query: Mapping[str, str] | None = None) -> list[Row]:
         """Return the rows of phpIPAM's answer, with only these fields.
 
-        Raise TransportError or PhpIpamError where there is none; once phpIPAM is away, at once. It is away if it
-        cannot be connected to, or does not answer its smallest question.
+        Raise TransportError or PhpIpamError without an answer. Once phpIPAM is away, which means no connection or no
+        answer to the smallest request, raise the same error at once.
         """
         if self._away:
             raise self._away
@@ -119,10 +118,10 @@ class Api:
     def _count_failure(self, client: Client, path: str, error: ScanAgentError) -> None:
         with self._lock:
             self._failures += 1
-            doubtful = self._failures == FAILURES_IN_A_ROW
+            many = self._failures == FAILURES_IN_A_ROW
         if path == AGENTS:
             self._away = error
-        elif doubtful:
+        elif many:
             try:
                 self._send(client, AGENTS, decode.AGENT_FIELDS)
                 self._failures = 0

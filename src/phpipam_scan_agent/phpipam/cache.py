@@ -1,4 +1,4 @@
-"""phpIPAM's answers, kept between runs in one JSON file and aged by the time each of them came."""
+"""phpIPAM's answers, kept between runs in one JSON file, each with its time."""
 
 import contextlib
 import hashlib
@@ -19,28 +19,28 @@ from .decode import Row
 log = logging.getLogger(__name__)
 
 FORMAT = 4
-"""Changes with the fields of an answer that are kept (`decode`), so that no older file is misread."""
+"""Version of the file's format; raise it with the fields that `decode` keeps, so that no older file is misread."""
 
 MAX_SIZE = 64 * 1024 * 1024
-"""Bytes of a cache file that are read at most."""
+"""Maximum size of a cache file in bytes."""
 
 CLOCK_TOLERANCE = 5.0
-"""Seconds that an answer may lie in the future before the clock is not believed."""
+"""Seconds that an answer's time may be in the future; beyond, the clock was wrong."""
 
 REMEMBERED = 7 * 86400.0
-"""Seconds that it is remembered when a question was last tried."""
+"""Seconds for which the time of a question's last request is kept."""
 
 Rows = Sequence[Row]
 _Answer = tuple[float, Rows]
-"""When an answer came, in seconds since the epoch, and its rows."""
+"""Time of an answer, in seconds since the epoch, and its rows."""
 
 
 class Cache:
     """phpIPAM's answers by question; many threads may use it.
 
-    An answer is fresh for `cache_expire_time` seconds and stale, as in RFC 5861, for `cache_stale_if_error`
-    more. It keeps its age across runs, and one file serves one set of credentials. `clock` gives seconds since
-    the epoch with `epoch_time_offset` applied.
+    An answer is fresh for `cache_expire_time` seconds and then stale, as in RFC 5861, for `cache_stale_if_error`
+    seconds. It keeps its age across runs. A file belongs to one set of credentials. `clock` gives seconds since the
+    epoch with `epoch_time_offset` applied.
     """
 
     def __init__(self, path: Path, config: Config, clock: Callable[[], float]) -> None:
@@ -74,7 +74,7 @@ class Cache:
         self.save()
 
     def load(self) -> None:
-        """Read what an earlier run has kept. What is damaged, foreign or too old is dropped."""
+        """Read an earlier run's file. Old answers, a damaged file and a file of other credentials are ignored."""
         files.clean(self._path)
         try:
             document = json.loads(self._read())
@@ -104,7 +104,7 @@ class Cache:
             log.info("cache %s: %d answers, %d of them usable", self._path, len(answers), len(self._answers))
 
     def save(self) -> None:
-        """Write the answers beside the file and rename. A cache that cannot be written costs time, no more."""
+        """Write the file anew. A cache that cannot be written only costs time."""
         with self._lock:
             if not self._changed:
                 return
@@ -128,42 +128,42 @@ class Cache:
         return answer[1] if answer and answer[0] < self._lifetime else None
 
     def stale(self, question: str) -> tuple[float, Rows] | None:
-        """Return an answer that may be used where phpIPAM gives no other, with its age in seconds, or None."""
+        """Return a fresh or stale answer with its age in seconds, or None."""
         with self._lock:
             answer = self._answers.get(question)
         return None if answer is None else (self._clock() - answer[0], answer[1])
 
     def set(self, question: str, rows: Rows) -> None:
-        """Remember an answer that has just come."""
+        """Keep an answer of this moment."""
         with self._lock:
             self._answers[question] = (self._clock(), rows)
         self.tried(question)
 
     def tried(self, question: str) -> None:
-        """Remember that a question has just been answered, or has failed."""
+        """Note that a question has just been answered, or has failed."""
         with self._lock:
             self._tried[question] = self._clock()
             self._changed = True
 
     def exclude(self, question: str, rows: Rows) -> None:
-        """Remember the rows of addresses that are not to be pinged, until the question is answered again."""
+        """Keep the rows of addresses with "Ping exclude" until the question is answered again."""
         with self._lock:
             self._changed = self._changed or self._excluded.get(question) != rows
             self._excluded[question] = rows
 
     def excluded(self, question: str) -> Rows | None:
-        """Return the last such rows, however old; None if there never were any."""
+        """Return the rows of excluded addresses of any age; None without an earlier answer."""
         with self._lock:
             return self._excluded.get(question)
 
     def ordered(self, questions: Iterable[str]) -> list[str]:
-        """Return the questions that have a fresh answer, then the others, those tried longest ago first."""
+        """Return the questions with a fresh answer, then the others in the order of their last requests."""
         with self._lock:
             tried = {question: self._tried.get(question, 0.0) for question in questions}
         return sorted(tried, key=lambda question: (self.get(question) is None, tried[question]))
 
     def drop(self) -> None:
-        """Remove all answers, since one of them was found to be wrong: the next run asks again."""
+        """Remove all answers, since one has been found to be wrong: the next run asks again."""
         with self._lock:
             self._answers.clear()
             self._changed = False
@@ -172,7 +172,7 @@ class Cache:
 
     @property
     def age(self) -> float:
-        """Seconds since the oldest of the answers came; 0 without any."""
+        """Age of the oldest answer in seconds; 0 without answers."""
         with self._lock:
             return max((self._clock() - came for came, _ in self._answers.values()), default=0.0)
 
@@ -182,12 +182,12 @@ class Cache:
         return files.read(self._path, MAX_SIZE)
 
     def _owner(self, salt: str) -> str:
-        """Return a hash of the credentials; salted and slow, so that it gives no secret away."""
+        """Return a hash of the credentials, salted and slow to compute, so that it reveals no secret."""
         return hashlib.scrypt(self._credentials.encode(), salt=bytes.fromhex(salt), n=4096, r=8, p=1).hex()
 
 
 def _answers(kept: Mapping[str, Any]) -> dict[str, _Answer]:
-    """Given the answers of a file, return them. Raise ValueError or TypeError where they are damaged."""
+    """Given the answers of a file, return them. Raise ValueError or TypeError if they are damaged."""
     return {question: (float(came), _rows(rows)) for question, (came, rows) in kept.items()}
 
 

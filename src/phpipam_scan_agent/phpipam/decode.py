@@ -1,7 +1,7 @@
-"""phpIPAM's JSON → values. Pure, and suspicious: sites have custom fields, old PHP and odd data.
+"""phpIPAM's JSON → values. Pure. Nothing in it is trusted: sites have custom fields, old PHP and invalid data.
 
-Numbers come as int or as string, both in one object: PHP before 8.1 gives strings, and from phpIPAM 1.7
-an admin can force them.
+Numbers are int or string, both in one object: PHP before 8.1 gives strings, and from phpIPAM 1.7 an administrator can
+force them.
 """
 
 import logging
@@ -21,7 +21,7 @@ from . import nesting
 log = logging.getLogger(__name__)
 
 Row = Mapping[str, object]
-"""One object of an answer, or the part of it that was kept."""
+"""One object of an answer, reduced to the fields in use."""
 
 SUBNET_FIELDS = frozenset(
     (
@@ -46,22 +46,23 @@ ADDRESS_FIELDS = frozenset(("id", "ip", "excludePing", "hostname", "mac", "lastS
 NAMESERVER_FIELDS = frozenset(("id", "namesrv1"))
 
 MAX_DIGITS = 19
-"""Digits of an id."""
+"""Maximum number of digits of an id."""
 
 TOO_LARGE = 10**MAX_DIGITS
 
 MAX_HOSTNAME = 255
-"""Characters of a host name in phpIPAM's database."""
+"""Maximum length of a host name in phpIPAM's database, in characters."""
 
 MAX_ROWS = 100_000
-"""Rows of an answer; phpIPAM runs out of memory at 25,000 addresses of a subnet and at 30,000 subnets."""
+"""Maximum number of rows in an answer; phpIPAM runs out of memory at 25,000 addresses of a subnet and at 30,000
+subnets."""
 
 MAX_TEXT = 1000
-"""Characters of a field that are kept; phpIPAM's own columns have up to 255."""
+"""Maximum length of a field in characters; phpIPAM's own columns have up to 255."""
 
 
 def rows(data: object, fields: frozenset[str]) -> list[Row]:
-    """Given an answer's data, return its rows with only these fields. Raise PhpIpamError if it has none."""
+    """Given an answer's data, return its rows with only these fields. Raise PhpIpamError if there are no objects."""
     listed: list[Any] = data if isinstance(data, list) else [data]
     if not all(isinstance(row, dict) for row in listed):
         raise PhpIpamError("phpIPAM answered something else than a list of objects")
@@ -71,16 +72,16 @@ def rows(data: object, fields: frozenset[str]) -> list[Row]:
 
 
 def _bounded(value: object) -> object:
-    """Return the value of a field, texts cut to MAX_TEXT and a mapping's first ten keys."""
+    """Return the value of a field: texts cut to MAX_TEXT, mappings to their first ten keys."""
     if isinstance(value, dict):
         return {key: _bounded(value[key]) for key in list(value)[:10] if isinstance(value[key], (str, int))}
     return value[:MAX_TEXT] if isinstance(value, (str, list)) else value
 
 
 def agent(found: Iterable[Row], code: str) -> Row:
-    """Given the scan agents that phpIPAM found, return id and name of the one with our code to the letter.
+    """Given the rows of scan agents, return id and name of the agent with exactly this code.
 
-    phpIPAM's filter compares loosely: `123` finds `000123` as well. The code stays behind: it is a secret.
+    phpIPAM's own filter compares loosely: `123` finds `000123` as well. The code, a secret, is left out.
     """
     ours = [row for row in found if str(row.get("code")) == code and number(row.get("id"))]
     if len(ours) != 1:
@@ -92,9 +93,9 @@ def agent(found: Iterable[Row], code: str) -> Row:
 
 
 def assigned(found: Iterable[Row], agent: int) -> list[Row]:
-    """Given the rows of all subnets, return those assigned to a scan agent, each with the networks `nested` in it.
+    """Given the rows of all subnets, return the rows assigned to a scan agent, each with its nested networks.
 
-    These are the subnets directly below it, whoever scans them.
+    `nested` are the subnets directly below it, whichever agent scans them.
     """
     below: dict[int, list[Row]] = {}
     ours: list[Row] = []
@@ -106,12 +107,12 @@ def assigned(found: Iterable[Row], agent: int) -> list[Row]:
 
 
 def nested(found: Iterable[Row]) -> list[str]:
-    """Given the rows of the subnets below one, return their networks as text."""
+    """Given the rows of nested subnets, return their networks as text."""
     return [_cidr(row) for row in found if not flag(row, "isFolder")]
 
 
 def wants_nameservers(row: Row) -> bool:
-    """Return whether a subnet's row refers to nameservers that are needed and not in it."""
+    """Return whether a subnet's row needs nameservers that it only refers to."""
     embedded = row.get("nameservers")
     known = isinstance(embedded, dict) and nameservers(embedded)
     return flag(row, "resolveDNS") and not known and number(row.get("nameserverId")) > 0
@@ -146,7 +147,7 @@ def subnets(found: Iterable[Row]) -> tuple[list[Subnet], list[Outcome]]:
 
 def _network(row: Row) -> IPNetwork:
     try:
-        # As it is and not rounded: the server would not find a subnet with other numbers than phpIPAM's.
+        # Not rounded to its prefix: the Scan Server looks the subnet up by phpIPAM's numbers.
         network = ip_network(_cidr(row))
     except ValueError as error:
         raise PhpIpamError(f"is no network ({error}); correct it in phpIPAM") from None
@@ -155,7 +156,7 @@ def _network(row: Row) -> IPNetwork:
     return network
 
 
-def _subnet(row: Row, network: IPNetwork, inside: Mapping[nesting.Place, Iterable[IPNetwork]]) -> Subnet:
+def _subnet(row: Row, network: IPNetwork, inside: Mapping[nesting.VrfNetwork, Iterable[IPNetwork]]) -> Subnet:
     vrf = number(row.get("vrfId"))
     below: Any = row.get("nested", ())
     embedded = row.get("nameservers")
@@ -173,19 +174,19 @@ def _subnet(row: Row, network: IPNetwork, inside: Mapping[nesting.Place, Iterabl
 
 
 def _networks(texts: Iterable[object]) -> Iterator[IPNetwork]:
-    """Yield the networks of the texts that spell one, without host bits."""
+    """Yield the networks in the texts, without host bits; a text that is no network is ignored."""
     for text in texts:
         with suppress(ValueError):
             yield ip_network(str(text), strict=False)
 
 
 def failed(row: Row, error: ScanAgentError) -> Outcome:
-    """Given a subnet's row and what failed, return the subnet's Outcome."""
+    """Given a subnet's row and an error, return the subnet's Outcome."""
     return Outcome(label(row), number(row.get("id")), error=str(error))
 
 
 def label(row: Row) -> str:
-    """Given a subnet's row, return what to call it in a message, sense or not."""
+    """Given a subnet's row, return the subnet's text for messages, also of an invalid subnet."""
     return excerpt(_cidr(row), 80)
 
 
@@ -194,7 +195,7 @@ def _cidr(row: Row) -> str:
 
 
 def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
-    """Given a subnet's address rows, return those that make sense, sorted; no host could match another."""
+    """Given a subnet's address rows, return the valid addresses, sorted; no host could match an invalid one."""
     return ranges.sort(
         Address(
             id=id_,
@@ -212,15 +213,15 @@ def addresses(found: Iterable[Row]) -> tuple[Address, ...]:
 def nameservers(found: Row) -> tuple[IPAddress, ...]:
     """Given a set of nameservers, return their addresses in order, each once.
 
-    `namesrv1` is `;`-separated text that people type: blanks, empty items and names occur, and what is no
-    address must not get near a resolver.
+    `namesrv1` is `;`-separated text that people type. Blanks, empty items and names occur; an item that is no IP
+    address is ignored.
     """
     texts = str(found.get("namesrv1") or "").split(";")
     return tuple(dict.fromkeys(ip for text in texts if (ip := _ip(text.strip())) is not None))
 
 
 def number(value: object) -> int:
-    """Given an int or its decimal text, return the int; 0, which is nobody's id, for anything else."""
+    """Given an int or its decimal text, return the int; 0, which is no valid id, for any other value."""
     if type(value) is int:  # not bool; three for each of 100,000 addresses, so without a regular expression
         return value if 0 <= value < TOO_LARGE else 0
     if isinstance(value, str) and len(value) <= MAX_DIGITS and value.isascii() and value.isdigit():
@@ -238,13 +239,13 @@ def _hostname(value: object) -> str | None:
 
 
 def _mac(value: object) -> str | None:
-    """Given a MAC address in any notation, return it in upper case with colons; None for anything else."""
+    """Given a MAC address in any notation, return it in upper case with colons; None for any other value."""
     digits = re.sub("[^0-9A-F]", "", value.upper()) if isinstance(value, str) else ""
     return ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if len(digits) == 12 else None
 
 
 def _time(value: object) -> datetime | None:
-    """Given a time of phpIPAM's, return it; None for never, which is null, 1970 or the year 0."""
+    """Given a time of phpIPAM's, return it; None for "never", which is null, 1970 or the year 0."""
     try:
         time = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:

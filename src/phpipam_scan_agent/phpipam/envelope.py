@@ -1,4 +1,4 @@
-"""What wraps phpIPAM's answers → their data, or what phpIPAM said and what to check. Pure."""
+"""phpIPAM's answers → their data, or an error with phpIPAM's message and what to check. Pure."""
 
 import json
 
@@ -13,7 +13,7 @@ NOTHING_FOUND = {
     "No slaves",
     "No objects found",
 }
-"""404 with one of these is an empty list; 1.4 says the same with 200. Other 404s are errors."""
+"""Messages that mean an empty list, with status 404, or 200 in phpIPAM 1.4. Other answers with 404 are errors."""
 
 SECURITY = "the app's security must be 'SSL with App code token'"
 
@@ -33,12 +33,12 @@ ADVICE = {
 
 
 MAX_ITEMS = 2_000_000
-"""Commas and brackets of an answer, which bound the memory that its values take: up to 340 MB, measured with
-hostile answers. 30,000 subnets with 50 fields each have 1,500,000."""
+"""Maximum number of commas and brackets in an answer, which limits the memory of its values: up to 340 MB, measured
+with hostile answers. 30,000 subnets with 50 fields each have 1,500,000."""
 
 
 def data(url: str, answer: Answer) -> object:
-    """Given an answer, return its data. Raise PhpIpamError with what phpIPAM said and what to check."""
+    """Given an answer, return its data. Raise PhpIpamError with phpIPAM's message and what to check."""
     if sum(map(answer.body.count, (b",", b"{", b"["))) > MAX_ITEMS:
         raise PhpIpamError(
             f"phpIPAM at {url} answers with over {MAX_ITEMS:,} values; check that it is phpIPAM"

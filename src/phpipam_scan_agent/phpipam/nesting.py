@@ -1,21 +1,21 @@
-"""Networks → the networks inside each of them. Pure."""
+"""Networks → the networks nested in each of them. Pure."""
 
 from collections.abc import Iterable
 
 from ..models import IPNetwork
 from ..plan import ranges
 
-Place = tuple[int, IPNetwork]
+VrfNetwork = tuple[int, IPNetwork]
 """A VRF's id and a network of it."""
 
 
-def inside(places: Iterable[Place]) -> dict[Place, list[IPNetwork]]:
-    """Given networks of VRFs, return the largest ones inside each, of the same VRF.
+def inside(networks: Iterable[VrfNetwork]) -> dict[VrfNetwork, list[IPNetwork]]:
+    """Given networks of VRFs, return for each the largest networks inside it, of the same VRF.
 
-    One pass over the sorted networks: a network comes right after those around it.
+    One pass over the sorted networks, in which a network follows the networks around it.
     """
-    found: dict[Place, list[IPNetwork]] = {place: [] for place in places}
-    around: list[Place] = []
+    found: dict[VrfNetwork, list[IPNetwork]] = {each: [] for each in networks}
+    around: list[VrfNetwork] = []
     for vrf, network in sorted(found, key=_order):
         while around and not (around[-1][0] == vrf and ranges.within(network, around[-1][1])):
             around.pop()
@@ -25,6 +25,6 @@ def inside(places: Iterable[Place]) -> dict[Place, list[IPNetwork]]:
     return found
 
 
-def _order(place: Place) -> tuple[int, int, int, int]:
-    vrf, network = place
+def _order(each: VrfNetwork) -> tuple[int, int, int, int]:
+    vrf, network = each
     return vrf, network.version, int(network.network_address), network.prefixlen
