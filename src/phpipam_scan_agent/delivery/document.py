@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ..models import IPNetwork, Report, Row
+from ..plan import ranges
 from .report import block
 
 FORMAT = 2
@@ -111,7 +112,7 @@ def decode_format_1(content: bytes) -> Iterator[Report]:
 
 
 def _row(network: IPNetwork, number: int, ip: Any, seen: Any, id_: Any, hostname: Any, mac: Any) -> Row:
-    address = ip_address(_text(ip))
+    address = ranges.parse(_text(ip))
     if address not in network or block(network, address) != number:
         raise ValueError
     if hostname is not None and not HOSTNAME.fullmatch(hostname):

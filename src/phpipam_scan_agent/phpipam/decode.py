@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
 from ..errors import PhpIpamError, ScanAgentError
@@ -255,6 +255,6 @@ def _time(value: object) -> datetime | None:
 
 def _ip(value: object) -> IPAddress | None:
     try:
-        return ip_address(value) if isinstance(value, str) else None
+        return ranges.parse(value) if isinstance(value, str) else None
     except ValueError:
         return None

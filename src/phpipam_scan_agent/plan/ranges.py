@@ -1,8 +1,9 @@
 """Sets of addresses as sorted, disjoint ranges of integers: a /8 costs no more than a /32. Pure."""
 
+import socket
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 from typing import Protocol, TypeVar
 
 from ..models import Host, IPAddress, IPNetwork
@@ -113,6 +114,18 @@ def cut(ranges: Ranges, size: int) -> Iterator[Ranges]:
 def address(number: int, version: int) -> IPAddress:
     """Return the address with this integer value."""
     return IPv4Address(number) if version == 4 else IPv6Address(number)
+
+
+def parse(text: str) -> IPAddress:
+    """Return the address that a text is; raise ValueError if it is none.
+
+    The C library reads IPv4 as strictly as `ip_address` does, in a third of the time; a run reads each known host's
+    address twice.
+    """
+    try:
+        return IPv4Address(socket.inet_pton(socket.AF_INET, text))
+    except (OSError, ValueError):
+        return ip_address(text)
 
 
 def lines(ranges: Ranges, version: int) -> Iterator[str]:

@@ -3,11 +3,11 @@
 import re
 from contextlib import suppress
 from copy import copy
-from ipaddress import ip_address
 from typing import Any
 
 from ..errors import ScanError
 from ..models import Host
+from ..plan import ranges
 from .plausibility import host_mac
 
 ENDING = (
@@ -57,7 +57,7 @@ def _host(found: dict[str, Any], ttls: dict[str, str]) -> Host:
     ip = addresses.get("ipv4") or addresses["ipv6"]
     mac = addresses.get("mac")
     return Host(
-        ip=ip_address(ip),
+        ip=ranges.parse(ip),
         reason=found["status"]["reason"],
         ttl=int(ttls.get(ip, 0)),
         mac=host_mac(mac) if mac else None,

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
@@ -103,8 +103,8 @@ class Worker:
                 error=found.error,
             )
             for each, found, accepted in scanned
-            for hosts in [ranges.sort(replace(host, mac=host.mac or macs.get(host.ip)) for host in accepted)]
-            for up in [{host.ip for host in found.hosts}]
+            for hosts in [ranges.sort(_with_mac(host, macs) for host in accepted)]
+            for up in [{int(host.ip) for host in found.hosts}]
             for chunk in each.chunks
             for subnet, own in chunk.subnets
         ]
@@ -170,9 +170,9 @@ class Worker:
     ) -> tuple[Host, ...]:
         """Return the hosts among a subnet's own targets in a chunk, with their addresses in phpIPAM and names."""
         version = chunk.network.version
-        known = {each.ip: each for each in ranges.pick(subnet.addresses, chunk.ranges, version)}
+        known = {int(each.ip): each for each in ranges.pick(subnet.addresses, chunk.ranges, version)}
         mine = tuple(
-            replace(host, address=known.get(host.ip))
+            replace(host, address=known[int(host.ip)]) if int(host.ip) in known else host
             for host in ranges.pick(found, chunk.ranges, version)
             if ranges.contains(own, int(host.ip))
         )
@@ -193,10 +193,14 @@ class Worker:
         return self._names_for == "always" or not (host.address and host.address.hostname)
 
 
-def _silent(subnet: Subnet, chunk: Chunk, own: Ranges, up: Collection[IPAddress]) -> tuple[Address, ...]:
+def _with_mac(host: Host, macs: Mapping[IPAddress, str]) -> Host:
+    return replace(host, mac=macs[host.ip]) if not host.mac and host.ip in macs else host
+
+
+def _silent(subnet: Subnet, chunk: Chunk, own: Ranges, up: Collection[int]) -> tuple[Address, ...]:
     """Return the addresses in phpIPAM that were probed in a chunk and did not answer."""
     return tuple(
         address
         for address in ranges.pick(subnet.addresses, chunk.ranges, chunk.network.version)
-        if address.ip not in up and ranges.contains(own, int(address.ip))
+        if int(address.ip) not in up and ranges.contains(own, int(address.ip))
     )
