@@ -113,7 +113,7 @@ def _spool(spool: Spool) -> Check:
 
 
 def _waiting(spool: Spool) -> Iterator[Check]:
-    problems = spool.look()
+    problems = spool.load()
     reports, size = spool.facts()
     if problems:
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""

@@ -90,7 +90,7 @@ class Bench:
     def waiting(self) -> list[int]:
         """Of which subnets reports wait, oldest first."""
         spool = self.opened()
-        spool.look()
+        spool.load()
         return [spool.get(name)[1].subnet_id or 0 for name in spool.waiting()]
 
     def _answer(self, request: Request) -> Answer:

@@ -256,7 +256,7 @@ def test_a_kill_at_any_moment_of_the_merging_loses_nothing(folder: Path, clock: 
         done = subprocess.run([sys.executable, "-c", MERGE, str(folder), str(moment)], check=False)
         moments += done.returncode == -9
         spool = Spool(folder, 7 * DAY, 10**8, clock)
-        spool.look()
+        spool.load()
         kept = [
             *(spool.get(name)[1] for name in spool.waiting()),
             *(found for path in folder.glob("0*.json") for found in decode_format_1(path.read_bytes())),

@@ -1,7 +1,8 @@
-"""Whose answer it is, and what becomes of the report. Pure.
+"""HTTP answers → nothing if a Scan Server has taken the report, or the error that decides about the report. Pure.
 
-Two Scan Servers exist. This project's says JSON with its name at every status. The collection's says an empty 200 and
-refuses in one line of text. Nobody else's word counts: a proxy, a portal or the wrong port may say anything.
+There are two Scan Servers. This project's answers JSON with its name at every status. The collection's accepts with
+an empty 200 and refuses with one line of text. Any other answer, as of a proxy, a portal or on the wrong port, is
+neither an acceptance nor a refusal.
 """
 
 import json
@@ -40,25 +41,23 @@ REASONS: dict[str, tuple[type[ServerError], str]] = {
     "busy": (UnavailableError, "the server has too much to do"),
     "timezone": (UnavailableError, "set the server's timezone"),
 }
-"""The `reason` of a refusal by this project's server → what becomes of the report, and what to check."""
+"""The `reason` of a refusal by this project's server → the error's class, and what to check."""
 
 COLLECTION = {
     400: ("Invalid JSON payload", "the report was damaged on its way"),
     401: ("", "check auth_token: it must be the one of the server's configuration"),
     413: ("Maximum request body size", "raise the body size that the server accepts"),
 }
-"""By status, how a refusal by the collection's server begins, and what to check."""
-
-ELSE = "check http_server and http_port, and what stands between"
+"""The status of a refusal by the collection's server → the start of its text, and what to check."""
 
 
 def is_ours(answer: Answer) -> bool:
-    """Return whether this project's Scan Server has answered."""
+    """Return whether the answer is of this project's Scan Server."""
     return _said(answer) is not None
 
 
 def check(url: str, answer: Answer) -> None:
-    """Return if the Scan Server has taken a report. Raise ServerError otherwise: its class says what to do."""
+    """Return if the Scan Server has taken a report. Raise ServerError, whose class decides about the report."""
     said = _said(answer)
     if answer.status == 200 and (said or not answer.body):
         if not answer.marked_end:
@@ -68,19 +67,19 @@ def check(url: str, answer: Answer) -> None:
 
 
 def check_refused_json(url: str, answer: Answer) -> None:
-    """Return if a Scan Server has refused a body that is not JSON, after it took the token. Raise ServerError."""
+    """Return if a Scan Server has accepted the token and refused a body that is not JSON. Raise ServerError."""
     said = _said(answer)
     if answer.status == 400 and said and said.get("reason") == "json":
         return
     if answer.status == 400 and _line(answer).startswith(COLLECTION[400][0]):
         return
     if answer.status == 200:
-        raise _stranger(url, answer)
+        raise _not_a_scan_server(url, answer)
     check(url, answer)
 
 
 def _said(answer: Answer) -> dict[str, Any] | None:
-    """Return the JSON of this project's server; None if somebody else has answered."""
+    """Return the JSON of this project's server; None for any other answer."""
     try:
         said = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -95,9 +94,9 @@ def _refusal(url: str, answer: Answer, said: dict[str, Any]) -> ServerError:
 
 
 def _other(url: str, answer: Answer) -> ServerError:
-    """Return the error for an answer of the collection's server, or of something that is no Scan Server."""
+    """Return the error for an answer of the collection's server, or for an answer of no Scan Server."""
     line = _line(answer)
-    if answer.status == 413:  # whoever says so, smaller parts may pass
+    if answer.status == 413:  # of the server or of a proxy: smaller parts may pass
         return TooLargeError(f"{_where(url, answer)}; raise the body size that the server or a proxy accepts")
     if answer.status == 500 and not answer.body:
         return UnavailableError(f"{_where(url, answer)}; see the server's log")
@@ -108,15 +107,16 @@ def _other(url: str, answer: Answer) -> ServerError:
     begins, advice = COLLECTION.get(answer.status, ("?", ""))
     if line and line.startswith(begins):
         return UnavailableError(f"{_where(url, answer)}; {advice}")
-    return _stranger(url, answer)
+    return _not_a_scan_server(url, answer)
 
 
-def _stranger(url: str, answer: Answer) -> UnavailableError:
+def _not_a_scan_server(url: str, answer: Answer) -> UnavailableError:
     server = f" (Server: {excerpt(answer.server, 40)})" if answer.server else ""
     said = excerpt(answer.body.decode("utf-8", "replace"), 80)
     shown = f" {said!r}" if said else ""
     return UnavailableError(
-        f"something else than a Scan Server answers at {url}: HTTP {answer.status}{shown}{server}; {ELSE}"
+        f"something else than a Scan Server answers at {url}: HTTP {answer.status}{shown}{server};"
+        " check http_server and http_port, and what stands between"
     )
 
 
@@ -126,7 +126,7 @@ def _where(url: str, answer: Answer) -> str:
 
 
 def _line(answer: Answer) -> str:
-    """Return an answer of one line of plain text; empty for anything else."""
+    """Return the text of an answer of one line of plain text; empty for any other answer."""
     text = answer.body.decode("utf-8", "replace").strip()
     plain = "html" not in answer.content_type and not re.match(r"\s*[<{\[]", text)
     return text if plain and len(text.splitlines()) == 1 else ""

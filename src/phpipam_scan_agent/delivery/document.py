@@ -1,4 +1,4 @@
-"""Report ↔ the bytes of a spool file, which is checked like what a scan found. Pure."""
+"""Report ↔ the bytes of a spool file, whose content is validated on reading. Pure."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from ..plan import ranges
 from .report import block
 
 FORMAT = 2
-"""Changes when a file of an older version could be misread. Format 1 was a file for each report of the wire."""
+"""Version of the file's format. A file of format 1 had one report in the Scan Server's JSON."""
 
 HOSTNAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
@@ -21,13 +21,13 @@ MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The first line of a spool file, enough to list and bound the reports without reading them whole."""
+    """The first line of a spool file, and facts about the file: enough to list the reports without reading them."""
 
     network: IPNetwork | None
     """None for a damaged file."""
 
     made: datetime
-    """When its report was made, with its zone."""
+    """When the report was made, with its zone."""
 
     hosts: int = 0
 
@@ -38,14 +38,14 @@ class Entry:
     """Bytes of the file."""
 
     version: int = 0
-    """How often the file was written in this run."""
+    """How many times the file was written in this run."""
 
     durable: bool = True
     """Whether the file survives a power failure."""
 
 
 def encode(report: Report, refusal: str | None = None) -> bytes:
-    """Return the content of the file of a report. It has neither the token nor the scan agent code."""
+    """Return the content of a report's file. It contains neither the token nor the scan agent code."""
     header = {
         "format": FORMAT,
         "subnet": str(report.network),
@@ -61,7 +61,7 @@ def encode(report: Report, refusal: str | None = None) -> bytes:
 
 
 def header(line: bytes) -> Entry:
-    """Given the first line of a file, return its Entry without the size. Raise one of files.INVALID otherwise."""
+    """Given the first line of a file, return its Entry without a size. Raise one of files.INVALID if not valid."""
     found = json.loads(line)
     if found["format"] != FORMAT:
         raise ValueError
@@ -75,7 +75,7 @@ def header(line: bytes) -> Entry:
 
 
 def decode(content: bytes) -> Report:
-    """Given the content of a file, return its report. Raise one of files.INVALID if it is none."""
+    """Given the content of a file, return its report. Raise one of files.INVALID if it is not valid."""
     first, _, second = content.partition(b"\n")
     about, made = json.loads(first), header(first)
     body = json.loads(second)
@@ -88,7 +88,7 @@ def decode(content: bytes) -> Report:
 
 
 def decode_format_1(content: bytes) -> Iterator[Report]:
-    """Given a file of format 1, yield its report by blocks. Raise one of files.INVALID if it is none."""
+    """Given a file of format 1, yield its report by blocks. Raise one of files.INVALID if it is not valid."""
     document = json.loads(content)
     if document["format"] != 1:
         raise ValueError

@@ -1,4 +1,4 @@
-"""A folder of report files, and what is known of each without reading it again."""
+"""A folder of report files, with an Entry for each."""
 
 import logging
 import os
@@ -17,10 +17,10 @@ from .document import Entry
 log = logging.getLogger(__name__)
 
 MAX_FILE = 16 * 1024 * 1024
-"""Bytes of a file that are read at most; a report of 2,048 hosts has about 250 kB."""
+"""Maximum size of a file in bytes; a report of 2,048 hosts has about 250 kB."""
 
 MAX_LINE = 10_000
-"""Bytes of a file's first line that are read at most."""
+"""Maximum length of a file's first line in bytes."""
 
 _NUMBERED = re.compile(r"[0-9]{12}\.json")
 
@@ -28,7 +28,7 @@ _PREFIXED = re.compile(r"[0-9a-f]{8}_.+\.json")
 
 
 class Folder:
-    """Files whose names begin with `prefix`; other files in the folder are left alone."""
+    """Files whose names begin with `prefix`; other files in the folder are ignored."""
 
     def __init__(self, path: Path, prefix: str) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class Folder:
         self._prefix = prefix
 
     def load(self) -> Iterator[str]:
-        """List the folder again; yield a line for each file that cannot be read."""
+        """List the folder anew; yield a line for each file that cannot be read."""
         self.entries.clear()
         for path in _files(self.path):
             if path.name.startswith(self._prefix):
@@ -49,23 +49,23 @@ class Folder:
         self.size = sum(entry.size for entry in self.entries.values())
 
     def numbered(self) -> list[Path]:
-        """Return the files of format 1, one for each report, in the order of their making."""
+        """Return the files of format 1, which have one report each, oldest first."""
         return [path for path in _files(self.path) if _NUMBERED.fullmatch(path.name)]
 
     def foreign(self) -> int:
-        """Return how many reports are there under another prefix."""
+        """Return the number of reports with another prefix."""
         return sum(
             bool(_PREFIXED.fullmatch(path.name)) and not path.name.startswith(self._prefix)
             for path in _files(self.path)
         )
 
     def facts(self) -> tuple[int, int]:
-        """Return how many reports there are, of all formats, and their bytes; the folder need not be listed."""
+        """Return the number of reports of both formats, and their size in bytes; also before `load`."""
         found = [path for path in _files(self.path) if path.name.startswith(self._prefix)] + self.numbered()
         return len(found), sum(map(_size, found))
 
     def read(self, name: str) -> Report:
-        """Return the report in a file. Raise SpoolError if there is none in it."""
+        """Return the report in a file. Raise SpoolError if it holds no valid report."""
         path = self.path / name
         try:
             return document.decode(files.read(path, MAX_FILE))
@@ -75,7 +75,7 @@ class Folder:
             raise SpoolError(f"{path} holds no report") from None
 
     def write(self, name: str, report: Report, durable: bool = True, refusal: str | None = None) -> None:
-        """Write or replace a file. Raise SpoolError if that is not possible."""
+        """Write or replace a file. Raise SpoolError if it cannot be written."""
         content = document.encode(report, refusal)
         try:
             folders.private(self.path)
@@ -90,7 +90,7 @@ class Folder:
         self.size += len(content)
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that cannot be removed is sent again by the next run."""
+        """Remove a file. If that fails, the next run uploads the report again."""
         self.forget(name)
         try:
             (self.path / name).unlink(missing_ok=True)
@@ -100,13 +100,13 @@ class Folder:
             )
 
     def forget(self, name: str) -> None:
-        """Count a file no more."""
+        """Remove the entry of a file."""
         if entry := self.entries.pop(name, None):
             self.size -= entry.size
 
 
 def cannot_be_read(path: Path, error: OSError) -> str:
-    """Return the line for the user about a file that cannot be read."""
+    """Return the message about a file that cannot be read."""
     if isinstance(error, PermissionError):
         return (
             f"{path} belongs to the user with id {path.lstat().st_uid} and is not sent; as root:"
@@ -128,7 +128,7 @@ def _entry(path: Path) -> Entry:
 def _files(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != ".")
-    except OSError:  # it cannot be searched, so nothing can be kept in it either, which `write` says
+    except OSError:  # a folder that cannot be listed cannot be written either, which `write` reports
         return []
 
 

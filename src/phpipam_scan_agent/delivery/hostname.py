@@ -8,14 +8,14 @@ from itertools import product
 from ..models import Host, IPAddress
 
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
-"""A label that may be reported: the collection's Scan Server pastes the host name into SQL, and whoever owns the
-reverse zone writes PTR names."""
+"""A label that may be reported. The collection's Scan Server pastes the host name into SQL, and the owner of the
+reverse zone chooses PTR names."""
 
 MAX_NAME = 253
-"""Characters of a domain name without the final dot (RFC 1035)."""
+"""Maximum length of a domain name in characters, without the final dot (RFC 1035)."""
 
 _BETWEEN = r"(?:[-_.x]|ip|host|net|red|dyn|dip|dhcp|pool|static|rev)+"
-"""Separators of octets, with the words that providers put between them: `ip77.ip-192-0-2.example`."""
+"""Separators of octets, and the words that providers put between octets: `ip77.ip-192-0-2.example`."""
 
 _FOUR_NUMBERS = re.compile(r"(?<![0-9])(?=" + _BETWEEN.join(["([0-9]{1,3})"] * 4) + "(?![0-9]))")
 _FOUR_HEX_BYTES = re.compile(r"(?<![0-9a-f])(?=" + "[-_.]".join(["([0-9a-f]{1,2})"] * 4) + "(?![0-9a-f]))")
@@ -24,13 +24,13 @@ _GENERIC = re.compile(
     r"(?:ip|dip|dyn|dynamic|dhcp|host|pool|static|client|customer|user|ppp|dsl|adsl|cable|unknown)s?"
     r"[-_]?([0-9]{1,3})(?:[-_]([0-9]{1,3}))(?:[-_]([0-9]{1,3}))?"
 )
-"""A first label that has the last two or three octets and otherwise a word without information."""
+"""A first label of the last two or three octets and a word without information."""
 
 
 def reported(host: Host, form: str) -> str | None:
-    """Given a host with its PTR name, return the host name to report, or None to report none.
+    """Given a host with its PTR name, return the host name to report, or None.
 
-    `form` is the setting `name_form`. A full name in phpIPAM is never replaced by its own first label.
+    `form` is the variable `name_form`. A full name in phpIPAM is never replaced by its first label.
     """
     name = hostname(host.name, host.ip, form)
     there = (host.address and host.address.hostname) or ""
@@ -38,10 +38,10 @@ def reported(host: Host, form: str) -> str | None:
 
 
 def hostname(name: str | None, ip: IPAddress, form: str = "short") -> str | None:
-    """Given a PTR name, return it (`full`) or its first label (`short`).
+    """Given a PTR name, return the whole name (`full`) or its first label (`short`).
 
-    Return None for a name that spells the address, or that has other characters than letters, digits, `-` and
-    `_`, or a label or name that is too long.
+    Return None for a name that spells the address, that has other characters than letters, digits, `-` and `_`, or
+    that is too long as a whole or in a label.
     """
     if not name or spells(name, ip):
         return None
@@ -51,10 +51,10 @@ def hostname(name: str | None, ip: IPAddress, form: str = "short") -> str | None
 
 
 def spells(name: str, ip: IPAddress) -> bool:
-    """Return whether a PTR name is made of the address, in one of the forms that providers and pools use.
+    """Return whether a PTR name is derived from the address in one of the forms that providers and DHCP pools use.
 
-    Decimal or hexadecimal octets, forwards or backwards, padded or not, joined by dots, dashes or words; the
-    address as one number; the last octet or octets beside a generic word.
+    The forms are decimal or hexadecimal octets, forwards or backwards, padded or not, joined by dots, dashes or
+    words; the address as one number; the last octet or octets beside a generic word.
     """
     name = name.lower()
     if isinstance(ip, IPv6Address):

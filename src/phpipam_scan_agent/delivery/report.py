@@ -8,12 +8,12 @@ from ..models import IPAddress, IPNetwork, Report, Row, ScanResult
 from .hostname import reported
 
 BLOCK = 2048
-"""IPv4 addresses of a large subnet that go into one report: about 250 kB in the Scan Server's JSON. Reports that wait
-are merged by block, so that a new part of a /16 does not rewrite all of it."""
+"""IPv4 addresses of a large subnet in one report: about 250 kB in the Scan Server's JSON. Waiting reports are merged
+by block, so that a new part of a /16 does not rewrite the whole /16."""
 
 
 def make(result: ScanResult, name_form: str = "short") -> Iterator[Report]:
-    """Given what a scan found, yield its reports: one, or one for each block of addresses in a large subnet."""
+    """Given a result, yield its reports: one, or one for each block of addresses in a large subnet."""
     network = result.subnet.network
     rows: dict[int, list[Row]] = {}
     silent: dict[int, list[int]] = {}
@@ -35,16 +35,16 @@ def make(result: ScanResult, name_form: str = "short") -> Iterator[Report]:
 
 
 def block(network: IPNetwork, ip: IPAddress) -> int:
-    """Return the number of the block that an address is in; IPv6 has one, since its hosts are few and far between."""
+    """Return the number of an address's block. An IPv6 subnet has one block, since it has few hosts."""
     return (int(ip) - int(network.network_address)) // BLOCK if network.version == 4 else 0
 
 
 def merge(waiting: Report, new: Report) -> Report:
-    """Return the newest state of two reports of the same block: of each address the row with the newer time.
+    """Merge two reports of the same block: each address has the row with the newer time.
 
-    It has the MAC address of the newer row that has one, and the newer row's host name: where that has none, the
-    address may have got one from a person. An address of one report only stays with its time. An address that was
-    silent is no longer if the newer report has it.
+    Its MAC address is the newest one. Its host name is that of the newer row, also if empty: a person may have named
+    the address in phpIPAM meanwhile. An address of only one report keeps its time. An address that was silent in the
+    older report is not silent if the newer report has it.
     """
     older, newer = sorted((waiting, new), key=lambda report: report.made)
     rows = {row.ip: row for row in older.rows}
@@ -60,7 +60,7 @@ def without_old_rows(report: Report, earliest: datetime) -> Report:
 
 
 def halves(report: Report) -> tuple[Report, ...]:
-    """Return a report as two, or nothing if it has but one address."""
+    """Return two reports with half of the rows each; nothing for a report of at most one row."""
     middle = len(report.rows) // 2
     if not middle:
         return ()

@@ -16,21 +16,21 @@ from . import answers, wire
 
 log = logging.getLogger(__name__)
 
-NO_TOKEN = "no-token-set"  # noqa: S105 (the server's own default, for everybody to know)
+NO_TOKEN = "no-token-set"  # noqa: S105 (the collection's public default)
 
 MAX_ANSWER = 64 * 1024
-"""Bytes; the server's answers are empty or one line."""
+"""Maximum size of an answer in bytes; the server's answers are empty or one line."""
 
 MAX_BODY = 1_000_000
-"""Bytes of a request; the server refuses more than 1 MiB."""
+"""Maximum size of a request's body in bytes; the server refuses more than 1 MiB."""
 
 LARGE = 64 * 1024
-"""Bytes of a request. When the connection is lost while a larger one is sent, a proxy may have refused its size: it
-answers 413 and closes, and the client's end of TLS sees only the closing."""
+"""Size of a request's body in bytes above which a lost connection may mean that a proxy refuses the size: it answers
+413 and closes, and the client's end of TLS sees only the end of the connection."""
 
 
 class ScanServer:
-    """The Scan Server as one agent sees it, for any number of threads. It says 200 for taken into its queue."""
+    """The Scan Server as one agent sees it, for any number of threads. With 200 it has put the report into its queue."""
 
     def __init__(self, config: Config, limits: Limits | None = None) -> None:
         self._url = f"{config.http_server}:{config.http_port}/"
@@ -41,20 +41,20 @@ class ScanServer:
         self._client = Client("Scan Server", "http_server", self._authorize, MAX_ANSWER, identity, limits)
 
     def close(self) -> None:
-        """End the session, and the uploads that other threads wait for."""
+        """End the session, and the uploads of other threads."""
         self._client.close()
 
     def fingerprint(self, salt: str) -> str:
-        """Return a text that changes with the settings and with the agent's version.
+        """Return a text that changes with the configuration and the agent's version.
 
-        It is slow to compute and salted, so that it gives no secret away.
+        It is salted and slow to compute, so that it reveals no secret.
         """
         secrets = (self._code.get_secret_value(), self._token.get_secret_value())
         content = json.dumps((VERSION, self._settings, *secrets)).encode()
         return hashlib.scrypt(content, salt=salt.encode(), n=4096, r=8, p=1).hex()
 
     def upload(self, report: Report) -> None:
-        """Send one report. Raise ServerError if the server has not taken it; its class says what to do then."""
+        """Upload one report. Raise ServerError if the server has not taken it; its class decides about the report."""
         for body in wire.bodies(report, self._code.get_secret_value(), MAX_BODY):
             answers.check(self._url, self._post(body))
             about = {"subnet": str(report.network), "hosts": len(report.rows), "bytes": len(body)}
@@ -63,10 +63,10 @@ class ScanServer:
             )
 
     def try_token(self) -> str:
-        """Verify that a report could be stored, without storing one; return what to show.
+        """Verify, without a report, that a report could be stored; return a description. Raise ServerError otherwise.
 
-        Asks `/health`, which this project's server has, and sends a body that no server can store: it is answered
-        401 before it is read, or 400 because it is not JSON. Raise ServerError where a report would fail.
+        Requests `/health`, which this project's server has, and posts a body that no server can store: the answer is
+        401 before the body is read, or 400 because it is not JSON.
         """
         health = self._send("GET", f"{self._url}health")
         if answers.is_ours(health):

@@ -1,4 +1,4 @@
-"""The spool: what waits for the Scan Server is the newest state of each subnet, a file for each, and no history."""
+"""The spool: reports that wait for the Scan Server, one file with the newest state of each subnet, no history."""
 
 import hashlib
 import logging
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class Spool:
     """A folder of reports; any thread may use it, and one run at a time.
 
-    `max_age` in seconds and `max_size` in bytes bound it; `clock` gives seconds since the epoch. `owner` names the
-    phpIPAM and the agent that the reports are for: files of another owner in the same folder are left alone. The
-    files hold neither the token nor the scan agent code, which the server stage adds.
+    `max_age` in seconds and `max_size` in bytes are its limits; `clock` gives seconds since the epoch. `owner` names
+    phpIPAM and agent of the reports: files of another owner in the same folder are ignored. The files contain neither
+    the token nor the scan agent code, which are added on upload.
     """
 
     def __init__(
@@ -45,55 +45,54 @@ class Spool:
         self._remembered = False
 
     def open(self, fingerprint: Callable[[str], str] = str) -> list[str]:
-        """Prepare it for a run; return what is wrong with it, one line each.
+        """Prepare the spool for a run; return its problems, one line each.
 
-        Files of older versions are merged, reports beyond the bounds are dropped, and what was set aside waits
-        again if the settings or the agent's version have changed. `fingerprint` gives a text for these from a
-        salt, which leads nobody back to secrets.
+        Files of older versions are merged, and reports beyond the limits are dropped. Reports that were set aside
+        wait again if the configuration or the agent's version has changed: `fingerprint` hashes both with a salt.
         """
         with self._lock:
             for folder in (self._waiting, self._aside):
                 files.clean(folder.path / "*.json")
-            problems = self.look()
+            problems = self.load()
             self._fingerprint = fingerprint
             self._retry_if_changed()
             problems += self._merge_numbered()
             self._drop()
             return problems
 
-    def look(self) -> list[str]:
-        """List the folder and change nothing; return what is wrong with it, one line each."""
+    def load(self) -> list[str]:
+        """List the folder without a change; return its problems, one line each."""
         with self._lock:
             return [*self._waiting.load(), *self._aside.load()]
 
     def waiting(self) -> dict[str, Entry]:
-        """Return the reports that are to be sent by their names, oldest first."""
+        """Return the entries of waiting reports by name, oldest first."""
         with self._lock:
             entries = self._waiting.entries
             return {name: entries[name] for name in sorted(entries, key=lambda name: entries[name].made)}
 
     def entry(self, name: str) -> Entry | None:
-        """Return what is known of a report; None if it waits no longer."""
+        """Return the entry of a waiting report; None if it no longer waits."""
         with self._lock:
             return self._waiting.entries.get(name)
 
     def refused(self) -> list[Entry]:
-        """Return the reports that are set aside."""
+        """Return the entries of the reports that are set aside."""
         with self._lock:
             return list(self._aside.entries.values())
 
     def foreign(self) -> int:
-        """Return how many reports wait here for another phpIPAM or another app of it."""
+        """Return the number of reports in the folder for another phpIPAM or App id."""
         return self._waiting.foreign()
 
     def facts(self) -> tuple[int, int]:
-        """Return how many reports are to be sent, and how many bytes they have; also without `open`."""
+        """Return the number of waiting reports and their size in bytes; also before `open`."""
         return self._waiting.facts()
 
     def put(self, report: Report) -> tuple[str, int, Report]:
-        """Keep a report, merged with the one of its subnet that waits.
+        """Keep a report, merged with the waiting report of the same subnet and block.
 
-        Return its name and version, and the report that is now to be sent. Raise SpoolError if it cannot be kept.
+        Return name, version and the report to upload. Raise SpoolError if it cannot be kept.
         """
         with self._lock:
             name = self._name(report)
@@ -103,7 +102,7 @@ class Spool:
             content = document.encode(report)
             if len(content) > self._max_size:
                 raise SpoolError(f"{self.folder} cannot keep it (it is larger than spool_max_size)")
-            # A new file need only survive a kill, since it is sent at once; `settle` does the rest.
+            # A new file is uploaded at once and need only survive a kill; `settle` syncs the files that still wait.
             self._waiting.write(name, report, durable=waits)
             version = self._waiting.entries[name].version
             if self._waiting.size + self._aside.size > self._max_size:
@@ -111,21 +110,21 @@ class Spool:
             return name, version, report
 
     def get(self, name: str) -> tuple[int, Report]:
-        """Return a report that waits with its version. Raise SpoolError if its file holds none."""
+        """Return version and report of a waiting report. Raise SpoolError if its file is damaged."""
         with self._lock:
             return self._waiting.entries[name].version, self._waiting.read(name)
 
     def remove(self, name: str, version: int) -> None:
-        """Remove a report that the Scan Server has taken, unless it has been merged with a newer one since."""
+        """Remove a report that the Scan Server has taken, unless it was merged with a newer report meanwhile."""
         with self._lock:
             entry = self._waiting.entries.get(name)
             if entry and entry.version == version:
                 self._waiting.remove(name)
 
     def set_aside(self, name: str, why: str, version: int = 0) -> Path:
-        """Move a report to the folder of those that are not sent again in every run; return its file.
+        """Move a report to the folder of refused reports, which are not sent in each run; return its file.
 
-        It stays if it has been merged with a newer one since this version was sent.
+        It stays if it was merged with a newer report after this version was sent.
         """
         with self._lock:
             entry = self._waiting.entries.get(name)
@@ -152,7 +151,7 @@ class Spool:
             return aside
 
     def settle(self) -> None:
-        """Make what waits survive a power failure, once nothing more will be sent."""
+        """Make the waiting reports survive a power failure, after the last upload."""
         with self._lock:
             loose = [name for name, entry in self._waiting.entries.items() if not entry.durable]
             try:
@@ -164,7 +163,7 @@ class Spool:
                 log.warning("%s may not survive a power failure (%s)", self.folder, error.strerror)
 
     def probe(self) -> None:
-        """Do with the folder what a run does. Raise OSError where something of it is not possible."""
+        """Try the folder operations of a run. Raise OSError if one of them fails."""
         path = self.folder / f"{self._prefix}probe"
         folders.private(self.folder)
         try:
@@ -189,7 +188,7 @@ class Spool:
         return without_old_rows(merged, merged.made - timedelta(seconds=self._max_age))
 
     def _retry_if_changed(self) -> None:
-        """Let what is set aside wait again if the settings or the agent are not those that it was refused with."""
+        """Let reports that were set aside wait again if configuration or agent have changed since their refusal."""
         numbered = self._aside.numbered()
         if not self._aside.entries and not numbered:
             return
@@ -212,7 +211,7 @@ class Spool:
             log.warning("%s: what is set aside cannot be sent once more (%s)", self._aside.path, error)
 
     def _remember_settings(self) -> None:
-        """Note with which settings and which version of the agent reports were set aside."""
+        """Note the configuration and version with which reports were set aside."""
         if not self._remembered:
             salt = os.urandom(16).hex()
             files.replace(self._settings, f"{salt} {self._fingerprint(salt)}".encode())
@@ -221,13 +220,13 @@ class Spool:
     def _wait_again(self, name: str) -> bool:
         try:
             report = self._aside.read(name)
-        except SpoolError:  # damaged, which no settings change
+        except SpoolError:  # damaged
             return False
         self.put(report)
         return True
 
     def _merge_numbered(self) -> Iterator[str]:
-        """Merge the files of format 1: first all of them into the files of today, then away with them."""
+        """Merge the files of format 1 into files of today's format, and remove them after the last merge."""
         reports: dict[str, Report] = {}
         merged: list[Path] = []
         for path in self._waiting.numbered():
@@ -252,7 +251,7 @@ class Spool:
             yield f"{self.folder}: reports of an older version cannot be merged ({error})"
 
     def _drop(self) -> None:
-        """Drop the oldest reports beyond the bounds."""
+        """Drop the oldest reports beyond the limits."""
         earliest = datetime.fromtimestamp(self._clock(), timezone.utc) - timedelta(seconds=self._max_age)
         folders_ = (self._waiting, self._aside)
         oldest = sorted(

@@ -11,7 +11,7 @@ from ..models import Outcome, Report, ScanResult
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A report on its way to the Scan Server, and how that ended."""
+    """A report to upload, and the end of its upload."""
 
     name: str
     """Its name in the spool."""
@@ -21,16 +21,16 @@ class Upload:
     """None if it is to be read from the spool."""
 
     not_kept: SpoolError | None = None
-    """Why it is not in the spool."""
+    """The error because of which it is not in the spool."""
 
     uploaded: bool = False
     """Whether the Scan Server has taken it."""
 
     waiting: bool = False
-    """Whether it waits for the next run."""
+    """Whether it stays in the spool for the next run."""
 
     error: str | None = None
-    """What failed for good, and what to do."""
+    """An error that is not only a wait for the server, and what to do."""
 
 
 @dataclass(slots=True)
@@ -42,16 +42,16 @@ class _Subnet:
 
 
 class Tally:
-    """Collects the results of each subnet and how the uploads of its reports ended; any thread may use it.
+    """Collects the results and the ended uploads of each subnet; any thread may use it.
 
-    A report is known by its name and version: the reports of several results may be merged before they are sent.
+    A report's key is its name and version: the reports of several results may be merged before the upload.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._subnets: dict[int, _Subnet] = {}
         self._expected: dict[str, list[tuple[int, int]]] = {}
-        """By the name of a report, the versions that are expected, with their subnets."""
+        """A report's name → the expected versions, each with its subnet's id."""
         self._finished: list[Outcome] = []
 
     def expect(self, result: ScanResult, uploads: Sequence[Upload]) -> None:
@@ -67,7 +67,7 @@ class Tally:
             self._finish(result.subnet.id)
 
     def settle(self, upload: Upload) -> bool:
-        """Add how an upload ended, also for earlier versions; return whether a result of this run expects it."""
+        """Add an ended upload, also for earlier versions; return whether a result of this run expects it."""
         with self._lock:
             expected = self._expected.pop(upload.name, [])
             if later := [each for each in expected if each[0] > upload.version]:

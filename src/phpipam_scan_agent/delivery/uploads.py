@@ -1,4 +1,4 @@
-"""Threads that send what waits, newest first."""
+"""Threads that upload reports, newest first."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -19,19 +19,19 @@ from .spool import Spool
 from .tally import Upload
 
 IN_HAND = 100
-"""Reports that are kept in memory until they are sent; others are read from the spool again, which is bounded."""
+"""Maximum number of waiting reports in memory; others are read from the spool again, whose size is limited."""
 
 MAX_FAILURES = 3
-"""Failures of reports in a row after which the server is taken for unavailable."""
+"""Consecutive failed reports after which the server counts as unavailable."""
 
-PATIENCE = 2.0
-"""Seconds for the threads to end; they are ended with the program in any case."""
+JOIN_TIMEOUT = 2.0
+"""Seconds for a thread to end; as a daemon it ends with the program in any case."""
 
 
 class Uploads:
-    """Sends reports from up to `most` threads; `settle` gets each upload as it ended, in its thread.
+    """Uploads reports in up to `most` threads; `settle` gets each ended upload, in its thread.
 
-    One upload at a time until the server has taken a report: a server that takes nothing is asked once.
+    There is one upload at a time until the server has taken a report, so that an unavailable server gets one request.
     """
 
     def __init__(self, spool: Spool, server: ScanServer, most: int, settle: Callable[[Upload], None]) -> None:
@@ -48,12 +48,12 @@ class Uploads:
         self._failures = 0
         self._failure: BaseException | None = None
         self.stopped: UnavailableError | None = None
-        """Why nothing more is sent in this run."""
+        """The error that has ended the uploads of this run."""
         self.not_assigned = False
         """Whether the server has refused a subnet as not this agent's."""
 
     def add(self, uploads: Iterable[Upload]) -> None:
-        """Have reports sent, the last of these first, before those that were added earlier."""
+        """Begin uploads, the last one first and before uploads that were added earlier."""
         with self._changed:
             for upload in uploads:
                 in_hand = len(self._pending) < IN_HAND or upload.not_kept
@@ -62,12 +62,12 @@ class Uploads:
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until nothing is to be sent any more, or for so long; return whether that is so."""
+        """Wait until no upload is left, but at most `seconds`; return whether none is left."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._pending and not self._active, seconds)
 
     def stop(self) -> None:
-        """Send nothing more; what waits stays in the spool."""
+        """Begin no further upload; waiting reports stay in the spool."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -76,18 +76,18 @@ class Uploads:
         """End the threads."""
         self.stop()
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(JOIN_TIMEOUT)
 
     def raise_failure(self) -> None:
-        """Raise what has ended a thread, which is a fault of the program."""
+        """Raise the error that has ended a thread, which is a fault of the program."""
         if self._failure:
             raise self._failure
 
     def _start(self) -> None:
-        """Start threads while there is work for one more."""
+        """Start threads, up to one for each upload."""
         most = self._most if self._taken else 1
         while len(self._threads) < min(most, len(self._pending) + len(self._active)):
-            # Daemons: one that waits for a name server or a connection does not hold up the end of the program.
+            # Daemons, so that a wait for a nameserver or a connection does not delay the end of the program.
             thread = threading.Thread(target=self._work, name="upload", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -106,7 +106,7 @@ class Uploads:
             self._failure = failure
 
     def _next(self) -> Upload | None:
-        """Return the newest report that no other thread sends; None when it is time to end."""
+        """Return the newest upload whose report no other thread sends; None at the end."""
         with self._changed:
             while not self._closed:
                 for at in range(len(self._pending) - 1, -1, -1):
@@ -118,20 +118,20 @@ class Uploads:
         return None
 
     def _send(self, upload: Upload) -> Upload:
-        """Send a report and do with it what the answer asks for; return the upload as it ended."""
+        """Send a report and act on the answer; return the ended upload."""
         try:
             if self.stopped:
                 return self._kept(upload, self.stopped)
             if not upload.not_kept:
                 upload = self._current(upload)
-            if upload.report is None:  # uploaded in a newer version, or dropped at the spool's bounds
+            if upload.report is None:  # uploaded in a newer version, or dropped at the spool's limits
                 return upload
             return self._sent(upload, upload.report)
         except SpoolError as error:
             return self._set_aside(upload, error)
 
     def _current(self, upload: Upload) -> Upload:
-        """Return an upload with the newest version of its report, and without one if it waits no longer."""
+        """Return an upload with the newest version of its report, or without a report if it no longer waits."""
         entry = self._spool.entry(upload.name)
         if entry is None:
             return replace(upload, report=None)
@@ -165,13 +165,13 @@ class Uploads:
         return replace(upload, error=f"{error}; it is set aside as {aside}")
 
     def _kept(self, upload: Upload, cause: ServerError, error: str | None = None) -> Upload:
-        """Return an upload whose report stays in the spool for the next run, or is lost if it is not there."""
+        """Return a failed upload: its report stays for the next run, or is lost if it is not in the spool."""
         if upload.not_kept:
             return replace(upload, error=f"could be neither kept nor sent: {upload.not_kept}; {cause}")
         return replace(upload, waiting=error is None, error=error)
 
     def _upload(self, report: Report) -> None:
-        """Send a report, in halves if it is too large for the server or for a proxy before it."""
+        """Send a report, in halves if it is too large for the server or for a proxy in front of it."""
         try:
             self._server.upload(report)
         except TooLargeError as error:

@@ -9,10 +9,10 @@ from ..models import Report, Row
 
 
 def bodies(report: Report, code: str, limit: int) -> Iterator[bytes]:
-    """Yield the requests' bodies of a report for the agent with this code, of at most `limit` bytes each.
+    """Yield the bodies of a report's requests, with the scan agent code, of at most `limit` bytes each.
 
     A body has one offset from UTC, so a report with times of two zones or from both sides of a clock change becomes
-    two. `made` and `silent` are beside the newest times: the collection's server ignores both.
+    two. `made` and `silent` are in the body with the newest times; the collection's server ignores both.
     """
     newest = zone(report.made)
     groups: dict[str, list[Row]] = {} if report.rows and not report.silent else {newest: []}
@@ -31,7 +31,7 @@ def bodies(report: Report, code: str, limit: int) -> Iterator[bytes]:
 
 
 def zone(moment: datetime) -> str:
-    """Return the offset from UTC as the server reads it: `+HHMM`, never with seconds."""
+    """Return the offset from UTC in the server's form: `+HHMM`, never with seconds."""
     return moment.strftime("%z")[:5]
 
 
@@ -54,7 +54,7 @@ def _body(code: str, scan: dict[str, Any], results: str) -> bytes:
 
 
 def _result(subnet_id: int | None, row: Row) -> str:
-    """Return one result. What is not known is left out: the collection's server takes null as "wipe the field"."""
+    """Return one result without its empty fields: the collection's server takes null as "wipe the field"."""
     fields = {
         "id": row.id,
         "subnetId": None if subnet_id is None else str(subnet_id),
