@@ -30,7 +30,7 @@ LARGE = 64 * 1024
 
 
 class ScanServer:
-    """The Scan Server as one agent sees it, for any number of threads. With 200 it has put the report into its queue."""
+    """The Scan Server as one agent sees it, for any number of threads. Its 200 means that the report is queued."""
 
     def __init__(self, config: Config, limits: Limits | None = None) -> None:
         self._url = f"{config.http_server}:{config.http_port}/"
