@@ -149,7 +149,7 @@ def test_an_odd_redirect_is_an_error_too(location: str, shown: str, trusted: Aut
 
 def test_a_redirect_to_nowhere_is_an_error_too(trusted: Authority) -> None:
     with Server(lambda request: Reply(302), trusted.right()) as first:
-        assert failure(at_server(first)).startswith(" redirects to an unnamed place (HTTP 302)")
+        assert failure(at_server(first)).startswith(" redirects to an unnamed address (HTTP 302)")
 
 
 def redirected(location: bytes) -> str:
@@ -161,7 +161,7 @@ def redirected(location: bytes) -> str:
 @pytest.mark.parametrize(
     ("location", "shown"),
     [
-        (b"", "an unnamed place"),
+        (b"", "an unnamed address"),
         (b"http://[", "an address that is no URL"),
         (f"http://[{SECRET}/".encode(), "an address that is no URL"),
         (b"http://a\xff.b/", "http://aÿ.b/"),

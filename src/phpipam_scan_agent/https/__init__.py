@@ -1,4 +1,4 @@
-"""One careful HTTP client for phpIPAM and the Scan Server: verified TLS, no redirects, one plain error."""
+"""The HTTP client for phpIPAM and the Scan Server: verified TLS, no redirects, errors in plain words."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -32,9 +32,9 @@ LIMITS = Limits()
 class Client:
     """A session with one peer, for any number of threads.
 
-    `peer` names it in messages and `setting` the variable that leads to it, `auth` puts the secret into a
-    request's headers and nowhere else, `limit` is the largest answer in bytes that is read, `identity` is the
-    trust and the certificate of its connections, and `limits` says how often a request is tried and for how long.
+    `peer` is its name in messages and `setting` the variable of its address. `auth` adds the secret to a request's
+    headers. `limit` is the maximum size of an answer in bytes, `identity` the trust and the certificate of the
+    connections, and `limits` the number of retries and the time of a request.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class Client:
         self._in_progress: set[Deadline] = set()
         self._closed = False
         self._session = _Session()
-        # With an auth of its own the session never looks into .netrc, which would replace the token.
+        # With an `auth` the session ignores .netrc, which would replace the token.
         self._session.auth = auth
         self._session.headers["User-Agent"] = f"{NAME}/{VERSION}"
         self._session.mount("https://", TrustingAdapter(identity))
         self._session.mount("http://", BoundedAdapter())
 
     def send(self, method: str, url: str, **arguments: Any) -> Answer:
-        """Return the answer, whatever its status. Raise TransportError where no whole one came."""
-        place = without_query(url)
+        """Return the answer of any status. Raise TransportError without a complete answer."""
+        shown = without_query(url)
         try:
             with signals.interruptible(), self._deadline() as deadline:
-                return self._persistently(partial(self._once, method, url, arguments), deadline)
+                return self._with_retries(partial(self._once, method, url, arguments), deadline)
         except _Redirected as redirect:
-            raise TransportError(f"{self._peer} at {place} {redirect}: check {self._setting}") from None
+            raise TransportError(f"{self._peer} at {shown} {redirect}: check {self._setting}") from None
         except answer.TooLargeAnswer:
             raise TransportError(
-                f"{self._peer} at {place}: the answer has over {self._limit:,} bytes"
+                f"{self._peer} at {shown}: the answer has over {self._limit:,} bytes"
             ) from None
         except (requests.RequestException, OSError, ValueError, TooSlow) as error:
             kind = (
@@ -80,10 +80,10 @@ class Client:
                 if is_lost(error)
                 else TransportError
             )
-            raise kind(f"{self._peer} at {place}: {reason(error, self._limits)}") from None
+            raise kind(f"{self._peer} at {shown}: {reason(error, self._limits)}") from None
 
     def close(self) -> None:
-        """End the session's connections, and the requests that other threads wait for."""
+        """End the session's connections, and the requests of other threads."""
         with self._lock:
             self._closed = True
             for deadline in self._in_progress:
@@ -92,7 +92,7 @@ class Client:
 
     @contextmanager
     def _deadline(self) -> Iterator[Deadline]:
-        """Give a request its deadline, which `close` makes now."""
+        """Give a request its deadline; `close` ends it at once."""
         deadline = Deadline(self._limits.whole)
         with self._lock:
             if self._closed:
@@ -105,20 +105,20 @@ class Client:
             with self._lock:
                 self._in_progress.discard(deadline)
 
-    def _persistently(self, once: partial[Answer], deadline: Deadline) -> Answer:
-        """Send a request until its answer or its failure is final."""
+    def _with_retries(self, once: partial[Answer], deadline: Deadline) -> Answer:
+        """Send a request, with retries, until its answer or its failure is final."""
         retries = 0
         while True:
-            wanted = None
+            requested = None
             try:
                 came: Answer = once()
                 if retries >= retry.after_answer(came, self._limits):
                     return came
-                wanted = came.retry_after
+                requested = came.retry_after
             except requests.RequestException as error:
                 if retries >= retry.after_failure(error, self._limits):
                     raise
-            deadline.sleep(retry.pause(retries, wanted, self._limits))
+            deadline.sleep(retry.pause(retries, requested, self._limits))
             retries += 1
 
     def _once(self, method: str, url: str, arguments: dict[str, Any]) -> Answer:
@@ -129,29 +129,29 @@ class Client:
                 raise _Redirected(response)
             came = answer.read(response, self._limit)
             if retry.after_answer(came, self._limits):
-                # A server in trouble often ends the connection a moment later, at which the next try would fail.
+                # An overloaded server often ends the connection a moment later, which would fail the retry.
                 self._session.close()
             return came
 
 
 class _Redirected(Exception):  # noqa: N818 (an answer that is not followed)
-    """The answer is a redirect: requests would carry the token to the other host and turn a POST into a GET."""
+    """The answer is a redirect: requests would send the token to the other host and turn a POST into a GET."""
 
     def __init__(self, response: requests.Response) -> None:
-        target = excerpt(without_query(response.headers.get("Location") or "an unnamed place"), 200)
+        target = excerpt(without_query(response.headers.get("Location") or "an unnamed address"), 200)
         super().__init__(f"redirects to {target} (HTTP {response.status_code}); redirects are not followed")
 
 
 class _Session(requests.Session):
-    """A session that returns redirects; requests' own reads all of a redirect first, however large."""
+    """A session that returns redirects; the inherited method reads the whole redirect first, of any size."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         return None
 
     def merge_environment_settings(self, url: Any, *args: Any) -> Any:
-        """Return the settings for a request, with a proxy of the environment only where it may see the request.
+        """Return requests' settings with the environment's proxy, but without a proxy for loopback addresses.
 
-        Raise InTheClearError for plain http to another machine through a proxy. Loopback needs no proxy.
+        Raise InTheClearError for plain http to another machine through a proxy.
         """
         settings = super().merge_environment_settings(url, *args)
         if _is_loopback(url):
@@ -170,7 +170,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def without_query(url: str) -> str:
-    """Given a URL, return it without what may hold a secret: user, password, query and fragment."""
+    """Given a URL, return it without the parts that may contain a secret: user, password, query and fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A whole HTTP answer, of bounded size."""
+"""A complete HTTP answer, of limited size."""
 
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -9,28 +9,28 @@ from urllib3.exceptions import InvalidHeader
 
 
 class TooLargeAnswer(Exception):  # noqa: N818 (the server's fault and not the program's)
-    """The answer has more bytes than are read."""
+    """The answer has more bytes than the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer that is no redirect."""
+    """A complete answer that is no redirect."""
 
     status: int
     content_type: str
     body: bytes
 
     marked_end: bool = True
-    """Whether the server said how long it is; one cut off in its headers looks whole otherwise."""
+    """Whether the headers state the body's length or chunks; without them an answer cut off looks complete."""
 
     date: float | None = None
-    """The server's clock when it answered, in seconds since the epoch, if it said so."""
+    """The server's time of the answer, from its `Date` header, in seconds since the epoch."""
 
     server: str = ""
-    """The program that answered, by its `Server` header."""
+    """The `Server` header: the program that answered."""
 
     retry_after: float | None = None
-    """Seconds that the server asks for before the next request, if it does."""
+    """Seconds until the next request, from the `Retry-After` header."""
 
 
 def read(response: requests.Response, limit: int) -> Answer:
@@ -61,7 +61,7 @@ def _date(text: str | None) -> float | None:
 
 
 def _retry_after(text: str | None) -> float | None:
-    """Given a Retry-After header, seconds or a date, return its seconds; None if it is missing or neither."""
+    """Given a Retry-After header, seconds or a date, return its seconds; None if it is missing or not valid."""
     try:
         return None if text is None else Retry().parse_retry_after(text)
     except (InvalidHeader, ValueError, OverflowError):

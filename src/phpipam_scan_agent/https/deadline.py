@@ -1,4 +1,4 @@
-"""Connections that keep to a deadline for the whole request, in any thread."""
+"""Connections with a deadline for the whole request, in any thread."""
 
 import io
 import socket
@@ -15,7 +15,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 PIECE = 16 * 1024
-"""Bytes sent between two looks at the deadline; TLS applies the socket's timeout to each record, of this size."""
+"""Bytes sent between two checks of the deadline; TLS applies the socket's timeout to each record, of this size."""
 
 
 class TooSlow(Exception):  # noqa: N818 (urllib3 retries or wraps the errors that it knows)
@@ -25,8 +25,8 @@ class TooSlow(Exception):  # noqa: N818 (urllib3 retries or wraps the errors tha
 class Deadline:
     """The end of one request's time.
 
-    A timeout of a socket limits one read, so a server that sends a byte now and then is never too slow for it.
-    This limits the sum: each read and write gets what remains until the deadline.
+    A socket's timeout limits one read, so a server that sends a byte now and then never exceeds it. The deadline
+    limits the sum: the timeout of each read and write is the time until the deadline.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class Deadline:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Apply it to every connection that this thread uses in the block."""
+        """Apply the deadline to each connection that this thread uses in the block."""
         token = _current.set(self)
         try:
             yield
@@ -44,26 +44,26 @@ class Deadline:
             _current.reset(token)
 
     def remaining(self) -> float:
-        """Return the seconds left, which are more than 0. Raise TooSlow if there are none."""
+        """Return the seconds left, more than 0. Raise TooSlow after the deadline."""
         seconds = self._end - time.monotonic()
         if seconds <= 0 or self._cancelled.is_set():
             raise TooSlow
         return seconds
 
     def bound(self, connection: socket.socket) -> None:
-        """Limit the next read or write of a connection to the seconds left. Raise TooSlow if there are none."""
+        """Limit the next read or write of a connection to the seconds left. Raise TooSlow after the deadline."""
         self._socket = connection
         timeout = connection.gettimeout()
         remaining = self.remaining()
         connection.settimeout(remaining if timeout is None else min(timeout, remaining))
 
     def sleep(self, seconds: float) -> None:
-        """Wait. Raise TooSlow if the deadline comes first."""
+        """Wait. Raise TooSlow at the deadline, or after `cancel`."""
         self._cancelled.wait(min(seconds, self.remaining()))
         self.remaining()
 
     def cancel(self) -> None:
-        """End the request now; for another thread than the one that waits for its answer."""
+        """End the request at once; called in another thread than the request's."""
         self._cancelled.set()
         if self._socket:
             with suppress(OSError, TypeError):  # TypeError: TLS within a proxy's TLS is no socket
@@ -74,7 +74,7 @@ _current: ContextVar[Deadline] = ContextVar("deadline")
 
 
 class _Reader(io.RawIOBase):
-    """What a connection receives, each read within the deadline."""
+    """Reads from a connection, each within the deadline."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -98,7 +98,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Bounded:
-    """A connection as http.client.HTTPResponse wants it, which only ever reads from it."""
+    """A connection for http.client.HTTPResponse, which only calls `makefile`."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -114,14 +114,14 @@ class _Response(HTTPResponse):
 
 
 class _Sends(HTTPConnection):
-    """Sends within the deadline, and reads so by its class of responses."""
+    """Sends within the deadline, and reads within it by `response_class`."""
 
     response_class = _Response
 
     def send(self, data: Any) -> None:
         if self.sock is None:
             self.connect()
-        self.sock.settimeout(self.timeout)  # a kept connection has what was left of the last request
+        self.sock.settimeout(self.timeout)  # a reused connection has the timeout of the last request's end
         for start in range(0, len(data), PIECE):
             _current.get().bound(self.sock)
             super().send(data[start : start + PIECE])
@@ -140,7 +140,7 @@ class _Https(HTTPSConnectionPool):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Makes connections that keep to the deadline of the thread that uses them; it never sends twice."""
+    """Makes connections with the deadline of the thread that uses them. It never retries."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools of direct connections."""
@@ -150,7 +150,7 @@ class BoundedAdapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Make the pools of connections through a proxy."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        if not proxy.lower().startswith("socks"):  # SOCKS has connections of its own, with timeouts alone
+        if not proxy.lower().startswith("socks"):  # SOCKS has other connection classes, with timeouts only
             manager.pool_classes_by_scheme = _POOLS
         return manager
 

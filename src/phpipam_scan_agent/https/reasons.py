@@ -1,4 +1,4 @@
-"""Errors of requests → plain words; their own text holds the whole URL with its query. Pure."""
+"""Errors of requests → plain words; the errors' own text contains the URL with its query. Pure."""
 
 import re
 import socket
@@ -27,11 +27,11 @@ WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
     HTTPException: "it answers something that is not HTTP",
     ProtocolError: "the answer was cut off",
 }
-"""Words for exceptions that have no `strerror`; those that wrap others come last."""
+"""Words for exceptions without `strerror`; classes that wrap others come last."""
 
 
 class InTheClearError(ValueError):
-    """A proxy would see the request unencrypted: in a report it would read the scan agent code."""
+    """A proxy would see the request unencrypted, and a report contains the scan agent code."""
 
 
 def reason(error: BaseException, limits: Limits) -> str:
@@ -58,7 +58,7 @@ def reason(error: BaseException, limits: Limits) -> str:
 
 
 def _about_the_proxy(error: BaseException, found: list[BaseException]) -> str | None:
-    """Return what is wrong with the proxy that the environment names, if that is the cause."""
+    """Return the cause and what to do if it is the environment's proxy; None otherwise."""
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy does not pass it on ({_innermost(found)}); check https_proxy and no_proxy"
     if isinstance(error, InTheClearError):
@@ -75,7 +75,7 @@ def _about_the_proxy(error: BaseException, found: list[BaseException]) -> str | 
 
 
 def is_unreachable(error: BaseException) -> bool:
-    """Given what requests raised, return whether there was no connection that the request could be sent over."""
+    """Given an error of requests, return whether there was no connection for the request."""
     kinds = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
     return isinstance(error, requests.exceptions.ProxyError) or any(
         isinstance(c, kinds) for c in causes(error)
@@ -83,7 +83,7 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Given what requests raised, return whether the connection was there and was closed too early."""
+    """Given an error of requests, return whether the connection was closed before the answer was complete."""
     kinds = (ConnectionError, ProtocolError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
     return any(isinstance(cause, kinds) for cause in causes(error))
 
@@ -100,7 +100,7 @@ def _untrusted(error: ssl.SSLCertVerificationError) -> str:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all errors that requests and urllib3 have wrapped, from the outermost on."""
+    """Yield an error and the errors that it wraps, from the outermost to the innermost."""
     seen: list[BaseException] = []
     waiting: list[Any] = [error]
     while waiting:

@@ -17,15 +17,15 @@ from .limits import Limits
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A CA to trust beside the machine's trusted certificates, and the certificate to show to the server."""
+    """A CA to trust in addition to the machine's certificates, and the client certificate."""
 
     ca_file: Path | None = None
     client_cert: Path | None = None
     client_key: Path | None = None
-    """None where `client_cert` holds the key as well."""
+    """None if `client_cert` contains the key."""
 
     def context(self) -> ssl.SSLContext:
-        """Return a context for a new connection. Raise UsageError if a file is not what it should be."""
+        """Return a context for a new connection. Raise UsageError if a file is not valid."""
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
@@ -47,8 +47,8 @@ class Identity:
 class TrustingAdapter(BoundedAdapter):
     """Verifies TLS against the machine's trusted certificates.
 
-    requests alone brings a bundle of its own and knows nothing of `update-ca-certificates`. SSL_CERT_FILE
-    is OpenSSL's and works here too; REQUESTS_CA_BUNDLE reaches the context through requests itself.
+    requests alone has its own bundle and ignores `update-ca-certificates`. OpenSSL's SSL_CERT_FILE works, too;
+    REQUESTS_CA_BUNDLE reaches the context through requests.
     """
 
     def __init__(self, identity: Identity, **options: Any) -> None:
@@ -65,12 +65,12 @@ class TrustingAdapter(BoundedAdapter):
         return super().proxy_manager_for(proxy, **contexts, **kwargs)
 
     def cert_verify(self, conn: Any, *_: Any) -> None:
-        """Add no trust: the inherited method would add requests' own bundle to what the machine trusts."""
+        """Add no trust: the inherited method would add requests' own bundle to the machine's certificates."""
         conn.cert_reqs = "CERT_REQUIRED"
 
 
 def _refuse_to_ask() -> str:
-    raise ValueError  # OpenSSL would ask at the terminal, which cron has none of
+    raise ValueError  # OpenSSL would ask at the terminal, which a run from cron does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Certificate:
 
 
 def shown_by(url: str, identity: Identity) -> Certificate:
-    """Return the certificate of an https URL's server, asked directly. Raise OSError if it is not trusted."""
+    """Return the certificate of an https URL's server, without a proxy. Raise OSError if it is not trusted."""
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 443)
     with (

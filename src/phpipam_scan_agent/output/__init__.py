@@ -1,6 +1,6 @@
-"""Everything that is printed, logged or exported; no other package prints.
+"""Output: messages, log, progress bar, results and metrics; no other package prints.
 
-Modules that a run from cron does without are loaded when they are needed.
+Modules that a run from cron does not need are loaded on use.
 """
 
 import os
@@ -27,14 +27,14 @@ def show(summary: "Summary", findings: Findings, wanted: bool | None, dry_run: b
 
 
 def show_checks(checks: "Iterable[Check]", output_format: str | None) -> bool:
-    """Print the checks as they are done, see `checks.show_checks`."""
+    """Print each check as it is done, see `checks.show_checks`."""
     from .checks import show_checks
 
     return show_checks(checks, output_format)
 
 
 def _is_terminal() -> bool:
-    """Return whether stdout may be a terminal to rich."""
+    """Return whether rich may treat stdout as a terminal."""
     return {"FORCE_COLOR", "TTY_COMPATIBLE"} & os.environ.keys() != set() or (
         sys.stdout is not None and sys.stdout.isatty()
     )

@@ -1,4 +1,4 @@
-"""`--show changes`: what differs from phpIPAM, and nothing where nothing does."""
+"""`--show changes`: the differences from phpIPAM, and no output without any."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -12,8 +12,8 @@ from .text import column, plain, ranged, width
 
 MAC, NEW, BACK, SILENT = "another MAC address", "new", "back", "silent"
 KINDS = (MAC, NEW, BACK, SILENT)
-"""In the order of printing. Another MAC address comes first: people may have typed the one in phpIPAM, and the report
-replaces it."""
+"""In the order of printing. Another MAC address comes first: a person may have typed the one in phpIPAM, and the
+report replaces it."""
 
 
 class Change(NamedTuple):
@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What makes it another change than one that was shown before."""
+        """The key by which a change counts as shown before."""
         return f"{self.kind} {self.subnet_id} {self.ip} {self.detail if self.kind == MAC else ''}"
 
 

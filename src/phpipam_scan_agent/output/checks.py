@@ -13,7 +13,7 @@ from .console import stdout
 
 
 def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
-    """Print each check as it comes, with advice if it failed, or all as JSON; return whether all passed."""
+    """Print each check with its advice as it is done, or all as JSON; return whether all passed."""
     seen: list[Check] = []
     with stdout() as console:
         for each in checks:

@@ -1,4 +1,4 @@
-"""stdout and stderr as consoles: what a terminal gets, and what a file or a closed pipe gets."""
+"""stdout and stderr as rich's consoles, on a terminal, in a file, or with a closed pipe."""
 
 import logging
 import os
@@ -19,34 +19,34 @@ log = logging.getLogger(__name__)
 
 @cache
 def stderr() -> "Console":
-    """Return the console of messages and of the progress bar: rich prints a message above the bar."""
+    """Return the console of messages and progress bar: rich prints a message above the bar."""
     return _console(stderr=True)
 
 
 @contextmanager
 def stdout() -> Iterator["Console"]:
-    """Yield the console of stdout, which may be Latin-1, full, or closed by its reader."""
+    """Yield the console of stdout. It may have a Latin-1 encoding, a full disk, or a closed pipe."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
         yield _console(stderr=False)
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # `| head` needs no more lines
+        if not isinstance(error, BrokenPipeError):  # as by `| head`
             log.error("stdout cannot be written: %s", error.strerror)
-        # The rest of its buffer would raise once more at exit.
+        # Its buffer would raise the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_lines(console: "Console", lines: Iterable[str]) -> None:
-    """Print lines of rich's markup, many at a time: with 60,000, most of the time went into writes."""
-    rest = iter(lines)
-    while several := "\n".join(islice(rest, 1000)):
+    """Print lines of rich's markup, 1,000 at a time: with 60,000 lines, most of the time went into writes."""
+    remaining = iter(lines)
+    while several := "\n".join(islice(remaining, 1000)):
         console.print(several)
 
 
 def _console(stderr: bool) -> "Console":
-    # rich gives these to int() if isdigit() is true, which also is of "²"; int() refuses more than 4,300 digits. With
+    # rich calls int() on these if isdigit() is true, as it is for "²"; int() refuses more than 4,300 digits. With
     # 0, which a serial console may say, it prints nothing.
     sizes = {"COLUMNS", "LINES"}
     environment = {
@@ -61,12 +61,12 @@ def _console(stderr: bool) -> "Console":
 
 @cache
 def _console_class() -> "type[Console]":
-    """Return the class of consoles; loading it takes a while, and most runs from cron write nothing."""
+    """Return the class of consoles; its import takes a while, and most runs from cron print nothing."""
     from rich.console import Console
 
     class WithBrokenPipes(Console):
         def on_broken_pipe(self) -> None:
-            """Let the caller handle it; rich would end the program with exit code 1."""
+            """Raise the error again; rich would end the program with exit code 1."""
             raise
 
     return WithBrokenPipes

@@ -9,7 +9,7 @@ from .findings import Findings, Found, SubnetFindings
 
 
 def document(summary: Summary, findings: Findings, dry_run: bool) -> dict[str, object]:
-    """Return the run as what json.dumps takes: every subnet, host and change."""
+    """Return the run as a JSON object: its subnets, their hosts and silent addresses."""
     return {
         "version": VERSION,
         "dry_run": dry_run,

@@ -1,4 +1,4 @@
-"""What a scan found beside what phpIPAM has, kept as far as it will be shown."""
+"""Results of the scans, joined with phpIPAM's addresses and reduced to the data of the view."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ..models import Address, Host, IPAddress, IPNetwork, ScanResult
 
 MAP_SIZE = 4096
-"""Addresses of the largest subnet that is drawn, an IPv4 /20."""
+"""Maximum number of addresses of a subnet in the map: an IPv4 /20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Found:
 
     @property
     def changed(self) -> bool:
-        """Whether it differs from what phpIPAM has."""
+        """Whether it differs from phpIPAM."""
         return self.status != "known" or self.host.mac_changed
 
 
@@ -53,16 +53,16 @@ class SubnetFindings:
     """Whether a part of the scan failed."""
 
     def in_order(self) -> "SubnetFindings":
-        """Return them in the order of the addresses; parts of a subnet come in any order."""
+        """Return them in the order of the addresses; the parts of a subnet arrive in any order."""
         for several in (self.hosts, self.missing, self.silent):
             several.sort(key=_order)
         return self
 
 
 class Findings:
-    """The findings of a run; no more is kept than is shown.
+    """The findings of a run, with only the data of the view.
 
-    `view` is `subnets`, `hosts`, `changes`, `map`, or `json`, which has all of them.
+    `view` is `subnets`, `hosts`, `changes`, `map`, or `json`, which has the data of all views.
     """
 
     def __init__(self, view: str) -> None:
@@ -70,7 +70,7 @@ class Findings:
         self._by_id: dict[int, SubnetFindings] = {}
 
     def add(self, result: ScanResult) -> None:
-        """Keep what is to be shown of a result."""
+        """Keep the view's data of a result."""
         subnet = result.subnet
         if self.view == "subnets" or (self.view == "map" and subnet.network.num_addresses > MAP_SIZE):
             return
@@ -84,7 +84,7 @@ class Findings:
             kept.addresses = subnet.addresses
 
     def of(self, subnet_id: int | None) -> SubnetFindings | None:
-        """Return what was kept of a subnet, given phpIPAM's id."""
+        """Given phpIPAM's id of a subnet, return its findings; None without any."""
         kept = self._by_id.get(subnet_id or 0)
         return kept and kept.in_order()
 

@@ -20,18 +20,18 @@ ANSWERS = {
     "syn-ack": "TCP SYN",
     "localhost-response": "itself",
 }
-"""nmap's reasons, as short as a column; others are shown as they are."""
+"""nmap's reasons → short names; other reasons are shown unchanged."""
 
 STYLES = {"new": "green", "back": "yellow", "known": "none"}
 
 MIN_VENDOR = 6
-"""Cells that a vendor's name is worth showing in."""
+"""Minimum width for a vendor's name, in cells."""
 
 
 def lines(outcome: Outcome, found: SubnetFindings | None, console: Console) -> Iterator[str]:
     """Yield the lines of a subnet, as rich's markup: a heading and a row for each host.
 
-    Consecutive addresses whose rows would be the same are one row.
+    Consecutive addresses with equal rows are joined into one row.
     """
     yield heading(outcome, f"{outcome.up} up, {outcome.new} new, {outcome.back} back")
     rows = list(ranged((each.ip, _cells(each)) for each in (found.hosts if found else ())))
@@ -47,7 +47,7 @@ def _cells(found: Found) -> Cells:
 
 
 def _line(ip: str, cells: Cells, widths: list[int], room: int | None) -> str:
-    """Return a row; of the vendor only as much as fits into the terminal's `room`."""
+    """Return a row, its vendor cut to the terminal's width `room`."""
     status, *others, vendor = cells
     after = "".join(f" {column(text, size)}" for text, size in zip(others, widths[2:], strict=True) if size)
     used = 2 + widths[0] + 1 + widths[1] + cell_len(after) + 1

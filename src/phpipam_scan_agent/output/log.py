@@ -20,7 +20,7 @@ PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERR
 """The journal's priorities of the log levels, from syslog.h."""
 
 MAX_MESSAGES = 1000
-"""Warnings and errors that a run logs; phpIPAM decides how many subnets there are."""
+"""Maximum number of warnings and errors in a run; the number of subnets in phpIPAM has no limit."""
 
 
 class _Line(logging.Formatter):
@@ -55,12 +55,12 @@ class _Json(_Line):
 
 
 def _about(record: logging.LogRecord) -> dict[str, object]:
-    """Return the data fields of a message: subnet, counts, seconds."""
+    """Return a message's data fields: subnet, counts, seconds."""
     return getattr(record, "about", {})
 
 
 class _Limit(logging.Filter):
-    """Lets the first warnings and errors pass and counts the others; the error that ends a run always passes."""
+    """Passes the first warnings and errors and counts the others; the error that ends a run always passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,10 +78,10 @@ class _Screen(logging.Handler):
     """Writes to stderr, above the progress bar while there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Whole lines, however narrow the terminal is; it wraps by itself.
+        # Unbroken lines; the terminal wraps them.
         try:
             stderr().print(self.format(record), markup=False, soft_wrap=True)
-        except Exception:  # a closed pipe, or what logging.Handler expects of a message
+        except Exception:  # of a closed pipe or of an invalid message, as in logging's own handlers
             self.handleError(record)
 
 
@@ -97,7 +97,7 @@ class _LogFile(WatchedFileHandler):
             self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
-        # O_NONBLOCK: a FIFO that nobody reads is an error, not a wait.
+        # O_NONBLOCK: a FIFO without a reader is an error instead of a wait.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK
         descriptor = os.open(self.baseFilename, flags, 0o600)
         return TextIOWrapper(open(descriptor, "ab"), encoding="utf-8", errors="backslashreplace")
@@ -119,9 +119,9 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
     level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
     log.propagate = False
     log.setLevel(min(level, logging.INFO) if log_file else level)
-    # No messages of libraries: urllib3 logs whole URLs, and one holds the scan agent code.
+    # No messages of libraries: urllib3 logs URLs, which may contain the scan agent code.
     logging.getLogger().addHandler(logging.NullHandler())
-    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
+    logging.raiseExceptions = False  # no traceback for a log that cannot be written
     screen = _Screen()
     journal = _is_journal()
     screen.setFormatter(_Json(journal) if log_format == "json" else _Line(journal))
@@ -139,14 +139,14 @@ def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> Non
 
 
 def end_logging() -> None:
-    """Log how many messages were left out."""
+    """Log the number of messages that were left out."""
     counts = [each.count for handler in log.handlers for each in handler.filters if isinstance(each, _Limit)]
     if (left_out := max(counts, default=0) - MAX_MESSAGES) > 0:
         log.error("%d more messages were left out; --format json lists all subnets", left_out)
 
 
 def failed(error: BaseException | str, **about: str) -> None:
-    """Log a failure as one line with its data fields; a ConfigError has a line for each mistake."""
+    """Log an error as one line with its data fields; a ConfigError as a line for each mistake."""
     for line in error.problems if isinstance(error, ConfigError) else [error]:
         log.error("%s", line, extra={"about": about})
 

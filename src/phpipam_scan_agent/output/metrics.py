@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "phpipam_scan_agent_"
 MAX_SIZE = 16 * 1024 * 1024
-"""Bytes of the file that are read at most: about 40,000 subnets."""
+"""Maximum size of the file in bytes: about 40,000 subnets."""
 
 LAST_SUCCESS = f"{PREFIX}last_success_timestamp_seconds"
 
@@ -68,7 +68,7 @@ def _subnet_gauges(registry: CollectorRegistry, summary: Summary) -> None:
         gauge = Gauge(PREFIX + name, help_, ["subnet", "id"], registry=registry)
         for outcome in summary.outcomes:
             if not outcome.skipped:
-                # The subnet is as phpIPAM has it, unchecked.
+                # The subnet's text is phpIPAM's, not validated.
                 gauge.labels(safe(outcome.subnet), str(outcome.id or "")).set(value(outcome))
 
 

@@ -10,7 +10,7 @@ from . import console
 
 
 class _Questions:
-    """How many of the questions phpIPAM has answered, as long as some are not."""
+    """The number of phpIPAM's answers, until the last one has arrived."""
 
     def __init__(self, asked: Callable[[], int], total: int) -> None:
         self._asked = asked
@@ -24,7 +24,8 @@ class _Questions:
 class Bar(ExitStack):
     """The progress bar, shown until the end of the `with` block if stderr is a terminal with cursor movement.
 
-    `addresses` is about how many will be probed, `asked` gives for how many subnets phpIPAM has answered.
+    `addresses` is the approximate number of addresses to probe; `asked` gives the number of subnets for which phpIPAM
+    has answered.
     """
 
     def __init__(self, subnets: int, addresses: int, quiet: bool, asked: Callable[[], int]) -> None:
@@ -43,7 +44,7 @@ class Bar(ExitStack):
         return self
 
     def _show(self) -> None:
-        # It takes a while to load.
+        # Its import takes a while.
         from rich.progress import (
             BarColumn,
             Progress,
@@ -76,7 +77,7 @@ class Bar(ExitStack):
         self._update(advance=result.probed, hosts=self._hosts)
 
     def finished(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Yield the outcomes, and count each as a subnet that is done."""
+        """Yield the outcomes, and count each as a finished subnet."""
         for outcome in outcomes:
             self._done += 1
             self._update(subnets=f"{self._done}/{self._subnets}")

@@ -1,4 +1,4 @@
-"""Which changes earlier runs have shown, so that cron mails each once; one JSON file among what is cached."""
+"""The changes that earlier runs have shown, in a JSON file of the cache folder: cron mails each change once."""
 
 import json
 import logging
@@ -13,21 +13,21 @@ from .changes import Change
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-"""Changes when a file of an older version could be misread."""
+"""Version of the file's format; raise it if an older file could be misread."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Bytes of the file: about 500,000 changes."""
+"""Maximum size of the file in bytes: about 500,000 changes."""
 
 Times = dict[str, tuple[int, float]]
-"""By the change's key: phpIPAM's id of the subnet, and when it was shown first, in seconds since the epoch."""
+"""A change's key → phpIPAM's id of the subnet, and the time of the first showing, in seconds since the epoch."""
 
 
 def first_shown(path: Path, changes: Iterable[Change], scanned: Collection[int], now: float) -> list[Change]:
-    """Return the changes that no run has shown within a day, and note all of them in the file as shown.
+    """Return the changes that no run has shown within a day, and note all changes in the file as shown.
 
-    phpIPAM learns of a change by the report, but its answers are cached, the report may wait, and a silent host
-    stays silent. A change that ended and comes again is shown again. `scanned` are the ids of the subnets that were
-    scanned to the end; in the others, earlier changes still hold. `now` is in seconds since the epoch.
+    A change is found again in each run while phpIPAM's answers are cached, the report waits, or a host stays silent.
+    A change that has ended and recurs is shown again. `scanned` are the ids of the completely scanned subnets; for
+    other subnets, earlier changes stay noted. `now` is in seconds since the epoch.
     """
     nothing: Times = {}
     noted = files.load(path, FORMAT, MAX_BYTES, _decode, nothing)

@@ -1,4 +1,4 @@
-"""`--show map`: each subnet as phpIPAM draws it, one character for each address."""
+"""`--show map`: each subnet as in phpIPAM's map, one character for each address."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -10,7 +10,7 @@ from .findings import MAP_SIZE, SubnetFindings
 from .text import heading, plain
 
 LINE = 64
-"""Addresses in a line."""
+"""Number of addresses in a line."""
 
 FREE = "."
 CELLS = {
@@ -21,14 +21,14 @@ CELLS = {
     "?": ("not probed", "yellow"),
     FREE: ("free", "dim"),
 }
-"""The character of an address, its meaning, and its colour, which adds nothing to it. All but `+` and free are
-known to phpIPAM."""
+"""An address's character, its meaning, and its colour, which carries no further information. All addresses but `+`
+and free ones are in phpIPAM."""
 
 LEGEND = "   ".join(f"[{style}]{cell}[/] {meaning}" for cell, (meaning, style) in CELLS.items())
 
 
 def lines(outcome: Outcome, found: SubnetFindings | None) -> Iterator[str]:
-    """Yield the map of a subnet, as rich's markup; nothing but a reason of one that is not drawn."""
+    """Yield the map of a subnet, as rich's markup; only the reason for a subnet without a map."""
     if found is None:
         too_large = f"{outcome.up} up; too large to be drawn, see --show hosts"
         yield f"{escape(plain(outcome.subnet))}: {'[red]failed[/]' if outcome.error else too_large}"
@@ -42,7 +42,7 @@ def lines(outcome: Outcome, found: SubnetFindings | None) -> Iterator[str]:
 
 
 def _label(network: IPNetwork, offset: int) -> str:
-    """Return the first address of a line; of IPv6 its last 16 bits, which are all that differ."""
+    """Return the label of a line, its first address; for IPv6 the last 16 bits, the only ones that differ."""
     first = network[offset]
     return str(first) if network.version == 4 else f"…:{int(first) & 0xFFFF:x}"
 

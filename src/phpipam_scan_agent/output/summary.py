@@ -1,4 +1,4 @@
-"""The results of a run on stdout, in the view and the format asked for."""
+"""The results of a run on stdout, in the requested view and format."""
 
 import json
 import time
@@ -25,8 +25,8 @@ NARROW = 72
 def show(summary: Summary, findings: Findings, wanted: bool | None, dry_run: bool) -> None:
     """Print the view of `findings`, or JSON.
 
-    `wanted` is whether to print it; None for only on a terminal. Changes are printed once, unless on a terminal or in
-    a dry run, and where there are none, nothing is.
+    `wanted` is whether to print it; None for only on a terminal. Changes that earlier runs have shown are left out,
+    except on a terminal and in a dry run; without changes, nothing is printed.
     """
     with stdout() as console:
         if findings.view == "json":
@@ -73,7 +73,7 @@ def _lines(console: Console, outcomes: Iterable[Outcome], findings: Findings) ->
 
 
 def _order(outcome: Outcome) -> tuple[int, int, int, int]:
-    """Sort by network; subnets that are none come last."""
+    """Sort by network; invalid subnets come last."""
     try:
         network = ip_network(outcome.subnet)
     except ValueError:

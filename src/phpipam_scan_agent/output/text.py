@@ -1,4 +1,4 @@
-"""Text of others in columns on a terminal: one line, its width known, its direction contained."""
+"""Untrusted text in columns on a terminal: one line, of known width, without effect on other text's direction."""
 
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -12,11 +12,11 @@ from ..system.redact import safe
 Cells = tuple[str, ...]
 
 _LEFT_TO_RIGHT = "\u200e"
-"""A mark without width; after text that runs from right to left, it keeps the columns that follow in their order."""
+"""A mark without width; after right-to-left text it keeps the order of the following columns."""
 
 
 def plain(text: str) -> str:
-    """Return a name or a description as it may be shown."""
+    """Return a name or a description in a form that is safe to show."""
     shown = safe(text)
     if shown.isascii():
         return shown
@@ -31,12 +31,12 @@ def heading(outcome: Outcome, counts: str) -> str:
 
 
 def column(text: str, width: int) -> str:
-    """Return a text padded to a width in cells; a longer one stays whole."""
+    """Return a text padded to a width in cells; a longer text is not cut."""
     return text + " " * (width - cell_len(text))
 
 
 def cut(text: str, width: int) -> str:
-    """Return a text of at most so many cells."""
+    """Return a text cut to a width in cells."""
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1) + "…" if width > 1 else ""
@@ -48,9 +48,9 @@ def width(texts: Iterable[str]) -> int:
 
 
 def ranged(rows: Iterable[tuple[IPAddress, Cells]]) -> Iterator[tuple[str, Cells]]:
-    """Given rows in the order of their addresses, join consecutive addresses whose other cells are the same.
+    """Given rows in the order of their addresses, join consecutive addresses whose other cells are equal.
 
-    A range is written as nmap does, `192.0.2.10-77`, and ends with the last number of an address.
+    A range has nmap's form, `192.0.2.10-77`, and ends within the last number of an address.
     """
     first = last = None
     shared: Cells = ()

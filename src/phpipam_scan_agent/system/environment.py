@@ -1,10 +1,10 @@
-"""What a process can rely on, made up for where its caller left it out: PATH and the standard streams."""
+"""The process's PATH and standard streams, completed where the caller left them out."""
 
 import os
 import sys
 
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-"""The system's folders of programs. cron's PATH has two of them, but nmap and ip may be in any."""
+"""The system's folders of programs. cron's PATH has two of them, but nmap and ip may be in any of them."""
 
 STDERR = 2
 """The highest number of a standard stream."""
@@ -14,7 +14,7 @@ def complete() -> None:
     """Add the system's folders to PATH, after the caller's, and open closed standard streams on /dev/null."""
     given = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     os.environ["PATH"] = os.pathsep.join([*given, *(folder for folder in PROGRAMS if folder not in given)])
-    # Otherwise a connection or a file would get a stream's number, and what nmap writes to its stderr.
+    # Otherwise a connection or a file would get a stream's number, and nmap's messages on stderr.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Files that are whole at any moment, however the run ends and whatever the file system lacks."""
+"""Files that are complete at any moment, also if the run is killed, on file systems with and without fsync."""
 
 import contextlib
 import errno
@@ -19,13 +19,13 @@ INVALID = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Recur
 """Errors raised while a JSON document of another form than the expected one is read."""
 
 NOT_SUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY))
-"""What fsync fails with where a file system cannot do it: FUSE, SMB and vfat for folders, some FUSE for files."""
+"""Errors of fsync on file systems without it: FUSE, SMB and vfat for folders, some FUSE for files."""
 
 
 def open_regular(path: Path, flags: int, follow_symlinks: bool = False) -> int:
-    """Open a file, make it with mode 0600, and return its descriptor. Raise OSError, also for a FIFO or device.
+    """Open a file, created with mode 0600, and return its descriptor. Raise OSError, also for a FIFO or device.
 
-    Never waits: a FIFO would block until its other end is opened.
+    It never waits, as it would for the other end of a FIFO.
     """
     flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_symlinks else os.O_NOFOLLOW)
     descriptor = os.open(path, flags, 0o600)
@@ -85,7 +85,7 @@ def load(path: Path, form: int, limit: int, decode: Callable[[Any], State], othe
 def sync(path: Path) -> None:
     """Write a file, or the names in a folder, to the disk, as far as the file system can. Raise OSError.
 
-    The folder may be a symlink, as systemd makes one with DynamicUser=; to sync where it leads changes nothing there.
+    The folder may be a symlink, as systemd makes one with DynamicUser=; syncing its target changes nothing there.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -95,10 +95,10 @@ def sync(path: Path) -> None:
 
 
 def clean(path: Path) -> None:
-    """Remove half-written files of killed runs beside a file, before this run writes any; `path` may hold `*`.
+    """Remove temporary files of killed runs beside a file, before this run writes any; `path` may contain `*`.
 
-    Files of a living process stay: a run with another cache folder has another lock. This process' own number
-    counts as dead, since in a container every run has the number 1.
+    Files of a living process stay: a run with another cache folder has another lock. This process's own pid counts as
+    dead, since in a container each run has pid 1.
     """
     with contextlib.suppress(OSError):  # glob raises where the folder cannot be searched
         for leftover in path.parent.glob(f".{path.name}.*"):

@@ -13,11 +13,11 @@ from ..errors import UsageError
 _DIRS = PlatformDirs(NAME, appauthor=False)
 
 CONFIGURATION = Path("/etc/phpipam")
-"""The folder of the configuration, and of the files that it names."""
+"""The folder of the configuration and of the files that it names."""
 
 
 def cache() -> Path:
-    """Return the cache folder, whose content can be fetched again; `/var/cache/phpipam-scan-agent` for root."""
+    """Return the cache folder, whose content can be restored; `/var/cache/phpipam-scan-agent` for root."""
     if folder := _from_systemd("CACHE_DIRECTORY"):
         return folder
     return _DIRS.site_cache_path if os.geteuid() == 0 else _of_user("cache")
@@ -40,14 +40,14 @@ def _of_user(kind: str) -> Path:
 
 
 def spool() -> Path:
-    """Return the folder of the reports that wait, in the state folder."""
+    """Return the folder of waiting reports, in the state folder."""
     return state() / "spool"
 
 
 def prepare() -> None:
     """Make and verify the three folders. Raise UsageError if one is not safe.
 
-    A folder that cannot be made is no error here: the lock, the cache and the spool say so when they write.
+    A folder that cannot be made is no error here: lock, cache and spool report it when they write.
     """
     for folder in (cache(), state(), spool()):
         with contextlib.suppress(OSError):
@@ -55,13 +55,13 @@ def prepare() -> None:
 
 
 def credentials() -> Path | None:
-    """Return the folder of systemd's credentials, if the unit loads some."""
+    """Return the folder of systemd's credentials; None if the unit loads none."""
     value = os.environ.get("CREDENTIALS_DIRECTORY")
     return Path(value) if value else None
 
 
 def loaded(path: Path) -> Path:
-    """Return the path to read: systemd's copy of the configuration if the unit loads it as a credential."""
+    """Return the path to read: systemd's copy if the unit loads the configuration as a credential."""
     folder = credentials()
     if folder and path.parent == CONFIGURATION and (folder / path.name).exists():
         return folder / path.name
@@ -69,7 +69,7 @@ def loaded(path: Path) -> Path:
 
 
 def shown(path: Path) -> Path:
-    """Return the path to show in a message: for a credential, that of the file which systemd copied it from."""
+    """Return the path to show in a message: for a credential, the path that systemd has copied it from."""
     return CONFIGURATION / path.name if path.parent == credentials() else path
 
 
@@ -80,10 +80,10 @@ def _from_systemd(variable: str) -> Path | None:
 
 
 def private(folder: Path) -> Path:
-    """Make a folder of mode 0700, whatever the umask, or take other users' rights off one; verify and return it.
+    """Make a folder of mode 0700 with any umask, or remove other users' rights from it; verify and return it.
 
-    Raise OSError if it cannot be made, UsageError if another user owns it, may have written in it, or has put a
-    symlink in its place: what is read from there is sent to the Scan Server, and as root it is written anywhere.
+    Raise OSError if it cannot be made, UsageError if another user owns it, may have written in it, or has replaced it
+    by a symlink: reports from there are sent to the Scan Server, and root would write through the symlink.
     """
     _make(folder)
     found = folder.lstat()
@@ -118,7 +118,7 @@ def _verify(folder: Path, descriptor: int) -> None:
         )
     with contextlib.suppress(OSError):  # a file system without modes
         os.fchmod(descriptor, found.st_mode & 0o700)
-    # An empty folder is safe from now on, as a new volume of a container is.
+    # An empty folder, as a new volume of a container, is safe from now on.
     if found.st_mode & 0o022 and (os.fstat(descriptor).st_mode & 0o022 or os.listdir(descriptor)):
         os.fchmod(descriptor, stat.S_IMODE(found.st_mode))
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The lock: one run at a time for each cache folder."""
+"""Locks: one run at a time for each cache folder and each spool."""
 
 import fcntl
 import json
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 def held(path: Path) -> Iterator[None]:
     """Hold the lock during the block. Raise LockedError at once if another run holds it.
 
-    The kernel (flock) releases the lock however the run ends. The file stays; its content only names the holder
-    for the message.
+    The kernel (flock) releases the lock at any end of the run. The file stays; its content names the holder for the
+    message.
     """
     try:
         folders.private(path.parent)
@@ -51,8 +51,8 @@ def held(path: Path) -> Iterator[None]:
 def folder_held(folder: Path) -> Iterator[None]:
     """Hold a lock on a folder itself during the block. Raise LockedError at once if another run holds it.
 
-    Runs with other cache folders do not see each other's lock, but may share the state folder. A folder that cannot
-    be locked, or made, is no error: what it is for says so when it writes.
+    Runs with different cache folders have different locks, but may share the state folder. A folder that cannot be
+    locked or made is no error: the spool reports it when it writes.
     """
     try:
         descriptor = os.open(folders.private(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -76,7 +76,7 @@ def _write(descriptor: int, text: str) -> None:
     try:
         os.pwrite(descriptor, text.encode(), 0)
         os.truncate(descriptor, len(text))
-    except OSError as error:  # a full disk: only the message of other runs is shorter
+    except OSError as error:  # on a full disk the message of other runs is shorter
         log.debug("the lock file cannot be written: %s", error.strerror)
 
 

@@ -1,4 +1,4 @@
-"""Text from outside made safe to show: without secrets, control characters and line breaks, and short."""
+"""Untrusted text made safe to show: without secrets, control characters and line breaks, and short."""
 
 import base64
 import html
@@ -8,26 +8,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
 LONGEST = 2000
-"""Characters of a text that are shown at most."""
+"""Maximum length of a shown text in characters."""
 
 _WINDOW = 10_000
-"""Characters of a foreign text that an excerpt is made of; its tags may be most of it."""
+"""Characters of a text from which an excerpt is made; most of them may be HTML tags."""
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _TAGS = re.compile(r"(?s)<(style|script)\b.*?</\1>|</?[a-zA-Z!][^<>]*>")
-"""The parts of an HTML page that are not its text."""
+"""Parts of an HTML page that are not text."""
 
 _secrets = re.compile(r"(?!)")
 """Matches each secret in each of its encodings; `(?!)` matches nothing."""
 
 _longest_secret = 0
-"""Characters of the longest encoding."""
+"""Length of the longest encoded secret in characters."""
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Mask these values from now on, also in the encodings in which servers echo them, and in another case."""
-    # The agent's own messages hold no secret; this is for a peer that echoes one.
+    """Mask these values from now on, in any case and in the encodings in which servers echo them."""
+    # The agent's own messages contain no secret; a peer may echo one.
     global _secrets, _longest_secret
     forms = {form for secret in secrets for form in _encodings(secret) if len(form) > 3}
     longest_first = sorted(forms, key=len, reverse=True)
@@ -36,7 +36,7 @@ def hide(secrets: Iterable[str]) -> None:
 
 
 def _encodings(secret: str) -> Iterator[str]:
-    """Yield a secret as it is and as URLs, JSON, HTML and base64 (also inside a longer text) have it."""
+    """Yield a secret as text and in the encodings of URLs, JSON, HTML and base64 (also inside a longer text)."""
     in_json = [json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)]
     yield from (secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1])
     yield from in_json
@@ -46,7 +46,7 @@ def _encodings(secret: str) -> Iterator[str]:
     content = secret.encode("utf-8", "surrogatepass")
     yield content.hex()
     for before in range(3):
-        # Characters that also encode bits of the text before or after are left out.
+        # Without the characters that also encode bits of the text before or after the secret.
         encoded = base64.b64encode(bytes(before) + content).decode().rstrip("=")
         end = None if (before + len(content)) % 3 == 0 else -1
         inner = encoded[(0, 2, 3)[before] : end]
@@ -78,8 +78,8 @@ def excerpt(text: str, limit: int) -> str:
 
 
 def _start(text: str, limit: int) -> str:
-    """Return the start of a text, masked first: half a secret would not be recognized any more."""
+    """Return the start of a text, masked before the cut: a part of a secret would not be recognized."""
     if len(text) <= limit:
         return masked(text)
     window = masked(text[: limit + _longest_secret])
-    return window[:-_longest_secret] if _longest_secret else window  # where the window cuts a secret
+    return window[:-_longest_secret] if _longest_secret else window  # without a secret that the window cuts

@@ -1,4 +1,4 @@
-"""Work on many items side by side, as they come, so that the stages of a run overlap."""
+"""Parallel work on items as they arrive, so that the stages of a run overlap."""
 
 import threading
 import time
@@ -16,12 +16,12 @@ Result = TypeVar("Result")
 
 
 class SideBySide(Generic[Item, Result]):
-    """Calls `work` for each item, in up to `threads` threads; iterating gives the results as they come.
+    """Calls `work` for each item, in up to `threads` threads; iteration gives the results as they arrive.
 
-    Work begins with `__enter__`. Items are taken in a thread of their own, which may wait for the next one: so one
-    stage works on what another stage still brings. Whatever `work` or the items raise is raised from the iteration.
-    At the end of the `with` block no further item is begun; if `finish` is set, those begun are waited for, and an
-    iteration in another thread still gets their results.
+    Work begins with `__enter__`. A separate thread takes the items and may wait for the next one, so that one stage
+    works on another stage's results while they arrive. An error of `work` or of the items is raised from the
+    iteration. At the end of the `with` block no further item is begun; with `finish`, the end waits for the items
+    begun, and an iteration in another thread still gets their results.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class SideBySide(Generic[Item, Result]):
         self._pending = 1  # the feeder
         self._closed = False
         self.done = 0
-        """How many items have been worked on."""
+        """Number of items worked on."""
 
     def __enter__(self) -> "SideBySide[Item, Result]":
         self._feeder.start()
@@ -63,7 +63,7 @@ class SideBySide(Generic[Item, Result]):
             yield result.result()
 
     def batches(self, pauses: Iterable[float]) -> Iterator[list[Result]]:
-        """Yield the results in batches: those that come within a pause, in seconds, after the first of a batch."""
+        """Yield the results in batches: a batch ends a pause, in seconds, after its first result."""
         for pause in pauses:
             self._ready.acquire()
             until = time.monotonic() + pause

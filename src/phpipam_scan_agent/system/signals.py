@@ -1,4 +1,4 @@
-"""Signals that end the run: at once where an interruption loses nothing, elsewhere after a grace period."""
+"""Signals that end the run: at once in interruptible blocks, elsewhere after a grace period."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from ..errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 GRACE = 3.0
-"""Seconds that a signal waits for an interruptible block. Then it interrupts whatever the run computes; files are
-written so that even kill -9 loses nothing."""
+"""Seconds that a signal waits for an interruptible block. Then it interrupts the run anywhere; files are written so
+that even kill -9 loses nothing."""
 
 LAST_RESORT = 20.0
 """Seconds for the clean-up. Then the process ends at once; the kernel ends its nmap processes."""
@@ -35,7 +35,7 @@ def install() -> None:
 def interruptible() -> Iterator[None]:
     """Make this block interruptible: a signal raises Interrupted here; outside such blocks it stays pending.
 
-    In another thread than the main one, which alone gets signals, it does nothing.
+    It does nothing in other threads than the main thread, since only that gets signals.
     """
     global _interruptible
     if threading.current_thread() is not threading.main_thread():
@@ -51,7 +51,7 @@ def interruptible() -> Iterator[None]:
 
 
 def finish() -> None:
-    """End the run's interruptible part: a signal that is still pending no longer matters."""
+    """End the run's interruptible part: a signal that is still pending is ignored."""
     global _raised
     _raised = True
     if _pending is not None:
@@ -80,8 +80,8 @@ def _ignore(_: int, __: FrameType | None) -> None:
 def _handle(number: int, _: FrameType | None) -> None:
     global _pending
     _pending = number
-    # The first signal decides; the clean-up after it must not be interrupted. Not SIG_IGN: Python would complain of
-    # a signal that arrived just before.
+    # The first signal decides; the clean-up after it must not be interrupted. Not SIG_IGN: Python would report a
+    # signal that arrived just before as an error.
     for each in SIGNALS:
         if signal.getsignal(each) == _handle:
             signal.signal(each, _ignore)
