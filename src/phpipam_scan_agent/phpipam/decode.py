@@ -20,6 +20,8 @@ from . import nesting
 
 log = logging.getLogger(__name__)
 
+_NOT_HEXADECIMAL = re.compile("[^0-9A-Fa-f]")
+
 Row = Mapping[str, object]
 """One object of an answer, reduced to the fields in use."""
 
@@ -240,8 +242,8 @@ def _hostname(value: object) -> str | None:
 
 def _mac(value: object) -> str | None:
     """Given a MAC address in any notation, return it in upper case with colons; None for any other value."""
-    digits = re.sub("[^0-9A-F]", "", value.upper()) if isinstance(value, str) else ""
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if len(digits) == 12 else None
+    digits = _NOT_HEXADECIMAL.sub("", value) if isinstance(value, str) else ""
+    return bytes.fromhex(digits).hex(":").upper() if len(digits) == 12 else None
 
 
 def _time(value: object) -> datetime | None:
