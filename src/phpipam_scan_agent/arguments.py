@@ -62,20 +62,9 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """Given the arguments (None for sys.argv), return Options. Exit with code 2 on a wrong argument."""
     command_line = parser()
     given = command_line.parse_args(arguments)
-    if given.check and (given.dry_run or given.subnet or given.refresh or given.show):
+    if given.check and (given.dry_run or given.only or given.refresh or given.show):
         command_line.error("--check scans nothing; leave out --dry-run, --subnet, --refresh and --show")
-    return Options(
-        config=given.config,
-        check=given.check,
-        dry_run=given.dry_run,
-        only=tuple(given.subnet),
-        refresh=given.refresh,
-        format=given.format,
-        show=given.show,
-        log_file=given.log_file,
-        log_format=given.log_format,
-        verbosity=-1 if given.quiet else given.verbose,
-    )
+    return Options(**{**vars(given), "only": tuple(given.only)})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dry-run", action="store_true", help="scan and show, but upload nothing")
     add(
         "--subnet",
+        dest="only",
         metavar="CIDR",
         type=_network,
         action="append",
@@ -114,8 +104,12 @@ def parser() -> argparse.ArgumentParser:
     add("--log-file", metavar="FILE", type=Path, help="log to FILE too (default: $ANSIBLE_LOG_PATH)")
     add("--log-format", choices=("text", "json"), default="text", help="default: text")
     volume = parser.add_mutually_exclusive_group()
-    volume.add_argument("-v", "--verbose", action="count", default=0, help="show each step; -vv for more")
-    volume.add_argument("-q", "--quiet", action="store_true", help="show errors only")
+    volume.add_argument(
+        "-v", "--verbose", dest="verbosity", action="count", default=0, help="show each step; -vv for more"
+    )
+    volume.add_argument(
+        "-q", "--quiet", dest="verbosity", action="store_const", const=-1, help="show errors only"
+    )
     add("--version", action="version", version=f"{NAME} {VERSION}")
     return parser
 
