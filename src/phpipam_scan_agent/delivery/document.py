@@ -1,12 +1,20 @@
 """Report ↔ the bytes of a spool file, whose content is validated on reading. Pure."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from ipaddress import ip_address, ip_network
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    TypeAdapter,
+)
 
 from ..models import IPNetwork, Report, Row
 from ..plan import ranges
@@ -15,8 +23,38 @@ from .report import block
 FORMAT = 2
 """Version of the file's format. A file of format 1 had one report in the Scan Server's JSON."""
 
-HOSTNAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
-MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
+_HOSTNAME = r"^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$"
+_MAC = "^[0-9A-F]{2}(:[0-9A-F]{2}){5}$"
+
+_Row = tuple[
+    str,
+    AwareDatetime,
+    PositiveInt | None,
+    Annotated[str, StringConstraints(pattern=_HOSTNAME)] | None,
+    Annotated[str, StringConstraints(pattern=_MAC)] | None,
+]
+"""The values of a Row, whose address is not parsed yet."""
+
+_ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
+
+
+class _Header(BaseModel, strict=True):
+    """The first line of a file: enough to list the reports without reading their rows."""
+
+    format: Literal[2]
+    subnet: IPv4Network | IPv6Network
+    id: PositiveInt | None
+    block: NonNegativeInt
+    made: AwareDatetime
+    hosts: NonNegativeInt
+    refusal: str | None
+
+
+class _Body(BaseModel, strict=True):
+    """The second line of a file."""
+
+    silent: tuple[PositiveInt, ...]
+    rows: tuple[_Row, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +99,19 @@ def encode(report: Report, refusal: str | None = None) -> bytes:
 
 
 def header(line: bytes) -> Entry:
-    """Given the first line of a file, return its Entry without a size. Raise one of files.INVALID if not valid."""
-    found = json.loads(line)
-    if found["format"] != FORMAT:
-        raise ValueError
-    refusal = found["refusal"]
-    return Entry(
-        ip_network(_text(found["subnet"])),
-        _moment(found["made"]),
-        _number(found["hosts"]),
-        refusal if refusal is None else _text(refusal),
-    )
+    """Given the first line of a file, return its Entry without a size. Raise ValueError if it is not valid."""
+    found = _Header.model_validate_json(line)
+    return Entry(found.subnet, found.made, found.hosts, found.refusal)
 
 
 def decode(content: bytes) -> Report:
-    """Given the content of a file, return its report. Raise one of files.INVALID if it is not valid."""
+    """Given the content of a file, return its report. Raise ValueError if it is not valid."""
     first, _, second = content.partition(b"\n")
-    about, made = json.loads(first), header(first)
-    body = json.loads(second)
-    network, number = ip_network(about["subnet"]), _number(about["block"])
-    rows = tuple(_row(network, number, *values) for values in body["rows"])
+    about, body = _Header.model_validate_json(first), _Body.model_validate_json(second)
+    rows = tuple(_row(about.subnet, about.block, values) for values in body.rows)
     if len({row.ip for row in rows}) != len(rows):
         raise ValueError
-    silent = tuple(_id(id_) for id_ in body["silent"])
-    return Report(network, _id_or_none(about["id"]), made.made, rows, silent, number)
+    return Report(about.subnet, about.id, about.made, rows, body.silent, about.block)
 
 
 def decode_format_1(content: bytes) -> Iterator[Report]:
@@ -93,60 +120,24 @@ def decode_format_1(content: bytes) -> Iterator[Report]:
     if document["format"] != 1:
         raise ValueError
     scan = json.loads(document["scan"])
-    network = ip_network(_text(scan["subnet"]))
+    network = ip_network(str(scan["subnet"]))
     zone = datetime.strptime(scan["tz"], "%z").tzinfo
     made = datetime.fromtimestamp(document["made"], timezone.utc).astimezone(zone)
     ids = {int(result["subnetId"]) for result in scan["results"]}
-    if len(ids) > 1:
+    if len(ids) > 1 or min(ids, default=1) < 1:
         raise ValueError
-    id_ = _id_or_none(ids.pop() if ids else None)
     blocks: dict[int, dict[Any, Row]] = {} if scan["results"] else {0: {}}
     for result in scan["results"]:
         seen = datetime.fromisoformat(result["lastSeen"]).replace(tzinfo=zone).isoformat()
-        number = block(network, ip_address(_text(result["ip"])))
-        values = (result.get(key) for key in ("id", "hostname", "mac"))
-        row = _row(network, number, result["ip"], seen, *values)
-        blocks.setdefault(number, {})[row.ip] = row
+        values = [result["ip"], seen, *(result.get(key) for key in ("id", "hostname", "mac"))]
+        row = _row(network, None, _ROW.validate_json(json.dumps(values), strict=True))
+        blocks.setdefault(block(network, row.ip), {})[row.ip] = row
     for number, rows in blocks.items():
-        yield Report(network, id_, made, tuple(rows.values()), (), number)
+        yield Report(network, min(ids, default=None), made, tuple(rows.values()), (), number)
 
 
-def _row(network: IPNetwork, number: int, ip: Any, seen: Any, id_: Any, hostname: Any, mac: Any) -> Row:
-    address = ranges.parse(_text(ip))
-    if address not in network or block(network, address) != number:
+def _row(network: IPNetwork, number: int | None, values: _Row) -> Row:
+    row = Row(ranges.parse(values[0]), *values[1:])
+    if row.ip not in network or number not in (None, block(network, row.ip)):
         raise ValueError
-    if hostname is not None and not HOSTNAME.fullmatch(hostname):
-        raise ValueError
-    if mac is not None and not MAC.fullmatch(mac):
-        raise ValueError
-    return Row(address, _moment(seen), _id_or_none(id_), hostname, mac)
-
-
-def _moment(text: Any) -> datetime:
-    moment = datetime.fromisoformat(_text(text))
-    if moment.utcoffset() is None:
-        raise ValueError
-    moment.timestamp()  # OverflowError beyond the years that have one
-    return moment
-
-
-def _id_or_none(value: Any) -> int | None:
-    return None if value is None else _id(value)
-
-
-def _id(value: Any) -> int:
-    if _number(value) == 0:
-        raise ValueError
-    return int(value)
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
+    return row
