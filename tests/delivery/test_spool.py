@@ -20,14 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clock import NOW, Clock
-from leftovers import half_written
+from leftovers import CALLS, half_written, killed
 from phpipam_scan_agent.delivery.document import decode, decode_format_1, encode
 from phpipam_scan_agent.delivery.report import merge
 from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.errors import SpoolError
 from phpipam_scan_agent.models import Report, Row
 from phpipam_scan_agent.system.files import INVALID
-from reports import NOON, report
+from reports import NOON, open_spool, report
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, subnet
 from stand_ins.site import Site
@@ -226,35 +226,11 @@ def format_1(folder: Path, number: int) -> None:
         (folder / f"{n + 1:012d}.json").write_text(json.dumps(document))
 
 
-MERGE = """
-import os, sys
-from pathlib import Path
-from phpipam_scan_agent.delivery.spool import Spool
-
-left = int(sys.argv[2])
-
-def counted(function):
-    def call(*arguments, **options):
-        global left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), 9)
-        return function(*arguments, **options)
-    return call
-
-os.replace, os.unlink, os.fsync = counted(os.replace), counted(os.unlink), counted(os.fsync)
-Path.unlink = counted(Path.unlink)
-Spool(Path(sys.argv[1]), 1e9, 10**9, lambda: 0.0).open()
-"""
-"""Ends by SIGKILL before one of the system calls that change something."""
-
-
 def test_a_kill_at_any_moment_of_the_merging_loses_nothing(folder: Path, clock: Clock) -> None:
     moments = 0
     for moment in range(50):
         format_1(folder, 44)
-        done = subprocess.run([sys.executable, "-c", MERGE, str(folder), str(moment)], check=False)
-        moments += done.returncode == -9
+        moments += killed(moment, CALLS, open_spool, folder) is not None
         spool = Spool(folder, 7 * DAY, 10**8, clock)
         spool.load()
         kept = [

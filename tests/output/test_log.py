@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from forked import ForkedSite
 from stand_ins.https import Answer, Request
 from stand_ins.phpipam import address, subnet
 from stand_ins.site import Site
@@ -102,18 +102,17 @@ def test_text_lines_of_a_log_file_are_dated_with_their_zone(site: Site, tmp_path
 # The journal
 
 
-def with_journal_stream(site: Site, tmp_path: Path, stream: str, *options: str) -> list[str]:
+def with_journal_stream(site: ForkedSite, tmp_path: Path, stream: str, *options: str) -> list[str]:
     """What a run of which one subnet fails writes to a file that takes the journal's place as stderr."""
     site.phpipam.subnets[1]["mask"] = ""
     with (tmp_path / "journal").open("w+") as journal:
         found = os.fstat(journal.fileno())
-        environment = site.environment | {"JOURNAL_STREAM": stream.format(found.st_dev, found.st_ino)}
-        subprocess.run(site.command(*options), env=environment, stderr=journal, check=False)
-        journal.seek(0)
+        environment = {"JOURNAL_STREAM": stream.format(found.st_dev, found.st_ino)}
+        site.start(*options, stderr=Path(journal.name), environment=environment).wait()
         return journal.read().splitlines()
 
 
-def test_priorities_reach_the_journal(site: Site, tmp_path: Path) -> None:
+def test_priorities_reach_the_journal(site: ForkedSite, tmp_path: Path) -> None:
     lines = with_journal_stream(site, tmp_path, "{}:{}", "-v")
 
     assert {line[:3] for line in lines} >= {"<6>", "<3>"}
@@ -123,7 +122,7 @@ def test_priorities_reach_the_journal(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", ["{}:1", "", "{}:{}0"])
-def test_a_stderr_that_is_not_the_journals_has_none(site: Site, tmp_path: Path, stream: str) -> None:
+def test_a_stderr_that_is_not_the_journals_has_none(site: ForkedSite, tmp_path: Path, stream: str) -> None:
     (line,) = with_journal_stream(site, tmp_path, stream, "-q")
 
     assert line.startswith("phpipam-scan-agent: error: subnet 127.0.21.0/: is no network")

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -12,10 +11,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import runs
+from forked import ForkedSite
 from phpipam_scan_agent import VERSION
 from phpipam_scan_agent.models import Outcome, Summary
 from phpipam_scan_agent.output import metrics
-from stand_ins.https import Answer, Request
+from stand_ins.https import Answer
 from stand_ins.phpipam import address, subnet
 from stand_ins.site import Site
 
@@ -251,21 +251,17 @@ def test_odd_text_of_phpipam_does_not_spoil_it(tmp_path: Path, said: str, shown:
     assert f"subnet_hosts_up 13 {shown}" in figures(path)
 
 
-def test_a_run_that_is_ended_by_a_signal(site: Site, metrics_file: Path) -> None:
-    agent: list[subprocess.Popen[str]] = []
-    answer = site.phpipam.answer
+def test_a_run_that_is_ended_by_a_signal(site: ForkedSite, metrics_file: Path) -> None:
+    gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("/addresses/"))
+    site.api._answer = gate
+    agent = runs.start(site)
+    assert gate.reached.wait(runs.LONGEST)
+    agent.terminate()
+    status, said = runs.end(agent)
+    gate.opened.set()
 
-    def end_it(request: Request) -> Answer:
-        if request.path.endswith("/addresses/"):
-            agent[0].send_signal(signal.SIGTERM)
-        return answer(request)
-
-    site.api._answer = end_it
-    agent.append(subprocess.Popen(site.command(), env=site.environment, stderr=subprocess.PIPE, text=True))
-    _, said = agent[0].communicate(timeout=60)
-
-    assert said == "phpipam-scan-agent: error: ended by SIGTERM\n"
-    assert agent[0].returncode == figures(metrics_file)["last_run_exit_code"] == 128 + signal.SIGTERM
+    assert said == ["phpipam-scan-agent: error: ended by SIGTERM"]
+    assert status == figures(metrics_file)["last_run_exit_code"] == 128 + signal.SIGTERM
 
 
 def test_the_summary_in_json_says_the_same(site: Site, metrics_file: Path) -> None:

@@ -6,17 +6,18 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyte
 import pytest
 
+from forked import ForkedSite
 from phpipam_scan_agent.output import progress
 from stand_ins.phpipam import subnet
-from stand_ins.site import Site
 
 BAR = "0/2 subnets"
 """What the bar begins with before the first result."""
@@ -25,7 +26,7 @@ HEADINGS = ["subnet", "hosts up", "known", "new", "seconds", "uploaded"]
 
 
 @pytest.fixture(autouse=True)
-def two_subnets(site: Site) -> None:
+def two_subnets(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/25"), subnet(11, "127.0.21.0/25")]
 
 
@@ -51,36 +52,41 @@ class Shown:
         return [row for row in rows if row]
 
 
-def on_a_terminal(site: Site, *options: str, columns: int = 80, table: bool = True, **more: str) -> Shown:
+def everything(terminal: int) -> bytes:
+    """What is written to a terminal until nobody has it open any more."""
+    sent = b""
+    with open(terminal, "rb", buffering=0) as screen, suppress(OSError):  # Linux's way to say so
+        while piece := screen.read(65536):
+            sent += piece
+    return sent
+
+
+def on_a_terminal(
+    site: ForkedSite, *options: str, columns: int = 80, table: bool = True, **more: str
+) -> Shown:
     """Run the agent on a terminal so tall that nothing leaves it; `table` is whether stdout goes there as well."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 200, columns, 0, 0))
-    environment = site.environment | {"TERM": "xterm-256color"} | more
-    with open(ours, "rb", buffering=0) as screen, (site.folder / "stdout").open("w+") as stdout:
-        agent = subprocess.Popen(
-            site.command(*options),
-            env=environment,
-            stdin=theirs,
-            stdout=theirs if table else stdout,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        sent = b""
-        try:
-            while piece := screen.read(65536):
-                sent += piece
-        except OSError:  # Linux's way to say that nobody writes to it any more
-            pass
+    stdout = site.folder / "stdout"
+    screen = Path(os.ttyname(theirs))
+    agent = site.start(
+        *options,
+        stdout=screen if table else stdout,
+        stderr=screen,
+        environment={"TERM": "xterm-256color"} | more,
+    )
+    with ThreadPoolExecutor() as reader:
+        sent = reader.submit(everything, ours)
         agent.wait()
-        stdout.seek(0)
-        elsewhere = stdout.read()
+        os.close(theirs)
+    elsewhere = "" if table else stdout.read_text()
     terminal = pyte.Screen(columns, 200)
-    pyte.ByteStream(terminal).feed(sent)
+    pyte.ByteStream(terminal).feed(sent.result())
     lines = "\n".join(line.rstrip() for line in terminal.display).rstrip("\n").split("\n")
-    return Shown(agent.returncode, sent.decode(), tuple(lines), terminal.cursor.hidden, elsewhere)
+    return Shown(agent.wait(), sent.result().decode(), tuple(lines), terminal.cursor.hidden, elsewhere)
 
 
-def test_the_bar_is_gone_before_the_table(site: Site) -> None:
+def test_the_bar_is_gone_before_the_table(site: ForkedSite) -> None:
     shown = on_a_terminal(site)
 
     assert shown.status == 0
@@ -96,7 +102,7 @@ def test_the_bar_is_gone_before_the_table(site: Site) -> None:
     assert not shown.cursor_hidden
 
 
-def test_a_run_that_fails_leaves_the_cursor_and_no_bar(site: Site) -> None:
+def test_a_run_that_fails_leaves_the_cursor_and_no_bar(site: ForkedSite) -> None:
     nmap = site.folder / "bin" / "nmap"
     nmap.parent.mkdir()
     nmap.write_text(
@@ -112,20 +118,20 @@ def test_a_run_that_fails_leaves_the_cursor_and_no_bar(site: Site) -> None:
     assert [row[5] for row in shown.rows[1:]] == ["failed", "failed"]
 
 
-def test_quiet_shows_nothing(site: Site) -> None:
+def test_quiet_shows_nothing(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "-q")
 
     assert (shown.status, shown.sent) == (0, "")
 
 
-def test_quiet_shows_the_table_that_was_asked_for_and_no_bar(site: Site) -> None:
+def test_quiet_shows_the_table_that_was_asked_for_and_no_bar(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "-q", "--format", "table")
 
     assert "subnets " not in shown.sent
     assert shown.rows[0] == HEADINGS
 
 
-def test_a_dry_run_says_that_nothing_was_uploaded(site: Site) -> None:
+def test_a_dry_run_says_that_nothing_was_uploaded(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "--dry-run")
 
     assert [line.split()[:2] for line in shown.lines[:2]] == [
@@ -136,7 +142,7 @@ def test_a_dry_run_says_that_nothing_was_uploaded(site: Site) -> None:
     assert site.scan_server.reports == []
 
 
-def test_without_a_terminal_there_is_no_bar(site: Site) -> None:
+def test_without_a_terminal_there_is_no_bar(site: ForkedSite) -> None:
     done = site.run("--format", "table", FORCE_COLOR="1", TERM="xterm-256color")
 
     assert done.stderr == ""
@@ -144,7 +150,7 @@ def test_without_a_terminal_there_is_no_bar(site: Site) -> None:
     assert "┏" in done.stdout
 
 
-def test_json_goes_into_a_file_while_the_bar_is_on_the_terminal(site: Site) -> None:
+def test_json_goes_into_a_file_while_the_bar_is_on_the_terminal(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "--format", "json", table=False)
 
     assert BAR in shown.sent
@@ -152,14 +158,14 @@ def test_json_goes_into_a_file_while_the_bar_is_on_the_terminal(site: Site) -> N
     assert [row["up"] for row in json.loads(shown.stdout)["subnets"]] == [126, 126]
 
 
-def test_stdout_elsewhere_stays_silent(site: Site) -> None:
+def test_stdout_elsewhere_stays_silent(site: ForkedSite) -> None:
     shown = on_a_terminal(site, table=False)
 
     assert (shown.status, shown.stdout, shown.lines) == (0, "", ("",))
 
 
 @pytest.mark.parametrize("columns", [250, 60])
-def test_messages_stay_whole_lines_above_the_bar(site: Site, columns: int) -> None:
+def test_messages_stay_whole_lines_above_the_bar(site: ForkedSite, columns: int) -> None:
     shown = on_a_terminal(site, "-v", columns=columns)
     plain = re.sub(r"\x1b\[\d*[A-K]|\r\n", "\n", re.sub(r"\x1b\[[0-9;]*m", "", shown.sent))
     prefix = "phpipam-scan-agent: info: subnet 127.0.20.0/25: "
@@ -170,7 +176,7 @@ def test_messages_stay_whole_lines_above_the_bar(site: Site, columns: int) -> No
     assert [line for line in shown.lines if "/2 subnets" in line] == []
 
 
-def test_machine_readable_messages_stay_so_above_the_bar(site: Site) -> None:
+def test_machine_readable_messages_stay_so_above_the_bar(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "-v", "--log-format", "json", columns=400)
     events = [json.loads(line) for line in shown.lines if line.startswith("{")]
 
@@ -180,14 +186,14 @@ def test_machine_readable_messages_stay_so_above_the_bar(site: Site) -> None:
     ]
 
 
-def test_colours_on_a_terminal(site: Site) -> None:
+def test_colours_on_a_terminal(site: ForkedSite) -> None:
     site.scan_server.token = "another"
 
     assert "\x1b[33mwaiting" in on_a_terminal(site, columns=300).sent
 
 
 @pytest.mark.parametrize("options", [(), ("--check",)])
-def test_no_colours_where_they_are_not_wanted(site: Site, options: tuple[str, ...]) -> None:
+def test_no_colours_where_they_are_not_wanted(site: ForkedSite, options: tuple[str, ...]) -> None:
     site.scan_server.token = "another"
     shown = on_a_terminal(site, *options, columns=300, NO_COLOR="1")
 
@@ -195,11 +201,11 @@ def test_no_colours_where_they_are_not_wanted(site: Site, options: tuple[str, ..
     assert not re.search(r"\x1b\[(\d+;)*[349]\d", shown.sent)
 
 
-def test_a_check_marks_in_colour(site: Site) -> None:
+def test_a_check_marks_in_colour(site: ForkedSite) -> None:
     assert "\x1b[32m✓" in on_a_terminal(site, "--check").sent
 
 
-def test_a_check_can_be_copied_from_a_narrow_terminal(site: Site) -> None:
+def test_a_check_can_be_copied_from_a_narrow_terminal(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "--check", columns=40)
 
     assert f"✓ configuration: {site.config_file} (mode 0600)\n" in re.sub(
@@ -208,7 +214,7 @@ def test_a_check_can_be_copied_from_a_narrow_terminal(site: Site) -> None:
 
 
 @pytest.mark.parametrize("columns", [40, 20])
-def test_the_bar_fits_a_narrow_terminal(site: Site, columns: int) -> None:
+def test_the_bar_fits_a_narrow_terminal(site: ForkedSite, columns: int) -> None:
     shown = on_a_terminal(site, columns=columns)
 
     assert shown.status == 0
@@ -217,21 +223,21 @@ def test_the_bar_fits_a_narrow_terminal(site: Site, columns: int) -> None:
     assert shown.lines[0].startswith("127.0.2")
 
 
-def test_a_narrow_terminal_shows_what_counts(site: Site) -> None:
+def test_a_narrow_terminal_shows_what_counts(site: ForkedSite) -> None:
     shown = on_a_terminal(site, columns=40)
 
     for network in ("127.0.20.0/25", "127.0.21.0/25"):
         assert f"{network}: 126 up, 0 known, 126 new, uploaded: yes\r\n" in shown.sent
 
 
-def test_a_terminal_that_cannot_move_its_cursor(site: Site) -> None:
+def test_a_terminal_that_cannot_move_its_cursor(site: ForkedSite) -> None:
     shown = on_a_terminal(site, TERM="dumb")
 
     assert "\x1b" not in shown.sent
     assert shown.lines[0].startswith("┏")
 
 
-def test_the_log_file_has_no_trace_of_the_terminal(site: Site, tmp_path: Path) -> None:
+def test_the_log_file_has_no_trace_of_the_terminal(site: ForkedSite, tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     on_a_terminal(site, "-v", "--log-file", str(log))
 

@@ -1,26 +1,51 @@
-"""What a run leaves half written when it is killed, with the name that the program gives it."""
+"""Processes that SIGKILL ends before a system call that changes files, and what they leave half written."""
 
-import subprocess
-import sys
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_KILLED = """
-import os, sys
-from pathlib import Path
+from forked import processes
 from phpipam_scan_agent.system import files
 
-os.replace = lambda *_: os.kill(os.getpid(), 9)
-files.replace(Path(sys.argv[1]), b'{"format": 1, "ma')
-"""
+CALLS = ("replace", "unlink", "fsync")
+
+
+def killed(
+    moment: int, calls: Sequence[str], function: Callable[..., object], *arguments: object
+) -> int | None:
+    """Call a function in a process that is killed before call number `moment`, from 0; return its pid, if it was."""
+    process = processes().Process(target=_call, args=(moment, calls, function, arguments))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -9)
+    return process.pid if process.exitcode else None
+
+
+def _call(
+    moment: int, calls: Sequence[str], function: Callable[..., object], arguments: Sequence[object]
+) -> None:
+    left = moment
+
+    def counted(call: Callable[..., object]) -> Callable[..., object]:
+        def counting(*given: object, **options: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), 9)
+            return call(*given, **options)
+
+        return counting
+
+    for name in calls:
+        setattr(os, name, counted(getattr(os, name)))
+    Path.unlink = counted(Path.unlink)  # type: ignore[assignment, method-assign]
+    function(*arguments)
 
 
 def half_written(path: Path, pid: int | None = None) -> Path:
     """Leave a file half written beside `path`, by a process that is dead, or as the process `pid` would have."""
     before = set(path.parent.glob(".*"))
-    killed = subprocess.Popen([sys.executable, "-c", _KILLED, str(path)])
-    assert killed.wait() == -9
+    dead = killed(0, ["replace"], files.replace, path, b'{"format": 1, "ma')
     (leftover,) = set(path.parent.glob(".*")) - before
-    assert f".{killed.pid}." in leftover.name
-    return leftover.rename(
-        leftover.with_name(leftover.name.replace(f".{killed.pid}.", f".{pid or killed.pid}."))
-    )
+    assert f".{dead}." in leftover.name
+    return leftover.rename(leftover.with_name(leftover.name.replace(f".{dead}.", f".{pid or dead}.")))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import impatient
+from forked import Agent, ForkedSite
 from stand_ins.https import Answer, Request
 from stand_ins.site import Site
 
@@ -16,22 +16,15 @@ LONGEST = 30.0
 """Seconds that anything here is waited for; what takes longer has failed."""
 
 
-def start(
-    site: Site, *arguments: str, prefix: tuple[str, ...] = (), **limits: float
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*prefix, *impatient.command(site, *arguments, **limits)],
-        env=impatient.environment(site),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(site: ForkedSite, *arguments: str, **limits: float) -> Agent:
+    """Start the agent; a request that fails is not sent again, unless `retries` says so."""
+    return site.start(*arguments, limits={"retries": 0, **limits})
 
 
-def end(agent: "subprocess.Popen[str]") -> tuple[int, list[str]]:
+def end(agent: "Agent | subprocess.Popen[str]") -> tuple[int, list[str]]:
     """Its exit code, and the lines that it said."""
     _, said = agent.communicate(timeout=LONGEST)
-    return agent.returncode, said.splitlines()
+    return agent.wait(), said.splitlines()
 
 
 def wait_for(what: Callable[[], bool]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import runs
+from forked import ForkedSite
 from reports import waiting
 from stand_ins.https import Answer
 from stand_ins.phpipam import subnet
@@ -27,29 +28,29 @@ every_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: num
 
 
 @pytest.fixture(autouse=True)
-def two_subnets(site: Site) -> None:
+def two_subnets(site: ForkedSite) -> None:
     """Large enough for an nmap each."""
     site.phpipam.subnets = [subnet(10, "127.0.20.0/24"), subnet(11, "127.0.21.0/24")]
 
 
-def received(site: Site) -> dict[str, int]:
+def received(site: ForkedSite) -> dict[str, int]:
     """How many hosts of each subnet the server was told of."""
     scans = [each["scan"] for each in site.scan_server.reports]
     assert len({scan["subnet"] for scan in scans}) == len(scans), "a report came twice"
     return {scan["subnet"]: len(scan["results"]) for scan in scans}
 
 
-def spooled(site: Site) -> dict[str, int]:
+def spooled(site: ForkedSite) -> dict[str, int]:
     """How many hosts of each subnet wait, in files that are whole."""
     return {str(report.network): len(report.rows) for report in waiting(site.folder / "state")}
 
 
-def is_delivered(site: Site) -> bool:
+def is_delivered(site: ForkedSite) -> bool:
     """Whether the server has got something, and the agent knows it."""
     return bool(site.scan_server.reports) and not list((site.folder / "state" / "spool").glob("*.json"))
 
 
-def check_what_is_left(site: Site) -> None:
+def check_what_is_left(site: ForkedSite) -> None:
     """No process, nothing half written, and a cache that is whole."""
     assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
     assert runs.leftovers(site) == []
@@ -58,7 +59,7 @@ def check_what_is_left(site: Site) -> None:
         json.loads(cache.read_text())
 
 
-def check_the_next_run(site: Site) -> None:
+def check_the_next_run(site: ForkedSite) -> None:
     site.scan_server.reports.clear()
     site.scan_server.instead = None
     site.environment["PATH"] = site.environment["PATH"].removeprefix(f"{site.folder}/bin:")
@@ -68,7 +69,9 @@ def check_the_next_run(site: Site) -> None:
 
 
 @every_signal
-def test_in_the_middle_of_a_scan_what_was_found_is_delivered(site: Site, number: signal.Signals) -> None:
+def test_in_the_middle_of_a_scan_what_was_found_is_delivered(
+    site: ForkedSite, number: signal.Signals
+) -> None:
     reached = runs.slow_nmap(site, "127.0.21", "touch REACHED; sleep 300")
     agent = runs.start(site)
     assert runs.wait_for(lambda: reached.exists() and is_delivered(site))
@@ -80,7 +83,7 @@ def test_in_the_middle_of_a_scan_what_was_found_is_delivered(site: Site, number:
     check_the_next_run(site)
 
 
-def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: Site) -> None:
+def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: ForkedSite) -> None:
     reached = runs.slow_nmap(site, "127.0.21", HALF)
     site.phpipam.subnets = site.phpipam.subnets[1:]
     agent = runs.start(site)
@@ -96,7 +99,7 @@ def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: Site) -> None:
     check_the_next_run(site)
 
 
-def test_in_the_middle_of_an_upload_the_report_is_kept(site: Site) -> None:
+def test_in_the_middle_of_an_upload_the_report_is_kept(site: ForkedSite) -> None:
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
     agent = runs.start(site)
@@ -116,7 +119,7 @@ def test_in_the_middle_of_an_upload_the_report_is_kept(site: Site) -> None:
     check_the_next_run(site)
 
 
-def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: Site) -> None:
+def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: ForkedSite) -> None:
     gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("/subnets/11/addresses/"))
     site.api._answer = gate
     agent = runs.start(site)
@@ -130,7 +133,7 @@ def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: Site) -> Non
     check_the_next_run(site)
 
 
-def test_a_pause_between_two_tries_is_no_obstacle(site: Site) -> None:
+def test_a_pause_between_two_tries_is_no_obstacle(site: ForkedSite) -> None:
     site.scan_server.instead = Answer(503, b"", {"Retry-After": "25"})
     agent = runs.start(site, retries=4)
     assert runs.wait_for(lambda: bool(site.server.requests))
@@ -144,7 +147,7 @@ def test_a_pause_between_two_tries_is_no_obstacle(site: Site) -> None:
     check_the_next_run(site)
 
 
-def test_one_signal_after_another_changes_nothing(site: Site) -> None:
+def test_one_signal_after_another_changes_nothing(site: ForkedSite) -> None:
     reached = runs.slow_nmap(site, "127.0.21", "touch REACHED; sleep 300")
     agent = runs.start(site)
     assert runs.wait_for(lambda: reached.exists() and is_delivered(site))
@@ -158,11 +161,21 @@ def test_one_signal_after_another_changes_nothing(site: Site) -> None:
     assert received(site) | spooled(site) == {"127.0.20.0/24": 254}
 
 
+def with_nohup(site: Site) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        ["nohup", *site.command()],
+        env=site.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_nohup_keeps_sighup_away_and_nothing_else(site: Site, number: signal.Signals) -> None:
+def test_nohup_keeps_sighup_away_and_nothing_else(site: ForkedSite, number: signal.Signals) -> None:
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
-    agent = runs.start(site, prefix=("nohup",))
+    agent = with_nohup(site)
     assert gate.reached.wait(runs.LONGEST)
     agent.send_signal(signal.SIGHUP)
     gate.opened.set()
@@ -172,14 +185,14 @@ def test_nohup_keeps_sighup_away_and_nothing_else(site: Site, number: signal.Sig
 
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
-    agent = runs.start(site, prefix=("nohup",))
+    agent = with_nohup(site)
     assert gate.reached.wait(runs.LONGEST)
     agent.send_signal(number)
     assert runs.end(agent)[0] == 128 + number
     gate.opened.set()
 
 
-def test_a_dry_run_that_is_ended_keeps_nothing(site: Site) -> None:
+def test_a_dry_run_that_is_ended_keeps_nothing(site: ForkedSite) -> None:
     reached = runs.slow_nmap(site, "127.0.21", HALF)
     agent = runs.start(site, "--dry-run")
     assert runs.wait_for(reached.exists)
@@ -191,7 +204,7 @@ def test_a_dry_run_that_is_ended_keeps_nothing(site: Site) -> None:
     assert site.server.requests == []
 
 
-def test_ctrl_c_while_the_program_loads_makes_no_traceback(site: Site) -> None:
+def test_ctrl_c_while_the_program_loads_makes_no_traceback(site: ForkedSite) -> None:
     pipe = subprocess.PIPE
     with subprocess.Popen(site.command(), env=site.environment, stderr=pipe, text=True) as agent:
         assert runs.wait_for(lambda: handles(agent.pid, signal.SIGINT))  # Python does, from its start on

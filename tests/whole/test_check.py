@@ -7,8 +7,6 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
@@ -17,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import runs
+from forked import ForkedSite
 from phpipam_scan_agent import VERSION
 from phpipam_scan_agent.scan.nmap import may_open_raw_sockets
 from stand_ins.https import Answer, Certificates, Server
@@ -409,59 +408,23 @@ def test_a_port_that_does_not_speak_https(site: Site) -> None:
         assert "check that the port speaks https" in the_fault(site.run("--check"))
 
 
-@pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Done]]:
-    """Checks that try again for some seconds before they give up, side by side."""
-    with ExitStack() as stack:
-        sites = {
-            name: stack.enter_context(Site(tmp_path_factory.mktemp("site")))
-            for name in ("phpIPAM away", "Scan Server away", "503")
-        }
-        for site in sites.values():
-            site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
-        sites["phpIPAM away"].settings["api_url"] = f"https://127.0.0.1:{closed_port(stack)}"
-        sites["Scan Server away"].settings["http_port"] = closed_port(stack)
-        sites["503"].scan_server.instead = Answer(503, b"<html>Service Unavailable</html>", HTML)
-        running = {
-            name: subprocess.Popen(
-                site.command("--check"),
-                env=site.environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for name, site in sites.items()
-        }
-        ended = {}
-        for name, process in running.items():
-            out, err = process.communicate(timeout=120)
-            ended[name] = Done(process.args, process.returncode, out, err)
-        yield ended
+@pytest.mark.parametrize(
+    ("whose", "setting", "form"),
+    [("phpIPAM", "api_url", "https://127.0.0.1:{}"), ("Scan Server", "http_port", "{}")],
+)
+def test_a_peer_that_is_away(site: ForkedSite, whose: str, setting: str, form: str) -> None:
+    with socket.socket() as taken:  # so that nobody else gets the port; nobody listens at it
+        taken.bind(("127.0.0.1", 0))
+        site.settings[setting] = form.format(taken.getsockname()[1])
+        line = the_fault(site.run_once("--check"))
 
-
-def closed_port(stack: ExitStack) -> int:
-    """A port that is taken, so that nobody else gets it, and that nobody listens at."""
-    taken = stack.enter_context(socket.socket())
-    taken.bind(("127.0.0.1", 0))
-    return int(taken.getsockname()[1])
-
-
-def test_phpipam_is_away(patient: dict[str, Done]) -> None:
-    line = the_fault(patient["phpIPAM away"])
-
-    assert line.startswith("✗ phpIPAM: https://127.0.0.1:")
+    assert line.startswith(f"✗ {whose}: https://127.0.0.1:")
     assert line.endswith("Connection refused; check that it runs, the URL and the network")
 
 
-def test_the_scan_server_is_away(patient: dict[str, Done]) -> None:
-    line = the_fault(patient["Scan Server away"])
-
-    assert line.startswith("✗ Scan Server: https://127.0.0.1:")
-    assert line.endswith("Connection refused; check that it runs, the URL and the network")
-
-
-def test_a_proxy_without_its_scan_server(patient: dict[str, Done]) -> None:
-    line = the_fault(patient["503"])
+def test_a_proxy_without_its_scan_server(site: ForkedSite) -> None:
+    site.scan_server.instead = Answer(503, b"<html>Service Unavailable</html>", HTML)
+    line = the_fault(site.run_once("--check"))
 
     assert line.startswith("✗ Scan Server: https://127.0.0.1:")
     assert "HTTP 503" in line

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import runs
+from forked import ForkedSite
 from leftovers import half_written
 from phpipam_scan_agent.delivery import UPLOADS
 from phpipam_scan_agent.delivery.document import decode
@@ -22,28 +23,27 @@ from phpipam_scan_agent.models import Report
 from reports import waiting
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, subnet
-from stand_ins.site import Site
 
 KILLS = 30
 SEED = 20261124
-NETWORKS = [f"127.0.{n}.0/24" for n in range(20, 24)]
+NETWORKS = [f"127.0.{n}.0/24" for n in range(20, 23)]
 HOSTS = 254
 
 
 @pytest.fixture
-def sites(tmp_path: Path) -> Iterator[list[Site]]:
+def sites(tmp_path: Path) -> Iterator[list[ForkedSite]]:
     """Two, so that both of a small machine's cores have work."""
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    with Site(folders[0]) as one, Site(folders[1]) as two:
+    with ForkedSite(folders[0]) as one, ForkedSite(folders[1]) as two:
         for site in (one, two):
             site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
             site.settings["max_rate"] = 20_000
         yield [one, two]
 
 
-def reports_of(site: Site) -> list[Report]:
+def reports_of(site: ForkedSite) -> list[Report]:
     return waiting(site.folder / "state")
 
 
@@ -51,13 +51,13 @@ def told(report: Report) -> set[tuple[str, str, int | None]]:
     return {(str(row.ip), row.seen.strftime("%Y-%m-%d %H:%M:%S"), row.id) for row in report.rows}
 
 
-def heard(site: Site, since: int) -> list[set[tuple[str, str, int | None]]]:
+def heard(site: ForkedSite, since: int) -> list[set[tuple[str, str, int | None]]]:
     """What the server was told in each report."""
     scans = [each["scan"] for each in site.scan_server.reports[since:]]
     return [{(row["ip"], row["lastSeen"], row.get("id")) for row in scan["results"]} for scan in scans]
 
 
-def check_files(site: Site) -> None:
+def check_files(site: ForkedSite) -> None:
     """Half written files are hidden beside their place; what has a name is whole."""
     for path in (site.folder / "state").rglob("*.json"):
         if not path.name.startswith("."):
@@ -68,7 +68,7 @@ def check_files(site: Site) -> None:
         assert json.loads(cache.read_text())["answers"]
 
 
-def killed(site: Site, seconds: float) -> float:
+def killed(site: ForkedSite, seconds: float) -> float:
     """Run the agent without the cache, kill it after so many seconds, and return how long it ran."""
     began = time.monotonic()
     agent = runs.start(site, "--refresh")
@@ -76,11 +76,11 @@ def killed(site: Site, seconds: float) -> float:
         agent.wait(seconds)
     except subprocess.TimeoutExpired:
         agent.kill()
-    agent.communicate()
+        agent.wait()
     return time.monotonic() - began
 
 
-def round_of_kills(site: Site, chance: random.Random, kills: int) -> Counter[str]:
+def round_of_kills(site: ForkedSite, chance: random.Random, kills: int) -> Counter[str]:
     """Kill so many runs, each at its own moment, and look at what is left after each."""
     seen: Counter[str] = Counter()
     whole = 0.0  # seconds of a run that is not killed, on this machine under its present load
@@ -126,7 +126,7 @@ def round_of_kills(site: Site, chance: random.Random, kills: int) -> Counter[str
     return seen
 
 
-def check_truth(site: Site) -> None:
+def check_truth(site: ForkedSite) -> None:
     """Every report is complete, and a scan that was told of twice was told of in the same words."""
     known: dict[tuple[str, str, int], dict[str, Any]] = {}
     for each in site.scan_server.reports:
@@ -137,11 +137,11 @@ def check_truth(site: Site) -> None:
         assert known.setdefault((scan["subnet"], seen, id_), scan) == scan
 
 
-def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(sites: list[Site]) -> None:
+def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(sites: list[ForkedSite]) -> None:
     outcomes: list[Counter[str]] = []
     failures: list[BaseException] = []
 
-    def work(site: Site, seed: int) -> None:
+    def work(site: ForkedSite, seed: int) -> None:
         try:
             outcomes.append(round_of_kills(site, random.Random(seed), KILLS // 2))
         except BaseException as failure:
@@ -160,7 +160,7 @@ def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(sites: list[S
     assert 0 < seen["sent"] < KILLS
 
 
-def test_half_written_files_of_a_killed_run_are_removed(site: Site) -> None:
+def test_half_written_files_of_a_killed_run_are_removed(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     for folder, name in (("state/spool", "000000000007.json"), ("cache", "phpipam.json")):
         (site.folder / folder).mkdir(parents=True)
@@ -170,7 +170,7 @@ def test_half_written_files_of_a_killed_run_are_removed(site: Site) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux")
-def test_sigkill_ends_nmap_too(site: Site) -> None:
+def test_sigkill_ends_nmap_too(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/24")]
     runs.slow_nmap(site, "127.0.20", "exec sleep 300")
     agent = runs.start(site)
@@ -180,7 +180,7 @@ def test_sigkill_ends_nmap_too(site: Site) -> None:
     assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
 
 
-def test_the_second_of_two_parallel_runs_ends(site: Site) -> None:
+def test_the_second_of_two_parallel_runs_ends(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
@@ -196,7 +196,7 @@ def test_the_second_of_two_parallel_runs_ends(site: Site) -> None:
     assert site.run().returncode == 0
 
 
-def test_parallel_runs_send_no_report_twice(site: Site) -> None:
+def test_parallel_runs_send_no_report_twice(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/24")]
     agents = [runs.start(site) for _ in range(5)]
     ends = sorted(runs.end(agent)[0] for agent in agents)
@@ -205,7 +205,7 @@ def test_parallel_runs_send_no_report_twice(site: Site) -> None:
     assert reports_of(site) == []
 
 
-def test_of_runs_with_other_cache_folders_that_share_a_spool_one_works(site: Site) -> None:
+def test_of_runs_with_other_cache_folders_that_share_a_spool_one_works(site: ForkedSite) -> None:
     """Other cache folders are other locks; a service's and a person's run may share the state folder."""
     site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
     site.scan_server.instead = Answer(503)
