@@ -1,4 +1,4 @@
-"""Installation without an index, from the bundle, and a run on every Python of the machine that is supported."""
+"""Installation without an index, from the bundle, and a run on the oldest and the newest Python of the machine."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ OFFLINE = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CONFIG": "1"}
 
 
 def found() -> dict[str, Path]:
-    """The machine's interpreters by their version, the tests' own among them."""
+    """The machine's oldest and newest supported interpreters by their version: each costs its own wheels."""
     pythons = {"{}.{}".format(*sys.version_info): Path(sys.executable).resolve()}
     folders = [Path(folder) for folder in os.get_exec_path()]
     folders += sorted(Path.home().glob(".pyenv/versions/*/bin"))
@@ -29,7 +29,8 @@ def found() -> dict[str, Path]:
             # A shim of pyenv is there for versions that it does not start.
             if version not in pythons and path.exists() and not call(path, "-c", "import ssl").returncode:
                 pythons[version] = path
-    return {version: pythons[version] for version in SUPPORTED if version in pythons}
+    versions = [version for version in SUPPORTED if version in pythons]
+    return {version: pythons[version] for version in (versions[0], versions[-1])}
 
 
 def call(*command: str | Path, **environment: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -46,11 +47,12 @@ def run(*command: str | Path, **environment: str | Path) -> str:
 
 
 PYTHONS = found()
+*_, NEWEST = PYTHONS.values()
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle's folder, for the interpreters of this machine, as its checksums say."""
+    """The bundle's folder, for these interpreters, as its checksums say."""
     folder = tmp_path_factory.mktemp("bundle")
     path = f"{UV.parent}{os.pathsep}{os.environ['PATH']}"
     run(ROOT / "src" / "packaging" / "bundle.sh", folder, *PYTHONS, PATH=path)
@@ -99,17 +101,17 @@ def test_the_installer_refuses_a_wheel_with_another_hash(bundle: Path, tmp_path:
     (wheel,) = copy.glob("rich-*.whl")
     with wheel.open("ab") as file:
         file.write(b"\0")
+    run(UV, "venv", "--quiet", "--python", NEWEST, tmp_path / "installed")
+    pip = (sys.executable, "-m", "pip", "--python", tmp_path / "installed" / "bin" / "python")
     arguments = ("install", "--no-index", "--require-hashes", "--find-links", copy, "--no-deps")
-    done = call(
-        sys.executable, "-m", "pip", *arguments, "--target", tmp_path, "-r", copy / "requirements.txt"
-    )
+    done = call(*pip, *arguments, "-r", copy / "requirements.txt")
 
     assert done.returncode != 0
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
 
 
 def test_pip_installs_the_wheels_with_what_belongs_to_them(bundle: Path, tmp_path: Path) -> None:
-    run(UV, "venv", "--quiet", "--allow-existing", "--python", sys.executable, tmp_path)
+    run(UV, "venv", "--quiet", "--allow-existing", "--python", NEWEST, tmp_path)
     pip = (sys.executable, "-m", "pip", "--python", tmp_path / "bin" / "python")
     command = (*pip, "install", "--quiet", "--no-compile", "--no-index", "--require-hashes")
     run(*command, "--find-links", bundle / "wheels", "-r", bundle / "wheels" / "requirements.txt", **OFFLINE)
@@ -121,12 +123,11 @@ def test_pip_installs_the_wheels_with_what_belongs_to_them(bundle: Path, tmp_pat
 
 
 def test_the_one_file_runs_as_it_is_and_makes_an_installation(pyz: Path, site: Site) -> None:
-    *_, newest = PYTHONS
     pex = {"PEX_ROOT": str(site.folder / "pex")}
-    assert reports(site, PYTHONS[newest], pyz, **pex) == ["127.0.20.0/30"]
+    assert reports(site, NEWEST, pyz, **pex) == ["127.0.20.0/30"]
 
     folder = site.folder / "installed"
-    run(PYTHONS[newest], pyz, "venv", folder, PEX_TOOLS="1", **pex, **OFFLINE)
+    run(NEWEST, pyz, "venv", folder, PEX_TOOLS="1", **pex, **OFFLINE)
     shutil.rmtree(site.folder / "pex")
     pyz.rename(pyz.with_name("away"))
     assert reports(site, folder / "bin" / NAME) == 2 * ["127.0.20.0/30"]
