@@ -6,7 +6,7 @@
 #   FOLDER/SHA256SUMS                                    checksums of all of it
 #
 # Both serve this machine's architecture, with glibc 2.17 or later, and the Python versions given (by default all that are
-# supported). The same commit gives the same bytes: every library and build tool is pinned by version and hash. Needs uv.
+# supported). The same commit and version of Python give the same bytes: every library and build tool is pinned by version and hash. Needs uv.
 set -euo pipefail
 umask 022
 folder=$(mkdir -p "${1:?usage: src/packaging/bundle.sh FOLDER [PYTHON-VERSION...]}" && cd "$1" && pwd)
@@ -37,11 +37,17 @@ select_locked "${source_only[@]}" >"$temporary/source.txt"
 "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$wheels" --require-hashes --requirement "$temporary/source.txt"
 mapfile -t names < <(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' src/packaging/requirements.txt | grep -vxF "${source_only[@]}")
 platforms=()
+markers='"implementation_name": "cpython", "os_name": "posix", "platform_python_implementation": "CPython",
+    "platform_system": "Linux", "sys_platform": "linux"'
 for version in "$@"; do
     select_locked "${names[@]}" >"$temporary/binary.txt"
     "${pip[@]}" download --no-deps --dest "$wheels" --require-hashes --requirement "$temporary/binary.txt" \
         --only-binary :all: --implementation cp --python-version "$version" --platform "$platform"
-    platforms+=(--platform "$platform-cp-$version.0-cp${version/./}")
+    # Of abbreviated platforms, pex has the tags from a pip that it fetches where this Python is newer than 3.11.
+    tags=$("$temporary/tools/bin/pip" debug --verbose --implementation cp --python-version "$version" \
+        --platform "$platform" 2>/dev/null | sed -n '/^Compatible tags/,$ s/^  \(.*\)/"\1"/p' | paste -sd ,)
+    environment="{$markers, \"python_version\": \"$version\", \"python_full_version\": \"$version.0\"}"
+    platforms+=(--complete-platform "{\"marker_environment\": $environment, \"compatible_tags\": [$tags]}")
     mapfile -t names < <(find "$wheels" -name "*-cp3*.whl" -printf "%f\n" | sed "s/-.*//" | tr _ - | sort -u)
 done
 
