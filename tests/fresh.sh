@@ -19,8 +19,12 @@ enter() {
     for name in PIP_CERT SSL_CERT_FILE http_proxy https_proxy no_proxy; do
         [ -z "${!name:-}" ] || environment+=("$name=${!name}")
     done
+    # The new root, as in a changed one nobody may make a user namespace.
+    cd "$root"
+    pivot_root . mnt
+    umount --lazy mnt
     # shellcheck disable=SC2016 # expanded by the shell inside
-    exec chroot "$root" /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    exec chroot . /usr/bin/env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         "${environment[@]}" /bin/bash -euc '
         cd /srv/phpipam-scan-agent
         echo "== $(. /etc/os-release && echo "$PRETTY_NAME"): ./examples/quickstart.sh"

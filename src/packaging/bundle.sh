@@ -6,7 +6,8 @@
 #   FOLDER/SHA256SUMS                                    checksums of all of it
 #
 # Both serve this machine's architecture, with glibc 2.17 or later, and the Python versions given (by default all that are
-# supported). The same commit and version of Python give the same bytes: every library and build tool is pinned by version and hash. Needs uv.
+# supported). The same commit and version of Python give the same bytes: every library and build tool is pinned by version
+# and hash. Needs uv.
 set -euo pipefail
 umask 022
 folder=$(mkdir -p "${1:?usage: src/packaging/bundle.sh FOLDER [PYTHON-VERSION...]}" && cd "$1" && pwd)

@@ -114,7 +114,7 @@ def _verify(folder: Path, descriptor: int) -> None:
     if found.st_uid != os.geteuid():
         raise UsageError(
             f"{folder} belongs to the user with id {found.st_uid}, but the agent runs with id {os.geteuid()};"
-            " remove it, change its owner, or run the agent as that user"
+            " run it as that user, or set CACHE_DIRECTORY and STATE_DIRECTORY to other folders"
         )
     with contextlib.suppress(OSError):  # a file system without modes
         os.fchmod(descriptor, found.st_mode & 0o700)

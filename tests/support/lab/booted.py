@@ -164,7 +164,7 @@ def configure(folder: Path, options: list[str]) -> None:
 
 def install_unit(folder: Path, options: list[str]) -> None:
     """Install the unit by the README's command, and the drop-ins."""
-    (copy,) = re.findall(r"^cp examples/systemd/.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    (copy,) = set(re.findall(r"^cp examples/systemd/.*$", (ROOT / "README.md").read_text(), re.MULTILINE))
     subprocess.run(copy, shell=True, check=True, cwd=ROOT)
     service = UNITS / f"{NAME}.service"
     if "--secrets" in options:
