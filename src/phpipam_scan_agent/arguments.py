@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, default=DEFAULT_PATH, help=f"default: {DEFAULT_PATH}")
-    add("--check", action="store_true", help="verify everything, scan nothing")
+    add("--check", action="store_true", help="verify what a run needs, scan nothing")
     add("--dry-run", action="store_true", help="scan and show, but upload nothing")
     add(
         "--subnet",
@@ -87,19 +87,19 @@ def parser() -> argparse.ArgumentParser:
         type=_network,
         action="append",
         default=[],
-        help="only this subnet and those within it; may be repeated",
+        help="only this subnet and the subnets within it; may be repeated",
     )
-    add("--refresh", action="store_true", help="drop what is cached of phpIPAM's answers first")
+    add("--refresh", action="store_true", help="ask phpIPAM again instead of using the cache")
     add(
         "--show",
         choices=VIEWS,
-        help="print each subnet (default), each host (default of --dry-run), what differs from phpIPAM and nothing"
-        " else, or a map of each subnet; also where stdout is no terminal",
+        help="print each subnet (default), each host (default of --dry-run), only the differences from"
+        " phpIPAM, or a map of each subnet; also where stdout is no terminal",
     )
     add(
         "--format",
         choices=("table", "json"),
-        help="print also where stdout is no terminal; json has everything",
+        help="print also where stdout is no terminal; json has the data of all views",
     )
     add("--log-file", metavar="FILE", type=Path, help="log to FILE too (default: $ANSIBLE_LOG_PATH)")
     add("--log-format", choices=("text", "json"), default="text", help="default: text")

@@ -46,7 +46,7 @@ def main(options: Options) -> int:
         exit_code = int(summary.failed)
     except LockedError as error:
         output.failed(error)
-        return error.exit_code  # the figures are those of the run that has the lock
+        return error.exit_code  # the metrics are of the run that has the lock
     except (ScanAgentError, Interrupted) as error:
         output.failed(error)
         exit_code = error.exit_code

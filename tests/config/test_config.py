@@ -208,7 +208,7 @@ HEAD = f"{ROOT_KEY}:\n"
             "indent all settings by the same number of",
         ),
         (f"{HEAD}  api_url: h\n  - http_port: 1\n", "line 3, column 3", "without a dash"),
-        (f"{HEAD}\tapi_url: h\n", "line 2, column 1", "use spaces in place of the tab"),
+        (f"{HEAD}\tapi_url: h\n", "line 2, column 1", "use spaces instead of the tab"),
         (f"{HEAD}  api_url https://h\n  http_port: 1\n", "line 3, column 12", "after the key in line 2"),
         (f"{HEAD}  api_url:h\n\n  http_port: 1\n", "line 4, column 12", "after the key in line 2"),
         (

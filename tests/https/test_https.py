@@ -379,7 +379,10 @@ def test_loopback_is_asked_directly(variable: str, host: str, monkeypatch: pytes
 def test_a_socks_proxy_without_support_for_it_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     said = failure(f"https://{BEHIND}/api")
-    assert "is a SOCKS proxy, which needs the Python package PySocks beside the agent; install it" in said
+    assert (
+        "is a SOCKS proxy, which needs the Python package PySocks in the agent's environment; install it"
+        in said
+    )
 
 
 @pytest.mark.parametrize("excepted", [BEHIND, "*"])

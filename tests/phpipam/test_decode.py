@@ -229,7 +229,7 @@ def test_a_subnet_that_is_no_network_is_refused(change: dict[str, object]) -> No
 def test_a_subnet_without_an_id_is_refused(id_: object) -> None:
     """phpIPAM takes id 0 for every subnet there is."""
     said = refusal(lambda: subnet({**SUBNET, "id": id_}))
-    assert said == f"has the id {id_}, which is none; look at it in phpIPAM"
+    assert said == f"has the id {id_}, which is not valid; check it in phpIPAM"
 
 
 def test_a_label_is_short_whatever_the_row_holds() -> None:

@@ -76,11 +76,11 @@ class Config(BaseModel):
         False, description="scan IPv6 subnets too; the collection's Scan Server drops their reports"
     )
     scan_parents: bool = Field(
-        False, description="look for hosts in what nested subnets leave over of their parent, too"
+        False, description="also scan the addresses of a parent subnet outside its nested subnets"
     )
     names: Literal["missing", "always", "never"] = Field(
         "missing",
-        description="which addresses get a name from DNS: those without one in phpIPAM, all, or none",
+        description="which addresses get a name from DNS: addresses without one in phpIPAM, all, or none",
     )
     name_form: Literal["short", "full"] = Field(
         "short", description="a name's form: its first label, or the whole name"

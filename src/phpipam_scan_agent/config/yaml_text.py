@@ -36,9 +36,7 @@ class _Loader(yaml.BaseLoader):
             if not isinstance(text, str):
                 raise yaml.constructor.ConstructorError(None, None, "a key is not text", key_node.start_mark)
             if text in found:
-                which = (
-                    text if re.fullmatch("[a-z]+(_[a-z]+)*", text) else "a key"
-                )  # no secret looks like our keys
+                which = text if re.fullmatch("[a-z]+(_[a-z]+)*", text) else "a key"  # no secret has this form
                 problem = f"{which} is there twice; keep one"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             key = Key(text)
@@ -99,7 +97,7 @@ def _problem(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
 def _advice(problem: str, lines: list[str], column: int) -> str:
     """Given a problem, the lines up to the error and its column, return advice."""
     if "a tab" in problem:
-        return "use spaces in place of the tab"
+        return "use spaces instead of the tab"
     if "expected ':'" in problem:
         return "write a colon and a blank between key and value"
     if "<block end>" in problem:

@@ -135,7 +135,7 @@ class Spool:
                 folders.private(aside.parent)
                 try:
                     report = self._waiting.read(name)
-                except SpoolError:  # damaged, or a folder or FIFO in its place
+                except SpoolError:  # damaged, or replaced by a folder or FIFO
                     path.replace(aside)
                     self._waiting.forget(name)
                     return aside

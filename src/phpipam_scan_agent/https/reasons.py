@@ -69,7 +69,7 @@ def _about_the_proxy(error: BaseException, found: list[BaseException]) -> str | 
     if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
         return (
             "the proxy of the environment (ALL_PROXY, https_proxy) is a SOCKS proxy, which needs the Python package"
-            " PySocks beside the agent; install it, or name an http proxy"
+            " PySocks in the agent's environment; install it, or name an http proxy"
         )
     return None
 

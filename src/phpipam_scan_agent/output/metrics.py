@@ -31,15 +31,15 @@ def write(
     registry = CollectorRegistry()
     figures = {
         "last_run_timestamp_seconds": ("When the last run ended", ended),
-        "last_run_duration_seconds": ("How long it took", ended - began),
-        "last_run_success": ("1 if nothing failed in it", exit_code == 0),
-        "last_run_exit_code": ("Its exit code", exit_code),
+        "last_run_duration_seconds": ("Duration of the last run", ended - began),
+        "last_run_success": ("1 if nothing failed in the last run", exit_code == 0),
+        "last_run_exit_code": ("Exit code of the last run", exit_code),
         "last_success_timestamp_seconds": (
             "When the last run without a failure ended",
             _last_success(path) if exit_code else ended,
         ),
         "spool_reports": ("Reports that wait for the Scan Server", spool[0]),
-        "spool_bytes": ("Bytes of these", spool[1]),
+        "spool_bytes": ("Bytes of the waiting reports", spool[1]),
         "cache_age_seconds": ("Age of the oldest answer of phpIPAM's in use", summary.cache_age),
     }
     for name, (help_, value) in figures.items():
@@ -56,13 +56,13 @@ def write(
 def _subnet_gauges(registry: CollectorRegistry, summary: Summary) -> None:
     figures: dict[str, tuple[str, Callable[[Outcome], float]]] = {
         "subnet_hosts_up": ("Hosts that answered", lambda outcome: outcome.up),
-        "subnet_hosts_new": ("Those that phpIPAM does not have", lambda outcome: outcome.new),
-        "subnet_hosts_back": ("Those it last saw longer ago than a day", lambda outcome: outcome.back),
-        "subnet_macs_changed": ("Those it has another MAC address of", lambda outcome: outcome.mac_changed),
-        "subnet_hosts_missing": ("Silent ones that it saw within a day", lambda outcome: outcome.missing),
-        "subnet_scan_seconds": ("How long the scan took", lambda outcome: outcome.seconds),
-        "subnet_uploaded": ("1 if all was uploaded", lambda outcome: outcome.uploaded),
-        "subnet_waiting": ("1 if reports wait for the next run", lambda outcome: outcome.waiting),
+        "subnet_hosts_new": ("Hosts up that phpIPAM does not have", lambda outcome: outcome.new),
+        "subnet_hosts_back": ("Hosts up, not seen for a day", lambda outcome: outcome.back),
+        "subnet_macs_changed": ("Hosts up with another MAC address", lambda outcome: outcome.mac_changed),
+        "subnet_hosts_missing": ("Silent addresses, seen within a day", lambda outcome: outcome.missing),
+        "subnet_scan_seconds": ("Duration of the scan", lambda outcome: outcome.seconds),
+        "subnet_uploaded": ("1 if each report was uploaded", lambda outcome: outcome.uploaded),
+        "subnet_waiting": ("1 if a report waits for the next run", lambda outcome: outcome.waiting),
     }
     for name, (help_, value) in figures.items():
         gauge = Gauge(PREFIX + name, help_, ["subnet", "id"], registry=registry)

@@ -154,7 +154,7 @@ def _network(row: Row) -> IPNetwork:
     except ValueError as error:
         raise PhpIpamError(f"is no network ({error}); correct it in phpIPAM") from None
     if not number(row.get("id")):
-        raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is none; look at it in phpIPAM")
+        raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is not valid; check it in phpIPAM")
     return network
 
 
