@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.errors import PhpIpamError, TransportError
 from phpipam_scan_agent.https import Answer as Whole
 from phpipam_scan_agent.models import Subnet
-from phpipam_scan_agent.phpipam import PhpIpam, envelope
+from phpipam_scan_agent.phpipam import PhpIpam, api, envelope
 from phpipam_scan_agent.phpipam.cache import Cache
 from stand_ins.https import Answer, Certificates, Request, Server, as_json
 from stand_ins.phpipam import PhpIpam as StandIn
@@ -251,6 +251,28 @@ def test_subnets_keep_their_order_whatever_is_answered_first(server: Server, sta
     phpipam.close()
 
 
+def test_answers_are_kept_within_a_bound_of_memory_those_of_earlier_runs_included(
+    server: Server, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in.subnets = [subnet(id_, f"127.0.{id_}.0/24") for id_ in range(10, 15)]
+    stand_in.addresses = [address(n, 10 + n % 5, f"127.0.{10 + n % 5}.{1 + n // 5}") for n in range(1, 501)]
+
+    def run() -> list[bool]:
+        """Return of which subnets the addresses came."""
+        cache = Cache(tmp_path / "phpipam.json", configs.config(), time.time)
+        with cache, closing(connect(server, stand_in, cache, phpipam_connections=1)) as phpipam:
+            cache.load()
+            found = with_addresses(phpipam)
+        assert all(each.addresses or "has memory for" in str(each.addresses_error) for each in found)
+        return [bool(each.addresses) for each in found]
+
+    monkeypatch.setattr(api, "MAX_MEMORY", 450_000)
+    assert run() == [True] * 3 + [False] * 2
+    assert run() == [True] * 3 + [False] * 2
+    monkeypatch.setattr(api, "MAX_MEMORY", 2_000_000)
+    assert run() == [True] * 5
+
+
 def test_a_subnet_whose_nested_ones_do_not_come_fails_alone(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.lists_all = False
     stand_in.instead["subnets/10/slaves/"] = refusal(500, "out of order")
@@ -423,7 +445,7 @@ _BODIES = (
 def test_any_answer_is_data_or_one_line(status: int, body: bytes, protocol: str) -> None:
     refused = ""
     try:
-        data = envelope.data(f"{protocol}://h/api/", Whole(status, "application/json", body))
+        data = envelope.data(f"{protocol}://h/api/", Whole(status, "application/json", body), 10**6)
     except PhpIpamError as error:
         refused = str(error)
     if refused:

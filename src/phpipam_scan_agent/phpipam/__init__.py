@@ -30,7 +30,7 @@ class PhpIpam:
         self._code = config.scanagent_code
         self._connections = config.phpipam_connections
         self._cache = cache
-        self._api = Api(config, clock)
+        self._api = Api(config, clock, lambda: cache.memory)
         self._lock = threading.Lock()
         self._stale_used = False
         self._asked = 0

@@ -9,9 +9,10 @@ from urllib.parse import quote
 from requests import PreparedRequest
 
 from ..config import Config
-from ..errors import PhpIpamAwayError, PhpIpamError, ScanAgentError, TransportError, UnreachableError
+from ..errors import PhpIpamAwayError, ScanAgentError, TransportError, UnreachableError
 from ..https import Client, Identity
 from . import decode, envelope
+from .cache import MEMORY_PER_CHARACTER
 from .decode import Row
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,9 @@ MAX_ANSWER = 24 * 1024 * 1024
 """Maximum size of an answer in bytes. 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB,
 30,000 subnets 22 MiB. Decoded text takes up to four bytes of memory a character, twice."""
 
-MAX_ROWS = 500_000
-"""Maximum number of rows in all answers of a run; each takes up to 1 kB of memory."""
+MAX_MEMORY = 340_000_000
+"""Maximum bytes of memory for the rows of a run's answers and the answer that is being decoded: 229,000 addresses, or
+one answer of 2,000,000 values. The whole process then stays below 512 MB."""
 
 AGENTS = "tools/scanagents/"
 """All scan agents: 405 bytes for three. With a filter, the scan agent code would be in phpIPAM's access log."""
@@ -38,18 +40,20 @@ class Api:
     """phpIPAM's API as one app sees it; many threads may use it, each over a separate connection.
 
     A connection keeps its session cookie: a request without a cookie adds a row to phpIPAM's session table, and PHP
-    answers the requests of one session one after another. `clock` gives the agent's time in seconds since the epoch.
+    answers the requests of one session one after another. `clock` gives the agent's time in seconds since the epoch,
+    `cached` the bytes of memory that the answers of earlier runs take.
     """
 
-    def __init__(self, config: Config, clock: Callable[[], float]) -> None:
+    def __init__(self, config: Config, clock: Callable[[], float], cached: Callable[[], int]) -> None:
         self._base = f"{config.api_url}/api/{quote(config.client_name, safe='')}"
         self._token = config.client_token
         self._identity = Identity(config.ca_file)
         self._clock = clock
+        self._cached = cached
+        self._received = 0
         self._lock = threading.Lock()
         self._decoding = threading.Lock()
         """One answer is decoded at a time, which takes ten times the memory of its text."""
-        self._total = 0
         self._clients: list[Client] = []
         self._idle: list[Client] = []
         self._away: ScanAgentError | None = None
@@ -109,10 +113,9 @@ class Api:
         answer = client.send("GET", url, params=query)
         self._compare_clocks(answer.date)
         with self._decoding:
-            rows = decode.rows(envelope.data(url, answer), fields)
-            self._total += len(rows)
-        if self._total > MAX_ROWS:
-            raise PhpIpamError(f"phpIPAM's answers of this run have over {MAX_ROWS:,} rows")
+            left = MAX_MEMORY - self._cached() - self._received
+            rows = decode.rows(envelope.data(url, answer, left), fields)
+            self._received += MEMORY_PER_CHARACTER * sum(len(repr(row)) for row in rows)
         return rows
 
     def _count_failure(self, client: Client, path: str, error: ScanAgentError) -> None:

@@ -27,6 +27,9 @@ MAX_SIZE = 64 * 1024 * 1024
 CLOCK_TOLERANCE = 5.0
 """Seconds that an answer's time may be in the future; beyond, the clock was wrong."""
 
+MEMORY_PER_CHARACTER = 9
+"""Bytes of memory that a row takes for each character of its text: here, as an Address, and while it is saved."""
+
 REMEMBERED = 7 * 86400.0
 """Seconds for which the time of a question's last request is kept."""
 
@@ -65,6 +68,8 @@ class Cache:
         self._excluded: dict[str, Rows] = {}
         self._lock = threading.Lock()
         self._changed = False
+        self.memory = 0
+        """Bytes of memory that the answers of earlier runs take, about."""
 
     def __enter__(self) -> "Cache":
         return self
@@ -77,7 +82,8 @@ class Cache:
         """Read an earlier run's file. Old answers, a damaged file and a file of other credentials are ignored."""
         files.clean(self._path)
         try:
-            document = json.loads(self._read())
+            content = self._read()
+            document = json.loads(content)
             if document["format"] != FORMAT:  # it may have other keys
                 log.info("cache %s was made by another version; asking phpIPAM again", self._path)
                 return
@@ -101,6 +107,8 @@ class Cache:
             self._answers.update(answers)
             self._tried.update(tried)
             self._excluded.update(excluded)
+            usable = len(self._answers) / (len(answers) or 1)
+            self.memory = int(MEMORY_PER_CHARACTER * len(content) * usable)
             log.info("cache %s: %d answers, %d of them usable", self._path, len(answers), len(self._answers))
 
     def save(self) -> None:

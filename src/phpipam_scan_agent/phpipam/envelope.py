@@ -32,17 +32,25 @@ ADVICE = {
 }
 
 
-MAX_ITEMS = 2_000_000
-"""Maximum number of commas and brackets in an answer, which limits the memory of its values: up to 340 MB, measured
-with hostile answers. 30,000 subnets with 50 fields each have 1,500,000."""
+MEMORY_PER_VALUE = 170
+"""Bytes that a comma or bracket of an answer stands for while it is decoded, at most; measured with hostile answers.
+30,000 subnets with 50 fields each have 1,500,000."""
+
+MEMORY_PER_CHARACTER = 8
+"""Bytes that a character takes while it is decoded where one of them is no ASCII: four, twice."""
 
 
-def data(url: str, answer: Answer) -> object:
-    """Given an answer, return its data. Raise PhpIpamError with phpIPAM's message and what to check."""
-    if sum(map(answer.body.count, (b",", b"{", b"["))) > MAX_ITEMS:
-        raise PhpIpamError(
-            f"phpIPAM at {url} answers with over {MAX_ITEMS:,} values; check that it is phpIPAM"
-        )
+def data(url: str, answer: Answer, memory: int) -> object:
+    """Given an answer, return its data. Raise PhpIpamError with phpIPAM's message and what to check.
+
+    `memory` is how many bytes the values may take.
+    """
+    needed = MEMORY_PER_VALUE * sum(map(answer.body.count, (b",", b"{", b"[")))
+    if not answer.body.isascii():
+        needed += MEMORY_PER_CHARACTER * len(answer.body)
+    if needed > memory:
+        why = "answers with more values than this run has memory for; check that it is phpIPAM"
+        raise PhpIpamError(f"phpIPAM at {url} {why}")
     try:
         envelope = json.loads(answer.body)
         if not isinstance(envelope, dict):
