@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -35,7 +34,9 @@ def main(options: Options) -> int:
     summary = Summary()
     findings = output.Findings(options.view)
     try:
-        output.start_logging(options.verbosity, options.log_format, _log_file(options))
+        # ANSIBLE_LOG_PATH is the variable of the Ansible collection, kept so that old crontabs work.
+        log_file = options.log_file or os.environ.get("ANSIBLE_LOG_PATH")
+        output.start_logging(options.verbosity, options.log_format, log_file or None)
         # Check the configuration before anything is contacted
         config = load(options.config)
         redact.hide(config.secrets)
@@ -157,8 +158,3 @@ def _now(config: Config, clock: Callable[[], float]) -> Callable[[], datetime]:
     """Return the agent's time with its zone."""
     zone = ZoneInfo(config.timezone) if config.timezone else None
     return lambda: datetime.fromtimestamp(clock(), zone).astimezone(zone)
-
-
-def _log_file(options: Options) -> Path | None:
-    # ANSIBLE_LOG_PATH is the variable of the Ansible collection, kept so that old crontabs work.
-    return options.log_file or (Path(path) if (path := os.environ.get("ANSIBLE_LOG_PATH")) else None)

@@ -162,7 +162,9 @@ def load(path: Path) -> Config:
     outside = [key for key in document if not key.startswith("nofusscomputing_")]
     problems = [f"{_shown_key(key, settings)}: belongs below {ROOT_KEY}; indent it" for key in outside]
     unknown = [key for key in settings if key not in Config.model_fields]
-    problems += [_unknown(key, settings) for key in unknown]
+    for key in unknown:
+        (near,) = difflib.get_close_matches(key[:100], Config.model_fields, n=1, cutoff=0)
+        problems.append(f"{_shown_key(key, settings)}: unknown key; did you mean {near}?")
     return _checked(path, {key: value for key, value in settings.items() if key not in unknown}, problems)
 
 
@@ -214,11 +216,6 @@ def _secrets_in_files(typed: dict[Key, str], given: dict[str, str], problems: li
             if key in typed:
                 problems.append(f"{key}_file: {key} is set as well; keep one")
     return found
-
-
-def _unknown(key: Key, settings: dict[Key, Any]) -> str:
-    (near,) = difflib.get_close_matches(key[:100], Config.model_fields, n=1, cutoff=0)
-    return f"{_shown_key(key, settings)}: unknown key; did you mean {near}?"
 
 
 def _shown_key(key: Key, settings: dict[Key, Any]) -> str:

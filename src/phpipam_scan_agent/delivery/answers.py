@@ -63,7 +63,11 @@ def check(url: str, answer: Answer) -> None:
         if not answer.marked_end:
             raise UnavailableError(f"Scan Server at {url}: the answer was cut off; check the network")
         return
-    raise _refusal(url, answer, said) if said else _other(url, answer)
+    if not said:
+        raise _other(url, answer)
+    kind, advice = REASONS.get(str(said.get("reason")), (ServerError, "see the server's log"))
+    why = excerpt(str(said.get("error")), 200)
+    raise kind(f"Scan Server at {url} answers HTTP {answer.status}: {why}; {advice}")
 
 
 def check_refused_json(url: str, answer: Answer) -> None:
@@ -85,12 +89,6 @@ def _said(answer: Answer) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) and said.get("server") == SERVER else None
-
-
-def _refusal(url: str, answer: Answer, said: dict[str, Any]) -> ServerError:
-    kind, advice = REASONS.get(str(said.get("reason")), (ServerError, "see the server's log"))
-    why = excerpt(str(said.get("error")), 200)
-    return kind(f"Scan Server at {url} answers HTTP {answer.status}: {why}; {advice}")
 
 
 def _other(url: str, answer: Answer) -> ServerError:

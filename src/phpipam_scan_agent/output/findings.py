@@ -55,7 +55,7 @@ class SubnetFindings:
     def in_order(self) -> "SubnetFindings":
         """Return them in the order of the addresses; the parts of a subnet arrive in any order."""
         for several in (self.hosts, self.missing, self.silent):
-            several.sort(key=_order)
+            several.sort(key=lambda each: int(each.ip))
         return self
 
 
@@ -91,7 +91,3 @@ class Findings:
     def __iter__(self) -> Iterator[SubnetFindings]:
         kept = sorted(self._by_id.values(), key=lambda each: (each.network.version, each.network, each.id))
         return (each.in_order() for each in kept)
-
-
-def _order(known: Found | Address) -> int:
-    return int(known.ip)

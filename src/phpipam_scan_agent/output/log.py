@@ -111,7 +111,7 @@ class _LogFile(WatchedFileHandler):
             )
 
 
-def start_logging(verbosity: int, log_format: str, log_file: Path | None) -> None:
+def start_logging(verbosity: int, log_format: str, log_file: Path | str | None) -> None:
     """Log to stderr and, at level INFO or below, to the log file. Raise UsageError if it cannot be opened.
 
     `verbosity` is -1 for errors, 0 for warnings, 1 for INFO, 2 for DEBUG.

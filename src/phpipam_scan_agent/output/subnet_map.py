@@ -5,7 +5,7 @@ from itertools import groupby
 
 from rich.markup import escape
 
-from ..models import IPNetwork, Outcome
+from ..models import Outcome
 from .findings import MAP_SIZE, SubnetFindings
 from .text import heading, plain
 
@@ -36,15 +36,12 @@ def lines(outcome: Outcome, found: SubnetFindings | None) -> Iterator[str]:
     yield heading(outcome, f"{outcome.up} up, {outcome.new} new")
     network, cells = found.network, _cells(found)
     for start in range(0, len(cells), LINE):
-        label = _label(network, start)
+        first = network[start]
+        label = (
+            str(first) if network.version == 4 else f"…:{int(first) & 0xFFFF:x}"
+        )  # of IPv6 the part that differs
         same = ((cell, "".join(several)) for cell, several in groupby(cells[start : start + LINE]))
         yield f"{label:15} " + "".join(f"[{CELLS[cell][1]}]{several}[/]" for cell, several in same)
-
-
-def _label(network: IPNetwork, offset: int) -> str:
-    """Return the label of a line, its first address; for IPv6 the last 16 bits, the only ones that differ."""
-    first = network[offset]
-    return str(first) if network.version == 4 else f"…:{int(first) & 0xFFFF:x}"
 
 
 def _cells(found: SubnetFindings) -> list[str]:

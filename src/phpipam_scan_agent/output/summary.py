@@ -67,7 +67,8 @@ def _lines(console: Console, outcomes: Iterable[Outcome], findings: Findings) ->
         elif findings.view == "map":
             yield from subnet_map.lines(outcome, found)
         else:
-            yield _line(outcome)
+            counts = f"{outcome.up} up, {outcome.known} known, {outcome.new} new"
+            yield f"{escape(plain(outcome.subnet))}: {counts}, uploaded: {_end(outcome)}"
     if findings.view == "map":
         yield subnet_map.LEGEND
 
@@ -95,11 +96,6 @@ def _table(outcomes: Iterable[Outcome]) -> Table:
             counts = (str(done.up), str(done.known), str(done.new), f"{done.seconds:.1f}")
             table.add_row(subnet, *counts, _end(done))
     return table
-
-
-def _line(done: Outcome) -> str:
-    subnet = escape(plain(done.subnet))
-    return f"{subnet}: {done.up} up, {done.known} known, {done.new} new, uploaded: {_end(done)}"
 
 
 def _end(done: Outcome) -> str:

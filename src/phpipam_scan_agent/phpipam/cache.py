@@ -82,7 +82,9 @@ class Cache:
         """Read an earlier run's file. Old answers, a damaged file and a file of other credentials are ignored."""
         files.clean(self._path)
         try:
-            content = self._read()
+            if self._path.stat().st_uid != os.geteuid():
+                raise ValueError("another user's file")
+            content = files.read(self._path, MAX_SIZE)
             document = json.loads(content)
             if document["format"] != FORMAT:  # it may have other keys
                 log.info("cache %s was made by another version; asking phpIPAM again", self._path)
@@ -183,11 +185,6 @@ class Cache:
         """Age of the oldest answer in seconds; 0 without answers."""
         with self._lock:
             return max((self._clock() - came for came, _ in self._answers.values()), default=0.0)
-
-    def _read(self) -> bytes:
-        if self._path.stat().st_uid != os.geteuid():
-            raise ValueError("somebody else's file")
-        return files.read(self._path, MAX_SIZE)
 
     def _owner(self, salt: str) -> str:
         """Return a hash of the credentials, salted and slow to compute, so that it reveals no secret."""
