@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cachetools import TLRUCache
 
@@ -28,9 +29,6 @@ MAX_NAMES = 200_000
 MAX_BYTES = 64 * 1024 * 1024
 """Maximum size of the file; 200,000 names of maximum length have 60 MB."""
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""Errors of reading a file that is damaged or no JSON of this format."""
-
 Answer = tuple[float, str | None]
 """Time of expiry, in seconds since the epoch, and the name or None."""
 
@@ -51,16 +49,8 @@ class NameMemory:
         if self._path is None:
             return
         files.clean(self._path)
-        try:
-            document = json.loads(files.read(self._path, MAX_BYTES))
-            kept = {str(key): _answer(*answer) for key, answer in document["answers"].items()}
-            if document["format"] != FORMAT:
-                raise ValueError
-        except FileNotFoundError:
-            return
-        except UNREADABLE as error:
-            log.info("%s cannot be used (%s); names are looked up again", self._path, error)
-            return
+        nothing: dict[str, Answer] = {}
+        kept = files.load(self._path, FORMAT, MAX_BYTES, _decode, nothing)
         # Answers from a time when the clock was ahead must not live longer.
         latest = self._clock() + LONGEST
         self._answers.update({key: answer for key, answer in kept.items() if answer[0] <= latest})
@@ -92,7 +82,8 @@ def _key(nameservers: tuple[str, ...], ip: IPAddress) -> str:
     return f"{ip} {' '.join(nameservers)}"
 
 
-def _answer(expires: object, name: object) -> Answer:
-    if not isinstance(expires, (int, float)) or not (name is None or isinstance(name, str)):
-        raise ValueError("an answer is not valid")
-    return float(expires), name
+def _decode(document: Any) -> dict[str, Answer]:
+    answers = {str(key): (float(expires), name) for key, (expires, name) in document["answers"].items()}
+    if not all(name is None or isinstance(name, str) for _, name in answers.values()):
+        raise ValueError("a name is not valid")
+    return answers
