@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from ipaddress import IPv4Network, ip_network
+from subprocess import CompletedProcess
 from typing import Any
 
 import nmap
@@ -13,7 +14,6 @@ from phpipam_scan_agent.plan import jobs
 from phpipam_scan_agent.plan.jobs import Job, Route
 from phpipam_scan_agent.scan.discovery import MAX_PASSES, Discovery
 from phpipam_scan_agent.scan.nmap import Nmap
-from phpipam_scan_agent.scan.process import Ended
 
 SEGMENT, ROUTED = Route("eth0", on_link=True), Route("eth0")
 BLOCK = "192.0.2.0/28"
@@ -24,11 +24,11 @@ class Process:
 
     def __init__(self, *up: Sequence[int], stderr: Sequence[str] = ()) -> None:
         self._up = list(up)
-        self._stderr = tuple(stderr)
+        self._stderr = "\n".join(stderr)
         self.runs: list[tuple[int, str]] = []
         """Number of targets and options of each."""
 
-    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> Ended:
+    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> CompletedProcess[str]:
         targets = {ip for line in stdin.splitlines() for ip in IPv4Network(line)}
         self.runs.append((len(targets), " ".join(command)))
         here = [f"192.0.2.{last}" for last in (self._up.pop(0) if self._up else ())]
@@ -38,7 +38,8 @@ class Process:
             for ip in here
         )
         end = f'<finished exit="success"/><hosts up="0" down="0" total="{len(targets)}"/>'
-        return Ended(f"<nmaprun>{hosts}<runstats>{end}</runstats></nmaprun>", self._stderr, 0, False)
+        xml = f"<nmaprun>{hosts}<runstats>{end}</runstats></nmaprun>"
+        return CompletedProcess(command, 0, xml, self._stderr)
 
     def wait(self, seconds: float) -> None:
         raise AssertionError("nothing to wait for")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_interface, ip_network
+from subprocess import CompletedProcess
 from typing import Any
 
 import nmap
@@ -12,7 +13,6 @@ from phpipam_scan_agent.scan import network
 from phpipam_scan_agent.scan.neighbours import Neighbours
 from phpipam_scan_agent.scan.network import Link
 from phpipam_scan_agent.scan.nmap import Nmap
-from phpipam_scan_agent.scan.process import Ended
 
 LINK = Link("eth0", ip_interface("2001:db8::1/64"), "02:00:00:00:00:01")
 
@@ -27,12 +27,13 @@ class Process:
             for ip in answers
         )
         end = '<finished exit="success"/><hosts up="0" down="0" total="0"/>' if not status else ""
-        self._ended = Ended(f"<nmaprun>{hosts}<runstats>{end}</runstats></nmaprun>", (), status, False)
+        xml = f"<nmaprun>{hosts}<runstats>{end}</runstats></nmaprun>"
+        self._done = CompletedProcess("nmap", status, xml, "")
         self.runs = 0
 
-    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> Ended:
+    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> CompletedProcess[str]:
         self.runs += 1
-        return self._ended
+        return self._done
 
 
 @pytest.fixture(autouse=True)

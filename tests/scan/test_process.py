@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -10,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from phpipam_scan_agent.errors import ScanError
 from phpipam_scan_agent.scan import process
-from phpipam_scan_agent.scan.process import Ended, Processes
+from phpipam_scan_agent.scan.process import Processes, TimedOutError
 
 STUCK = 60
 """Seconds after which a test gives up on what has to happen; no test waits for it to pass."""
@@ -36,11 +36,22 @@ def little_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "GRACE", 0.3)
 
 
-def shell(processes: Processes, script: str, stdin: str = "", timeout: float = STUCK) -> Ended:
+def shell(
+    processes: Processes, script: str, stdin: str = "", timeout: float = STUCK
+) -> CompletedProcess[str]:
     return processes.run(("sh", "-c", script), stdin, timeout)
 
 
-def python(processes: Processes, script: str, stdin: str = "", timeout: float = STUCK) -> Ended:
+def overdue(processes: Processes, script: str) -> TimedOutError:
+    """The error of a script that runs longer than it may."""
+    with pytest.raises(TimedOutError) as expired:
+        shell(processes, script, timeout=SOON)
+    return expired.value
+
+
+def python(
+    processes: Processes, script: str, stdin: str = "", timeout: float = STUCK
+) -> CompletedProcess[str]:
     return processes.run((sys.executable, "-c", script), stdin, timeout, 4_000_000)
 
 
@@ -68,22 +79,17 @@ def pid_in(path: Path) -> int:
 
 
 def test_a_command_gets_its_stdin_and_its_output_is_kept(processes: Processes) -> None:
-    assert shell(processes, "cat; echo oh >&2; exit 3", "192.0.2.1\n") == Ended(
-        "192.0.2.1\n", ("oh",), 3, timed_out=False
-    )
-
-
-def test_messages_are_lines_without_empty_ones(processes: Processes) -> None:
-    assert shell(processes, "printf 'one\\n\\n  \\ntwo' >&2").messages == ("one", "two")
+    done = shell(processes, "cat; echo oh >&2; exit 3", "192.0.2.1\n")
+    assert (done.stdout, done.stderr, done.returncode) == ("192.0.2.1\n", "oh\n", 3)
 
 
 def test_bytes_that_are_no_utf8_do_no_harm(processes: Processes) -> None:
     done = shell(processes, r"printf '\303x\377'; printf 'No such device \351\n' >&2")
-    assert done == Ended("\ufffdx\ufffd", ("No such device \ufffd",), 0, timed_out=False)
+    assert (done.stdout, done.stderr) == ("\ufffdx\ufffd", "No such device \ufffd\n")
 
 
 def test_a_command_that_reads_no_stdin_is_not_waited_for(processes: Processes) -> None:
-    assert shell(processes, "exec <&-; echo done", "192.0.2.0/24\n" * 200_000).xml == "done\n"
+    assert shell(processes, "exec <&-; echo done", "192.0.2.0/24\n" * 200_000).stdout == "done\n"
 
 
 def test_a_command_that_writes_much_before_it_reads_does_not_get_stuck(processes: Processes) -> None:
@@ -95,9 +101,9 @@ sys.stderr.write("!\\n" * 500_000)
 sys.stdout.write(str(len(sys.stdin.read())))
 """
     done = python(processes, script, "x" * 3_000_000)
-    assert done.xml == "<" * 3_000_000 + "3000000"
-    assert done.messages == ("!",) * 500_000
-    assert done.status == 0
+    assert done.stdout == "<" * 3_000_000 + "3000000"
+    assert done.stderr == "!\n" * 500_000
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("stream", [1, 2])
@@ -109,7 +115,7 @@ def test_a_command_that_writes_without_end_is_ended(stream: int, processes: Proc
 @pytest.mark.usefixtures("little_grace")
 def test_a_child_that_holds_the_output_is_not_waited_for(processes: Processes) -> None:
     done = shell(processes, "sleep 3600 & echo $!")
-    until(lambda: not is_running(int(done.xml)))
+    until(lambda: not is_running(int(done.stdout)))
 
 
 def test_a_command_that_is_not_there_raises(processes: Processes) -> None:
@@ -118,36 +124,32 @@ def test_a_command_that_is_not_there_raises(processes: Processes) -> None:
         done = processes.run(("/nonexistent/nmap",), "", STUCK)
     except OSError:
         return
-    assert done.status != 0
-    assert "/nonexistent/nmap" in done.messages[0]
+    assert done.returncode != 0
+    assert "/nonexistent/nmap" in done.stderr
 
 
 def test_what_was_written_before_the_timeout_is_kept(processes: Processes) -> None:
-    done = shell(processes, "echo '<host>'; echo slow >&2; exec sleep 3600", timeout=SOON)
-    assert done == Ended("<host>\n", ("slow",), -signal.SIGTERM, timed_out=True)
+    expired = overdue(processes, "echo '<host>'; echo slow >&2; exec sleep 3600")
+    assert expired.stdout == "<host>\n"
 
 
 def test_a_command_may_finish_when_it_is_told_to_end(processes: Processes) -> None:
     script = "trap 'echo the rest; exit 0' TERM; echo half; while :; do sleep 0.05; done"
-    done = shell(processes, script, timeout=SOON)
-    assert (done.xml, done.status, done.timed_out) == ("half\nthe rest\n", 0, True)
+    assert overdue(processes, script).stdout == "half\nthe rest\n"
 
 
 @pytest.mark.usefixtures("little_grace")
 def test_a_command_that_does_not_want_to_end_is_killed(processes: Processes) -> None:
     script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
-    done = shell(processes, script, timeout=SOON)
-    assert (done.status, done.timed_out) == (-signal.SIGKILL, True)
-    assert not is_running(int(done.xml))
+    assert not is_running(int(overdue(processes, script).stdout))
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["obedient", "deaf to SIGTERM"])
 @pytest.mark.usefixtures("little_grace")
 def test_children_of_a_command_end_with_it(deaf: bool, processes: Processes) -> None:
     child = "trap '' TERM; while :; do sleep 0.05; done" if deaf else "exec sleep 3600"
-    done = shell(processes, f'sh -c "{child}" & echo $!; wait', timeout=SOON)
-    assert done.timed_out
-    until(lambda: not is_running(int(done.xml)))
+    expired = overdue(processes, f'sh -c "{child}" & echo $!; wait')
+    until(lambda: not is_running(int(expired.stdout)))
 
 
 def test_all_are_ended_at_once(processes: Processes, tmp_path: Path) -> None:
@@ -180,27 +182,27 @@ def test_none_is_started_after_the_end(processes: Processes, tmp_path: Path) -> 
 
 
 def test_the_end_does_no_harm_to_what_has_ended(processes: Processes) -> None:
-    assert shell(processes, "true").status == 0
+    assert shell(processes, "true").returncode == 0
     processes.end_all()
     processes.end_all()
 
 
 def test_many_threads_run_side_by_side(processes: Processes) -> None:
     with ThreadPoolExecutor(16) as pool:
-        done = list(pool.map(lambda at: shell(processes, "cat", str(at)).xml, range(100)))
+        done = list(pool.map(lambda at: shell(processes, "cat", str(at)).stdout, range(100)))
     assert done == list(map(str, range(100)))
 
 
 def test_a_terminals_ctrl_c_does_not_reach_a_command(processes: Processes) -> None:
     """It goes to the terminal's group; the agent alone decides when nmap ends."""
     done = python(processes, "import os; print(os.getpgid(0), os.getsid(0))")
-    group, session = map(int, done.xml.split())
+    group, session = map(int, done.stdout.split())
     assert group == session != os.getsid(0)
 
 
 PARENT = """
 import sys, threading
-from phpipam_scan_agent.scan.process import Processes
+from phpipam_scan_agent.scan.process import Processes, TimedOutError
 run = lambda at: Processes().run(("sh", "-c", f"echo $$ >{sys.argv[1]}/{at}; exec sleep 3600"), "", 3600)
 for at in range(3):
     threading.Thread(target=run, args=(at,)).start()
@@ -223,6 +225,6 @@ def test_a_thread_that_waits_does_not_hold_up_another(processes: Processes, tmp_
     os.mkfifo(tmp_path / "gate")
     slow = threading.Thread(target=shell, args=(processes, f"read line <{tmp_path}/gate"))
     slow.start()
-    assert shell(processes, f"echo >{tmp_path}/gate; echo through").xml == "through\n"
+    assert shell(processes, f"echo >{tmp_path}/gate; echo through").stdout == "through\n"
     slow.join(STUCK)
     assert not slow.is_alive()

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from subprocess import CompletedProcess
 from typing import NamedTuple
 
 from ..errors import ScanError
@@ -16,7 +17,7 @@ from . import nmap_xml, probes
 from .nmap import Nmap
 from .plausibility import Kind
 from .probes import Probes
-from .process import MAX_OUTPUT, Ended, Processes
+from .process import MAX_OUTPUT, Processes, TimedOutError
 
 log = logging.getLogger(__name__)
 
@@ -162,31 +163,33 @@ class Discovery:
         targets = "\n".join(ranges.lines(wanted, job.version))
         max_output = MAX_OUTPUT + OUTPUT_PER_ADDRESS * ranges.size(wanted)
         try:
-            ended = self._processes.run((self._nmap.path, *line), targets, limit, max_output)
-        except ScanError as failure:
-            return Found((), str(failure))
-        if ended.timed_out:
-            found = nmap_xml.read_part(self._nmap.parser, ended.xml)
-            error = f"nmap was ended after {limit:.0f} s (scan_timeout); it had found {len(found)} hosts"
-            return Found(found, error, timed_out=True)
-        try:
-            _check(ended)
-            found = nmap_xml.read(self._nmap.parser, ended.xml)
+            done = self._processes.run((self._nmap.path, *line), targets, limit, max_output)
+        except TimedOutError as error:
+            found = nmap_xml.read_part(self._nmap.parser, error.stdout)
+            why = f"nmap was ended after {limit:.0f} s (scan_timeout); it had found {len(found)} hosts"
+            return Found(found, why, timed_out=True)
         except ScanError as error:
-            return Found(nmap_xml.read_part(self._nmap.parser, ended.xml), str(error))
-        if unsent := _unsent(ended.messages, ranges.size(wanted)):
+            return Found((), str(error))
+        return self._found(job, ranges.size(wanted), done)
+
+    def _found(self, job: Job, probed: int, done: CompletedProcess[str]) -> Found:
+        """Return the hosts in nmap's output; with an error also where nmap calls an incomplete scan a success."""
+        messages = [line for line in done.stderr.splitlines() if line.strip()]
+        try:
+            if done.returncode:
+                why = excerpt(" ".join(messages), 300) or "without a message"
+                raise ScanError(f"nmap failed with exit code {done.returncode}: {why}")
+            found = nmap_xml.read(self._nmap.parser, done.stdout)
+        except ScanError as error:
+            return Found(nmap_xml.read_part(self._nmap.parser, done.stdout), str(error))
+        if unsent := _unsent(messages, probed):
             return Found(found, unsent)
-        _log_messages(job, ended.messages)
-        left_out = ranges.size(wanted) - nmap_xml.total(ended.xml)
-        if left_out > 0:  # nmap calls it a success, as where an interface has just gone down
-            return Found(found, f"nmap left out {left_out} addresses{_why(ended.messages)}")
+        _log_messages(job, messages)
+        left_out = probed - nmap_xml.total(done.stdout)
+        if left_out > 0:  # as where an interface has just gone down
+            why = f": {excerpt(messages[0], 200)}" if messages else ""
+            return Found(found, f"nmap left out {left_out} addresses{why}")
         return Found(found)
-
-
-def _check(ended: Ended) -> None:
-    if ended.status:
-        why = excerpt(" ".join(ended.messages), 300) or "without a message"
-        raise ScanError(f"nmap failed with exit code {ended.status}: {why}")
 
 
 def _unsent(messages: Sequence[str], probed: int) -> str | None:
@@ -200,10 +203,6 @@ def _unsent(messages: Sequence[str], probed: int) -> str | None:
         f"{number} probes could not be sent: {excerpt(failed[0], 200)}; check the machine's own firewall, its"
         " conntrack table and max_rate"
     )
-
-
-def _why(messages: Sequence[str]) -> str:
-    return f": {excerpt(messages[0], 200)}" if messages else ""
 
 
 def _log_messages(job: Job, messages: Sequence[str]) -> None:

@@ -48,8 +48,8 @@ class Neighbours:
     @cached_property
     def _all(self) -> set[IPAddress]:
         try:
-            ended = self._processes.run((self._nmap.path, *probes.NEIGHBOURS), "", TIMEOUT)
-            answered = {host.ip for host in nmap_xml.read(self._nmap.parser, ended.xml)}
+            done = self._processes.run((self._nmap.path, *probes.NEIGHBOURS), "", TIMEOUT)
+            answered = {host.ip for host in nmap_xml.read(self._nmap.parser, done.stdout)}
         except ScanError as error:
             log.warning("IPv6 neighbour discovery failed: %s", error)
             answered = set()

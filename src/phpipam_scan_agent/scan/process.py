@@ -6,7 +6,6 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from ..errors import ScanError
 
@@ -20,16 +19,12 @@ GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The output of an nmap process that has ended."""
+class TimedOutError(ScanError):
+    """A process was ended after its time limit; `stdout` is its output until then."""
 
-    xml: str
-    messages: tuple[str, ...]
-    """The lines on stderr."""
-
-    status: int
-    timed_out: bool
+    def __init__(self, message: str, stdout: str) -> None:
+        self.stdout = stdout
+        super().__init__(message)
 
 
 class Processes:
@@ -42,10 +37,13 @@ class Processes:
         # So the kernel ends nmap even after kill -9 of the agent.
         self._prefix = DIE_WITH_PARENT if _works(DIE_WITH_PARENT) else ()
 
-    def run(self, command: Sequence[str], stdin: str, timeout: float, max_output: int = MAX_OUTPUT) -> Ended:
+    def run(
+        self, command: Sequence[str], stdin: str, timeout: float, max_output: int = MAX_OUTPUT
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command for at most `timeout` seconds and return its output, of at most `max_output` characters.
 
-        Raise ScanError if it cannot be started or writes more, InterruptedError after `end_all`.
+        Raise ScanError if it cannot be started or writes more, TimedOutError after the time limit, InterruptedError
+        after `end_all`.
         """
         timed_out = False
         with self._start(command) as process:
@@ -63,8 +61,9 @@ class Processes:
             raise ScanError(
                 f"{command[0]} was ended after {max_output:,} characters of output; run it by hand"
             )
-        messages = tuple(line for line in err.splitlines() if line.strip())
-        return Ended(out, messages, process.returncode, timed_out)
+        if timed_out:
+            raise TimedOutError(f"{command[0]} was ended after {timeout:.0f} s", out)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def end_all(self) -> None:
         """Kill every process; none can be started afterwards."""
