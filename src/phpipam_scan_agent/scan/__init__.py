@@ -7,19 +7,24 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from itertools import chain, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import Config
 from ..models import IPAddress, IPNetwork, ScanResult, Subnet
 from ..plan import jobs, targets
+from ..system import folders
 from ..system.side_by_side import SideBySide
 from .discovery import Discovery
+from .name_memory import NameMemory
 from .neighbours import Neighbours
 from .network import RoutingTable, neighbours, own_links
 from .nmap import find_nmap
 from .process import Processes
 from .rate import Rate, slots
 from .worker import Worker
+
+if TYPE_CHECKING:
+    from .names import Names
 
 log = logging.getLogger(__name__)
 
@@ -88,16 +93,26 @@ class Scan(ExitStack):
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
         discovery = Discovery(nmap, processes, self._config.scan_timeout)
         shares = Rate(rate, parallel, expected=self.addresses)
-        names = self._config.names if any(each.resolve_names for each in self._expected) else "never"
-        worker = Worker(discovery, shares, macs, self._now, names)
+        names = self._names()
+        worker = Worker(discovery, shares, macs, self._now, names, self._config.names == "always")
         tasks = self._tasks(worker, shares, Neighbours(nmap, links, processes), parallel)
 
         # Closed in reverse: first the processes end, then the name lookups, then the threads with their results.
         # Twice as many threads as processes, so that the next nmap runs while names are looked up.
-        worker.__enter__()
+        if names:
+            names.__enter__()
         self._results = self.enter_context(SideBySide(lambda task: task(), tasks, 2 * parallel, finish=True))
-        self.push(worker)
+        if names:
+            self.push(names)
         self.callback(processes.end_all)
+
+    def _names(self) -> "Names | None":
+        """Return the name lookups; None if no subnet of the run needs them, since their import takes a while."""
+        if self._config.names == "never" or not any(each.resolve_names for each in self._expected):
+            return None
+        from .names import Names
+
+        return Names(NameMemory(folders.cache() / "names.json"))
 
     def _tasks(self, worker: Worker, shares: Rate, links: Neighbours, parallel: int) -> Iterator[Task]:
         """Yield the tasks as the subnets arrive."""

@@ -5,17 +5,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..models import Address, Host, IPAddress, ScanResult, Subnet
 from ..plan import ranges, targets
 from ..plan.jobs import Chunk, Job
 from ..plan.ranges import Ranges
-from ..system import folders
 from . import plausibility
 from .discovery import Discovery, Found
-from .name_memory import NameMemory
 from .plausibility import Answers, Kind, Suspect
 from .rate import Rate
 
@@ -29,10 +26,10 @@ MAX_FAILURES = 3
 
 
 class Worker:
-    """Scans jobs, each in the calling thread, until the end of the `with` block.
+    """Scans jobs, each in the calling thread.
 
-    `macs` returns the MAC addresses that nmap cannot see, and `now` the agent's time with its zone. `names` is the
-    variable `names`: whose names are looked up.
+    `macs` returns the MAC addresses that nmap cannot see, and `now` the agent's time with its zone. `names` looks PTR
+    names up, if at all; with `replace_names` also for addresses that have a name in phpIPAM.
     """
 
     def __init__(
@@ -41,30 +38,16 @@ class Worker:
         rate: Rate,
         macs: Callable[[], dict[IPAddress, str]],
         now: Callable[[], datetime],
-        names: str,
+        names: "Names | None",
+        replace_names: bool,
     ) -> None:
         self._discovery = discovery
         self._rate = rate
         self._macs = macs
         self._now = now
-        self._names_for = names
-        self._names: Names | None = None
-        if names != "never":
-            from . import names as module  # takes a while to load
-
-            self._names = module.Names(NameMemory(folders.cache() / "names.json"))
+        self._names = names
+        self._replace_names = replace_names
         self._suspected: set[str] = set()
-
-    def __enter__(self) -> "Worker":
-        if self._names:
-            self._names.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._names:
-            self._names.__exit__(kind, error, trace)
 
     def scan(self, job: Job) -> list[ScanResult]:
         """Return the results of a job, one for each subnet of each chunk."""
@@ -188,9 +171,9 @@ class Worker:
         By default an address that has a name in phpIPAM keeps it, as with phpIPAM's own scripts
         (`resolve_emptyonly`). Where phpIPAM did not give the addresses, any of them may have a name.
         """
-        if not subnet.resolve_names or subnet.addresses_error or self._names_for == "never":
+        if not subnet.resolve_names or subnet.addresses_error:
             return False
-        return self._names_for == "always" or not (host.address and host.address.hostname)
+        return self._replace_names or not (host.address and host.address.hostname)
 
 
 def _with_mac(host: Host, macs: Mapping[IPAddress, str]) -> Host:
