@@ -244,7 +244,7 @@ def test_a_kill_at_any_moment_of_the_merging_loses_nothing(folder: Path, clock: 
         ]
         for path in folder.iterdir():
             path.unlink()
-    assert moments > 40
+    assert 40 < moments < 50  # each moment was reached, and the end
 
 
 # What was refused

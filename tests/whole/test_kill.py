@@ -180,6 +180,18 @@ def test_sigkill_ends_nmap_too(site: ForkedSite) -> None:
     assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
 
 
+def test_a_report_stays_in_the_spool_during_its_upload(site: ForkedSite) -> None:
+    site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
+    gate = runs.Gate(site.scan_server.answer, lambda request: True)
+    site.server._answer = gate
+    agent = runs.start(site)
+    assert gate.reached.wait(runs.LONGEST)
+    agent.kill()
+    agent.wait()
+    gate.opened.set()
+    assert [str(report.network) for report in reports_of(site)] == ["127.0.20.0/30"]
+
+
 def test_the_second_of_two_parallel_runs_ends(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
