@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 import os
@@ -5,6 +6,7 @@ import resource
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -316,6 +318,12 @@ def test_somebody_elses_file_is_not_read(path: Path, clock: Clock, caplog: pytes
     assert len(warnings(caplog)) == 1
 
 
+@pytest.fixture
+def scrypt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same credentials and salt are hashed once, which takes longer than all else of an example."""
+    monkeypatch.setattr(hashlib, "scrypt", lru_cache(hashlib.scrypt))
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -323,6 +331,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.usefixtures("scrypt_once")
 @thorough
 @given(part=st.sampled_from(["format", "salt", "for", "answers", "answer", "tried", "none"]), value=_JSON)
 def test_any_json_in_the_file_is_no_crash(part: str, value: object, path: Path, clock: Clock) -> None:

@@ -60,13 +60,13 @@ def test_an_answer_of_any_kind_is_one_short_line_in_bounded_memory(
 
 
 def test_many_subnets_that_are_none_are_named_up_to_a_bound(site: Site) -> None:
-    site.phpipam.subnets = [subnet(id_, "127.0.20.0/30") | {"mask": "x"} for id_ in range(1, 20_001)]
+    site.phpipam.subnets = [subnet(id_, "127.0.20.0/30") | {"mask": "x"} for id_ in range(1, 3_001)]
     status, stderr, memory = run(site)
 
     assert status == 1
     lines = stderr.splitlines()
     assert len(lines) == 1001
     assert lines[-1] == (
-        "phpipam-scan-agent: error: 19000 more messages were left out; --format json lists all subnets"
+        "phpipam-scan-agent: error: 2000 more messages were left out; --format json lists all subnets"
     )
     assert memory < 512

@@ -39,7 +39,7 @@ def _call(
 
     for name in calls:
         setattr(os, name, counted(getattr(os, name)))
-    Path.unlink = _unlink  # type: ignore[method-assign]
+    Path.unlink = _unlink  # type: ignore[assignment, method-assign]
     function(*arguments)
 
 

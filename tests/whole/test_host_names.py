@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from forked import ForkedSite
 from nameserver import Nameserver
 from stand_ins.https import Answer
 from stand_ins.phpipam import address, subnet
@@ -80,11 +81,11 @@ def test_names_never_sends_no_query(site: Site) -> None:
     assert host_names(site) == ({}, [])
 
 
-def test_without_phpipams_addresses_every_one_of_them_may_have_a_name(site: Site) -> None:
+def test_without_phpipams_addresses_every_one_of_them_may_have_a_name(site: ForkedSite) -> None:
     site.settings["names"] = "always"
     site.phpipam.instead["subnets/10/addresses/"] = Answer(500)
     with Nameserver(NAMESERVER, RECORDS) as nameserver:
-        done = site.run()
+        done = site.run_once()
 
     assert done.returncode == 1
     assert nameserver.asked == []
