@@ -52,6 +52,18 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(https, "LIMITS", https.Limits(retries=0))
 
 
+FIRST = ("whole/test_kill", "packaging", "network", "whole", "scan", "output", "system", "delivery")
+"""The longest files: begun last, one of them would keep a single process busy in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def rank(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((at for at, name in enumerate(FIRST) if path.startswith(name)), len(FIRST))
+
+    items.sort(key=rank)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     outcome = yield

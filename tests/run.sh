@@ -34,4 +34,4 @@ mypy
 lint-imports --no-cache
 shellcheck --external-sources examples/*.sh src/packaging/*.sh tests/*.sh .ci/run
 # Each file's tests stay together: they share servers and networks. More processes than these only wait for one another.
-pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
+pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -333,14 +333,16 @@ _JSON = st.recursive(
 
 @pytest.mark.usefixtures("scrypt_once")
 @thorough
-@given(part=st.sampled_from(["format", "salt", "for", "answers", "answer", "tried", "none"]), value=_JSON)
+@given(
+    part=st.sampled_from(["format", "salt", "for", "answers", "answer", "rows", "tried", "none"]), value=_JSON
+)
 def test_any_json_in_the_file_is_no_crash(part: str, value: object, path: Path, clock: Clock) -> None:
     whole = path.with_name("whole.json")
     if not whole.exists():
         saved(whole, clock)
     document = json.loads(whole.read_text())
-    if part == "answer":
-        document["answers"]["subnets"] = value
+    if part in ("answer", "rows"):
+        document["answers"]["subnets"] = value if part == "answer" else [NOW, value]
     path.write_text(json.dumps(value if part == "none" else {**document, part: value}))
     cache = loaded(path, clock, cache_stale_if_error=10**9)
     old = [found[1] for key in ("subnets", "0", "") if (found := cache.stale(key))]
