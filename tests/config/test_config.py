@@ -56,7 +56,7 @@ def test_the_mandatory_settings_suffice_and_the_others_have_defaults(tmp_path: P
     assert loaded.epoch_time_offset == 0
 
 
-def test_every_setting_arrives(tmp_path: Path) -> None:
+def test_every_setting_is_read(tmp_path: Path) -> None:
     content = configs.text(
         http_port="443",
         http_server="https://server.example",
@@ -84,7 +84,7 @@ def test_an_optional_setting_left_empty_has_its_default(empty: str, tmp_path: Pa
 @pytest.mark.parametrize(
     "typed", ["0123", "1e5", "0o17", "0x1F", "12_345", "007.50", "yes", "2026-11-24", "1:20"]
 )
-def test_what_yaml_takes_for_something_else_stays_as_typed(typed: str, tmp_path: Path) -> None:
+def test_values_that_yaml_reads_as_other_types_stay_text(typed: str, tmp_path: Path) -> None:
     content = configs.text(client_token=typed, client_name=typed, scanagent_code=typed)
     loaded = load(tmp_path, content)
     assert loaded.client_token.get_secret_value() == typed
@@ -105,12 +105,12 @@ def test_a_url_with_protocol_works(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_the_codings_of_yaml_work(coding: str, tmp_path: Path) -> None:
+def test_every_encoding_of_yaml_is_read(coding: str, tmp_path: Path) -> None:
     loaded = load(tmp_path, configs.text(client_name="büro").encode(coding))
     assert loaded.client_name == "büro"
 
 
-def test_roots_of_the_collections_other_programs_may_share_the_file(tmp_path: Path) -> None:
+def test_root_keys_of_other_programs_are_ignored(tmp_path: Path) -> None:
     loaded = load(tmp_path, "nofusscomputing_phpipam_scan_server:\n  http_port: 1\n" + configs.text())
     assert loaded.http_port == 5000
 
@@ -120,7 +120,7 @@ def test_anchors_work(tmp_path: Path) -> None:
     assert load(tmp_path, content).scanagent_code.get_secret_value() == SECRET
 
 
-def test_tags_make_nothing_but_text(tmp_path: Path) -> None:
+def test_yaml_tags_create_no_objects(tmp_path: Path) -> None:
     made = tmp_path / "made-by-a-tag"
     content = configs.text(client_name=f"!!python/object/apply:os.mkdir [{made}]")
     assert problem(tmp_path, content) == "client_name: holds several values; it takes one"
@@ -138,7 +138,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert str(refused.value) == f"{path}: cannot be read: No such file or directory"
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_instead_of_the_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         config.load(tmp_path)
     assert str(refused.value) == f"{tmp_path}: cannot be read: Is a directory"
@@ -226,16 +226,14 @@ HEAD = f"{ROOT_KEY}:\n"
         (f"{HEAD}  api_url: @h\n", "line 2, column 12", "put special values in quotes"),
     ],
 )
-def test_a_yaml_error_comes_with_the_way_to_mend_it(
-    content: str, where: str, advice: str, tmp_path: Path
-) -> None:
+def test_a_yaml_error_comes_with_advice(content: str, where: str, advice: str, tmp_path: Path) -> None:
     said = problem(tmp_path, content)
     assert said.startswith(f"{where}: ")
     assert advice in said.partition("; ")[2]
 
 
 @pytest.mark.parametrize("content", [b"\xc3\x28: x", b"\xff\xfe\x00", b"\xffapi_url: https://h"])
-def test_what_is_no_text_is_said_to_be_none(content: bytes, tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_are_refused(content: bytes, tmp_path: Path) -> None:
     assert problem(tmp_path, content) == "is not YAML text in UTF-8; write it again with an editor"
 
 
@@ -250,7 +248,7 @@ def test_deep_yaml_is_refused(content: str, tmp_path: Path) -> None:
     assert problem(tmp_path, content)
 
 
-def test_a_value_that_holds_itself_is_refused(tmp_path: Path) -> None:
+def test_a_recursive_value_is_refused(tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(api_url="&a [*a]"))
     assert "line 2" in said
 
@@ -267,7 +265,7 @@ except config.ConfigError as refused:
 """
 
 
-def test_aliases_of_aliases_do_not_fill_the_memory(tmp_path: Path) -> None:
+def test_nested_aliases_do_not_exhaust_memory(tmp_path: Path) -> None:
     """Ten of ten of ten …: a billion of values in a few hundred bytes, in a process with a GiB."""
     lines = ["nofusscomputing_a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"nofusscomputing_a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
@@ -280,7 +278,7 @@ def test_a_second_document_is_refused(tmp_path: Path) -> None:
     assert "line 6, column 1" in problem(tmp_path, configs.text() + "---\na: b\n")
 
 
-def test_a_key_given_twice_is_named_where_it_comes_again(tmp_path: Path) -> None:
+def test_a_duplicate_key_is_named_with_its_second_line(tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text() + f"  client_token: {SECRET}\n")
     assert said == "line 6, column 3: client_token is there twice; keep one"
     said = problem(tmp_path, configs.text() + configs.text())
@@ -291,7 +289,7 @@ def test_a_key_given_twice_is_named_where_it_comes_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", ["", "# nothing yet\n", "just text", "- a\n", "api_url: https://h\n"])
-def test_without_the_root_key_it_is_asked_for(content: str, tmp_path: Path) -> None:
+def test_a_missing_root_key_is_named(content: str, tmp_path: Path) -> None:
     said = problem(tmp_path, content)
     assert said == f"has no {ROOT_KEY}: at its top; every setting belongs below that key"
 
@@ -301,7 +299,7 @@ def test_a_root_key_that_holds_no_settings_is_refused(content: str, tmp_path: Pa
     assert problem(tmp_path, content) == f"{ROOT_KEY}: must hold settings, one `key: value` a line"
 
 
-def test_a_key_that_stands_beside_the_root_is_told_where_it_belongs(tmp_path: Path) -> None:
+def test_a_key_beside_the_root_key_is_named_with_its_right_place(tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text() + "http_port: 5000\n")
     assert said == f"http_port: belongs below {ROOT_KEY}; indent it"
 
@@ -311,11 +309,11 @@ def test_a_key_that_stands_beside_the_root_is_told_where_it_belongs(tmp_path: Pa
 
 @pytest.mark.parametrize("empty", [None, "", "~", "null", '""', "''"])
 @pytest.mark.parametrize("key", configs.MANDATORY)
-def test_a_mandatory_setting_that_is_missing_or_empty(key: str, empty: str | None, tmp_path: Path) -> None:
+def test_a_missing_or_empty_mandatory_setting_is_named(key: str, empty: str | None, tmp_path: Path) -> None:
     assert problem(tmp_path, configs.text(**{key: empty})).startswith(f"{key}: missing or empty; set it to ")
 
 
-def test_a_missing_secret_is_told_where_phpipam_shows_it(tmp_path: Path) -> None:
+def test_a_missing_secret_is_named_with_its_place_in_phpipam(tmp_path: Path) -> None:
     said = problems(tmp_path, f"{ROOT_KEY}:")
     assert said == [
         "api_url: missing or empty; set it to phpIPAM's URL, which begins with https://",
@@ -352,14 +350,14 @@ def test_a_wrong_type_or_range_is_named_with_the_value(
 
 @pytest.mark.parametrize("value", ["9" * 5000, "9" * 400])
 @pytest.mark.parametrize("key", ["http_port", "epoch_time_offset", "cache_expire_time"])
-def test_a_number_of_many_digits_is_named_by_its_line(key: str, value: str, tmp_path: Path) -> None:
+def test_a_number_of_too_many_digits_is_named_by_its_line(key: str, value: str, tmp_path: Path) -> None:
     line = problem(tmp_path, configs.text(**{key: value}))
     assert re.fullmatch(rf"{key} \(line 6\): must be a whole number from [-0-9]+ to [0-9]+", line)
 
 
 @pytest.mark.parametrize("value", ["[5000]", "[]", "{a: b}", "{}", f"[{SECRET}]"])
 @pytest.mark.parametrize("key", Config.model_fields)
-def test_no_setting_takes_several_values(key: str, value: str, tmp_path: Path) -> None:
+def test_a_list_is_refused_as_a_value(key: str, value: str, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(**{key: value}))
     assert said == f"{key}: holds several values; it takes one"
 
@@ -397,7 +395,7 @@ def test_a_token_over_two_lines_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ['"tökén"', '" token"', '"token "', '"тoken"'])
 @pytest.mark.parametrize("key", ["auth_token", "client_token"])
-def test_a_token_that_no_header_can_carry_is_refused(key: str, value: str, tmp_path: Path) -> None:
+def test_a_token_that_is_invalid_in_a_header_is_refused(key: str, value: str, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(**{"http_server": "https://h", key: value}))
     expected = "has characters that an HTTP header cannot carry; copy it again, without blanks around"
     assert said == f"{key}: {expected}"
@@ -422,7 +420,7 @@ def test_a_token_that_no_header_can_carry_is_refused(key: str, value: str, tmp_p
         ("https://h/#top", "has a query or fragment; leave out the part from '?' or '#' on"),
     ],
 )
-def test_a_wrong_url_is_told_what_to_write(url: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_url_is_refused_with_an_example(url: str, said: str, tmp_path: Path) -> None:
     assert problem(tmp_path, configs.text(api_url=url)) == f"api_url: {said}"
     assert problem(tmp_path, configs.text(http_server=url)) == f"http_server: {said}"
 
@@ -434,18 +432,20 @@ def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["api_url", "http_server"])
-def test_a_password_in_a_url_that_unicode_makes_two_of_is_not_shown(key: str, tmp_path: Path) -> None:
+def test_a_password_in_a_url_that_changes_in_unicode_normalization_is_not_shown(
+    key: str, tmp_path: Path
+) -> None:
     """℀ is normalised to a/c, which would move the host; Python refuses such a URL and quotes it whole."""
     said = problem(tmp_path, configs.text(**{key: f"https://user:{SECRET}\u2100@h"}))
     assert said == f"{key}: is not a URL; write it like https://ipam.example.org"
 
 
-def test_the_server_has_its_port_in_its_own_setting(tmp_path: Path) -> None:
+def test_a_port_in_http_server_is_refused(tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(http_server="http://127.0.0.1:5000"))
     assert said == "http_server: has a port in it; leave it out and set http_port"
 
 
-def test_the_server_has_no_path(tmp_path: Path) -> None:
+def test_a_path_in_http_server_is_refused(tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(http_server="http://127.0.0.1/endpoint"))
     assert said == "http_server: has a path; the Scan Server listens at /, leave the path out"
 
@@ -474,13 +474,13 @@ def test_phpipam_over_http_is_refused(tmp_path: Path) -> None:
         ("cache_expire", "cache_expire_time"),
     ],
 )
-def test_an_unknown_key_gets_the_nearest_known_one(typed: str, near: str, tmp_path: Path) -> None:
+def test_the_nearest_known_key_is_suggested_for_an_unknown_key(typed: str, near: str, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text() + f"  {typed}: {SECRET}\n")
     assert said == f"{typed}: unknown key; did you mean {near}?"
 
 
 @pytest.mark.parametrize("empty", ["", " ~", ' ""', " []"])
-def test_an_unknown_key_is_named_without_a_value_too(empty: str, tmp_path: Path) -> None:
+def test_an_unknown_key_without_a_value_is_named(empty: str, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text() + f"  auth_tokn:{empty}\n")
     assert said == "auth_tokn: unknown key; did you mean auth_token?"
 
@@ -490,7 +490,7 @@ def test_yaml_merge_keys_are_unknown_keys(tmp_path: Path) -> None:
     assert problem(tmp_path, configs.text() + "  <<: {http_port: 1}\n").startswith("<<: unknown key")
 
 
-def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_together(tmp_path: Path) -> None:
     content = (
         f"http_port: 1\n{ROOT_KEY}:\n  api_url: phpipam.example\n  http_port: 70000\n  auth_token: {SECRET}\n"
         f"  client_name: [a]\n  client_token: {SECRET}ü\n  scan_code: {SECRET}\n  cache_expire_time: -1\n"
@@ -522,7 +522,7 @@ TOKEN = "Zk3_vX9-qLm2RtYw7BnPe4HsUc6JdGa1"
     "key", sorted(set(Config.model_fields) - {"client_token", "auth_token", "scanagent_code", "client_name"})
 )
 @pytest.mark.parametrize("value", [TOKEN, TOKEN[:15], f"/{TOKEN}/x", f"{TOKEN}=="])
-def test_a_token_in_another_setting_is_not_repeated(key: str, value: str, tmp_path: Path) -> None:
+def test_a_token_in_another_setting_is_not_shown(key: str, value: str, tmp_path: Path) -> None:
     content = configs.text(**{key: value, "auth_token": value, "http_server": "https://h"} | {key: value})
     with pytest.raises(ConfigError) as refused:
         load(tmp_path, content)
@@ -546,13 +546,13 @@ def test_a_token_in_another_setting_is_named_by_its_line(tmp_path: Path) -> None
     "place", ["  {}: x", "{}: x", "  {}: x\n  {}: y", "  {}", "  ? {}", "  &{}", "  *{}"]
 )
 @pytest.mark.parametrize("typed", [TOKEN, SECRET])
-def test_a_token_as_a_key_is_not_repeated(place: str, typed: str, tmp_path: Path) -> None:
+def test_a_token_as_a_key_is_not_shown(place: str, typed: str, tmp_path: Path) -> None:
     content = configs.text(client_token=typed) + place.format(typed, typed) + "\n"
     assert typed not in problem(tmp_path, content)
 
 
 @pytest.mark.parametrize("typed", ["cache_expire_times", "client_token_flie", "scanagent_code_files"])
-def test_a_long_key_that_is_like_a_known_one_is_shown(typed: str, tmp_path: Path) -> None:
+def test_a_long_key_similar_to_a_known_key_is_shown(typed: str, tmp_path: Path) -> None:
     assert problem(tmp_path, configs.text() + f"  {typed}: x\n").startswith(
         f"{typed}: unknown key; did you mean "
     )
@@ -570,7 +570,7 @@ def test_a_nul_character_in_a_path_is_refused(key: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["ca_file", "client_cert", "client_token_file"])
-def test_a_fifo_is_not_waited_for(key: str, tmp_path: Path) -> None:
+def test_a_fifo_is_refused_without_waiting(key: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     content = configs.text(**{"client_token": None if "token" in key else configs.APP_CODE, key: "fifo"})
     assert problem(tmp_path, content) == f"{key}: {tmp_path}/fifo cannot be read: it is not a regular file"
@@ -597,14 +597,14 @@ def test_an_endless_configuration_is_refused() -> None:
         config.load(Path("/dev/zero"))
 
 
-def test_secrets_are_all_that_must_not_be_seen(tmp_path: Path) -> None:
+def test_secrets_lists_every_secret_value(tmp_path: Path) -> None:
     loaded = load(tmp_path, configs.text(http_server="https://h", auth_token=SECRET))
     assert sorted(loaded.secrets) == sorted((SECRET, configs.APP_CODE, configs.AGENT_CODE))
     for shown in (repr(loaded), str(loaded), loaded.model_dump_json()):
         assert [secret for secret in loaded.secrets if secret in shown] == []
 
 
-def test_an_app_code_in_the_place_of_the_app_id_is_a_secret(tmp_path: Path) -> None:
+def test_an_app_code_in_client_name_is_a_secret(tmp_path: Path) -> None:
     """It would be shown in each URL of phpIPAM's API."""
     assert TOKEN in load(tmp_path, configs.text(client_name=TOKEN)).secrets
     assert (
@@ -626,9 +626,7 @@ def test_a_traceback_of_a_wrong_setting_shows_no_secret(key: str, tmp_path: Path
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200) | st.text(alphabet="ab: -\n\t{}[]&*!'\"#|>%@,?~\\", max_size=60))
-def test_whatever_the_file_holds_is_a_configuration_or_a_named_mistake(
-    content: bytes | str, tmp_path: Path
-) -> None:
+def test_any_file_is_a_configuration_or_a_configuration_error(content: bytes | str, tmp_path: Path) -> None:
     rest = content if isinstance(content, bytes) else f"{configs.text()}  {content}".encode()
     with contextlib.suppress(ConfigError):
         load(tmp_path, rest)

@@ -126,7 +126,7 @@ def through(run: Delivery, *results: ScanResult) -> list[Outcome]:
 # The one path
 
 
-def test_a_report_is_on_disk_when_it_is_sent_and_gone_when_it_was_taken(bench: Bench) -> None:
+def test_a_report_is_on_disk_during_its_upload_and_removed_after_it(bench: Bench) -> None:
     seen: list[list[int]] = []
 
     def look(scan: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ def test_a_report_is_on_disk_when_it_is_sent_and_gone_when_it_was_taken(bench: B
     assert run.problems == []
 
 
-def test_what_waits_goes_newest_first_and_without_a_new_scan(bench: Bench) -> None:
+def test_waiting_reports_are_sent_newest_first_without_a_new_scan(bench: Bench) -> None:
     bench.spooled(30, 10, 20)
     with bench.run(uploads=1) as run:
         assert through(run) == []
@@ -150,7 +150,7 @@ def test_what_waits_goes_newest_first_and_without_a_new_scan(bench: Bench) -> No
     assert bench.waiting == []
 
 
-def test_a_new_scan_does_not_wait_for_what_waits(bench: Bench) -> None:
+def test_a_new_report_is_sent_before_waiting_reports(bench: Bench) -> None:
     """And what it found goes before the rest of that."""
     bench.spooled(*range(1, 21))
     begun, going_on = threading.Event(), threading.Event()
@@ -188,7 +188,7 @@ def test_several_reports_are_sent_at_a_time_once_the_server_has_taken_one(bench:
     assert not together.broken
 
 
-def test_what_waits_and_what_is_new_of_a_subnet_become_one_report(bench: Bench) -> None:
+def test_waiting_and_new_report_of_a_subnet_are_merged(bench: Bench) -> None:
     bench.answer = lambda scan: Answer(503)
     for hour in range(20):
         with bench.run() as run:
@@ -201,7 +201,7 @@ def test_what_waits_and_what_is_new_of_a_subnet_become_one_report(bench: Bench) 
     assert [len(ips(each["scan"])) for each in bench.stand_in.reports] != []
 
 
-def test_what_is_found_while_its_subnets_report_is_sent_goes_as_well(bench: Bench) -> None:
+def test_a_result_that_comes_during_its_subnets_upload_is_sent_too(bench: Bench) -> None:
     begun, going_on = threading.Event(), threading.Event()
 
     def hold(scan: dict[str, Any]) -> None:
@@ -258,9 +258,7 @@ NOT_NOW = {
 
 
 @pytest.mark.parametrize("answer", NOT_NOW)
-def test_an_answer_that_is_not_about_the_report_keeps_it_and_ends_the_sending(
-    bench: Bench, answer: str
-) -> None:
+def test_an_answer_that_is_not_about_the_report_keeps_it_and_stops_uploads(bench: Bench, answer: str) -> None:
     bench.spooled(1, 2)
     bench.answer = lambda scan: NOT_NOW[answer]
     with bench.run() as run:
@@ -281,7 +279,7 @@ def test_an_answer_that_is_not_about_the_report_keeps_it_and_ends_the_sending(
     assert run.problems == []
 
 
-def test_a_server_out_of_reach_is_asked_once(bench: Bench) -> None:
+def test_an_unreachable_server_is_asked_once(bench: Bench) -> None:
     bench.listener.__exit__(None, None, None)
     bench.spooled(1)
     with bench.run() as run:
@@ -290,7 +288,7 @@ def test_a_server_out_of_reach_is_asked_once(bench: Bench) -> None:
     assert "Connection refused" in run.problems[0]
 
 
-def test_a_server_that_goes_away_in_the_middle_keeps_the_rest(bench: Bench) -> None:
+def test_reports_that_follow_a_server_failure_are_kept(bench: Bench) -> None:
     bench.answer = only(2, Answer(503))
     with bench.run(uploads=1) as run:
         for id_ in (1, 2, 3):
@@ -307,7 +305,7 @@ ABOUT_THE_REPORT = {
 
 
 @pytest.mark.parametrize("reason", ABOUT_THE_REPORT)
-def test_a_refusal_of_a_report_sets_that_one_aside_and_names_it(bench: Bench, reason: str) -> None:
+def test_a_refused_report_is_set_aside_and_named(bench: Bench, reason: str) -> None:
     bench.spooled(1, 2, 3)
     bench.answer = only(2, ABOUT_THE_REPORT[reason])
     with bench.run() as run:
@@ -331,7 +329,7 @@ def test_a_refusal_of_a_report_sets_that_one_aside_and_names_it(bench: Bench, re
 @pytest.mark.parametrize(
     "change", [{"scanagent_code": "another"}, {"auth_token": "another"}, {"http_port": 0}]
 )
-def test_what_was_set_aside_is_sent_once_more_when_the_settings_have_changed(
+def test_refused_reports_are_sent_again_after_a_configuration_change(
     bench: Bench, change: dict[str, Any]
 ) -> None:
     bench.answer = only(2, ABOUT_THE_REPORT["subnet"])
@@ -354,7 +352,7 @@ def test_what_was_set_aside_is_sent_once_more_when_the_settings_have_changed(
     assert list((bench.folder / "refused").glob("*.json")) == []
 
 
-def test_a_fresh_report_that_is_refused_is_its_subnets_failure(bench: Bench) -> None:
+def test_a_refusal_of_a_new_report_fails_its_subnet(bench: Bench) -> None:
     bench.answer = only(2, ABOUT_THE_REPORT["field"])
     with bench.run() as run:
         first, second, third = through(run, *(result(id_) for id_ in (1, 2, 3)))
@@ -366,7 +364,7 @@ def test_a_fresh_report_that_is_refused_is_its_subnets_failure(bench: Bench) -> 
     assert run.problems == []
 
 
-def test_500_with_a_line_is_that_reports_own_trouble(bench: Bench) -> None:
+def test_500_with_a_message_concerns_its_report_only(bench: Bench) -> None:
     bench.answer = only(2, Answer(500, b"playbook failed"))
     bench.spooled(1, 2, 3)
     with bench.run(uploads=1) as run:
@@ -381,7 +379,7 @@ def test_500_with_a_line_is_that_reports_own_trouble(bench: Bench) -> None:
     assert sorted(bench.taken) == [1, 2, 3, 4]
 
 
-def test_500_for_every_report_is_a_server_in_trouble(bench: Bench) -> None:
+def test_500_for_every_report_stops_uploads(bench: Bench) -> None:
     bench.answer = lambda scan: Answer(500, b"playbook failed")
     with bench.run() as run:
         through(run, *(result(id_) for id_ in range(1, 21)))
@@ -390,7 +388,7 @@ def test_500_for_every_report_is_a_server_in_trouble(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 100, b"[" * 100_000])
-def test_a_damaged_file_is_set_aside_named_and_blocks_nobody(bench: Bench, content: bytes) -> None:
+def test_a_damaged_file_is_set_aside_and_does_not_block_others(bench: Bench, content: bytes) -> None:
     bench.spooled(1, 2)
     name = next(iter(bench.spool.waiting()))
     (bench.folder / name).write_bytes(content)
@@ -405,7 +403,7 @@ def test_a_damaged_file_is_set_aside_named_and_blocks_nobody(bench: Bench, conte
 # Size
 
 
-def test_a_large_report_goes_in_parts_below_the_limit(bench: Bench) -> None:
+def test_a_large_report_is_sent_in_parts_below_the_limit(bench: Bench) -> None:
     with bench.run() as run:
         (done,) = through(run, result(10, hosts=30_000, cidr="192.0.0.0/16"))
     assert done.uploaded
@@ -422,7 +420,7 @@ def smaller_than(most: int) -> Callable[[dict[str, Any]], Answer | None]:
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 100])
-def test_what_is_too_large_for_a_proxy_goes_in_halves(bench: Bench, most: int) -> None:
+def test_a_report_too_large_for_a_proxy_is_sent_in_halves(bench: Bench, most: int) -> None:
     bench.answer = smaller_than(most)
     with bench.run() as run:
         (done,) = through(run, result(10, hosts=37))
@@ -433,7 +431,7 @@ def test_what_is_too_large_for_a_proxy_goes_in_halves(bench: Bench, most: int) -
     assert bench.waiting == []
 
 
-def test_a_proxy_that_lets_no_host_pass_keeps_all(bench: Bench) -> None:
+def test_a_report_stays_where_a_proxy_refuses_even_one_host(bench: Bench) -> None:
     bench.answer = smaller_than(0)
     with bench.run() as run:
         (done,) = through(run, result(10, hosts=3))
@@ -442,7 +440,7 @@ def test_a_proxy_that_lets_no_host_pass_keeps_all(bench: Bench) -> None:
     assert bench.waiting == [10]
 
 
-def test_a_server_that_goes_away_between_halves_gets_the_whole_again(bench: Bench) -> None:
+def test_a_report_is_sent_again_whole_after_a_failure_between_halves(bench: Bench) -> None:
     answers = iter([Answer(413), None, Answer(503)])
     bench.answer = lambda scan: next(answers, None)
     with bench.run() as run:
@@ -474,9 +472,7 @@ class ClosingProxy(Turns):
         self.asked.append(head)
 
 
-def test_a_connection_that_is_lost_with_a_large_report_goes_on_in_halves(
-    tmp_path: Path, trusted: Authority
-) -> None:
+def test_a_large_report_is_sent_in_halves_after_a_lost_connection(tmp_path: Path, trusted: Authority) -> None:
     proxy = ClosingProxy(trusted.right())
     with proxy:
         config = configs.config(http_server="https://127.0.0.1", http_port=proxy.port)
@@ -502,7 +498,7 @@ def files(folder: Path) -> dict[str, tuple[bytes, int]]:
     }
 
 
-def test_a_dry_run_sends_keeps_and_drops_nothing(bench: Bench) -> None:
+def test_a_dry_run_changes_nothing(bench: Bench) -> None:
     bench.spooled(1)
     before = files(bench.folder)
     with bench.run(dry_run=True) as run:
@@ -542,7 +538,7 @@ def sent(site: Site) -> list[str]:
     return sorted(each["scan"]["subnet"] for each in site.scan_server.reports)
 
 
-def test_reports_survive_a_server_that_is_away_and_go_out_with_the_next_run(two: ForkedSite) -> None:
+def test_reports_survive_a_server_outage_and_are_sent_by_the_next_run(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
     done = two.run_once("--format", "json")
     assert done.returncode == 1
@@ -561,7 +557,7 @@ def test_reports_survive_a_server_that_is_away_and_go_out_with_the_next_run(two:
     assert spooled(two) == []
 
 
-def test_a_wrong_token_loses_nothing_and_is_named(two: ForkedSite) -> None:
+def test_a_wrong_token_is_named_and_loses_no_report(two: ForkedSite) -> None:
     right = two.settings["auth_token"]
     two.settings["auth_token"] = "another-token-altogether"
     done = two.run_once()
@@ -575,7 +571,7 @@ def test_a_wrong_token_loses_nothing_and_is_named(two: ForkedSite) -> None:
     assert len(sent(two)) == 4
 
 
-def test_a_report_that_is_set_aside_is_named_once_and_the_next_run_is_well(two: ForkedSite) -> None:
+def test_a_refused_report_is_named_once_and_the_next_run_succeeds(two: ForkedSite) -> None:
     accept = two.scan_server.answer
     two.server._answer = lambda request: (
         ABOUT_THE_REPORT["field"] if b'"127.0.20.0/30"' in request.body else accept(request)
@@ -591,7 +587,7 @@ def test_a_report_that_is_set_aside_is_named_once_and_the_next_run_is_well(two: 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_dry_run_leaves_what_waits(two: ForkedSite) -> None:
+def test_a_dry_run_leaves_waiting_reports(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
     two.run_once()
     two.scan_server.instead = None
@@ -617,7 +613,7 @@ mount -o remount,bind,ro "$STATE_DIRECTORY"
 
 @as_root
 @pytest.mark.parametrize("disk", [FULL, READ_ONLY], ids=["full", "read-only"])
-def test_what_cannot_be_kept_is_sent_all_the_same(two: ForkedSite, disk: str) -> None:
+def test_a_report_that_cannot_be_stored_is_still_sent(two: ForkedSite, disk: str) -> None:
     done = run_agent(two, before=disk)
     assert (done.returncode, done.stderr) == (0, "")
     assert sent(two) == ["127.0.20.0/30", "127.0.21.0/30"]
@@ -629,7 +625,7 @@ def test_what_cannot_be_kept_is_sent_all_the_same(two: ForkedSite, disk: str) ->
     [(FULL, "No space left on device"), (READ_ONLY, "Read-only file system")],
     ids=["full", "read-only"],
 )
-def test_what_can_be_neither_kept_nor_sent_is_named(two: ForkedSite, disk: str, why: str) -> None:
+def test_a_report_that_can_be_neither_stored_nor_sent_is_named(two: ForkedSite, disk: str, why: str) -> None:
     two.scan_server.instead = Answer(503, b"busy")
     done = run_agent(two, before=disk)
     assert done.returncode == 1
@@ -644,7 +640,7 @@ def test_what_can_be_neither_kept_nor_sent_is_named(two: ForkedSite, disk: str, 
 
 
 @as_root
-def test_what_waits_in_a_read_only_folder_is_sent_once_a_run(two: ForkedSite) -> None:
+def test_reports_in_a_read_only_spool_are_sent_once_per_run(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
     two.run_once()
     assert len(spooled(two)) == 2
@@ -668,7 +664,7 @@ def test_a_full_cache_folder_costs_time_and_no_report(two: ForkedSite) -> None:
     assert len(sent(two)) == 2
 
 
-def test_bounds_are_kept_and_what_is_dropped_is_counted(two: ForkedSite) -> None:
+def test_dropped_reports_are_counted(two: ForkedSite) -> None:
     two.scan_server.instead = Answer(503)
     two.run_once()
     two.settings["spool_max_size"] = spooled(two)[0].stat().st_size * 3 // 2

@@ -184,13 +184,13 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("ip", "name"), [(ip, name) for ip, names in SPELLED.items() for name in names])
-def test_a_name_that_spells_the_address_is_no_host_name(ip: str, name: str) -> None:
+def test_a_name_made_from_the_address_is_no_host_name(ip: str, name: str) -> None:
     assert hostname(name, ip_address(ip)) is None
     assert hostname(name, ip_address(ip), "full") is None
 
 
 @pytest.mark.parametrize(("ip", "name"), [(ip, name) for ip, names in OTHERS.items() for name in names])
-def test_a_name_that_spells_something_else_is_a_host_name(ip: str, name: str) -> None:
+def test_a_name_with_other_numbers_is_a_host_name(ip: str, name: str) -> None:
     assert hostname(name, ip_address(ip)) == name.partition(".")[0]
     assert hostname(name, ip_address(ip), "full") == name
 
@@ -203,7 +203,7 @@ def test_a_name_that_spells_something_else_is_a_host_name(ip: str, name: str) ->
     before=st.sampled_from(["", "ip-", "host.", "dyn-", "cust", "p-"]),
     after=st.sampled_from(["", ".example.net", "-static.example.net", ".dyn.example.net"]),
 )
-def test_every_address_is_recognised_in_every_form(
+def test_every_address_is_recognized_in_every_form(
     ip: IPv4Address, back: bool, form: str, joined: str, before: str, after: str
 ) -> None:
     octets = [format(octet, form) for octet in (ip.packed[::-1] if back else ip.packed)]

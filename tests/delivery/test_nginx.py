@@ -103,7 +103,7 @@ def problem(folder: Path, url: str, port: int) -> str:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_web_server_in_the_scan_servers_place_takes_no_report_and_loses_none(
+def test_a_web_server_instead_of_the_scan_server_loses_no_report(
     name: str, ports: dict[str, int], tmp_path: Path
 ) -> None:
     said = problem(tmp_path, "https://127.0.0.1", ports[name])
@@ -113,6 +113,6 @@ def test_a_web_server_in_the_scan_servers_place_takes_no_report_and_loses_none(
         assert "(Server: nginx" in said
 
 
-def test_plain_http_on_a_port_of_tls_is_something_else(ports: dict[str, int], tmp_path: Path) -> None:
+def test_plain_http_on_a_tls_port_is_no_scan_server(ports: dict[str, int], tmp_path: Path) -> None:
     said = problem(tmp_path, "http://127.0.0.1", ports["a portal"])
     assert "HTTP 400 '400 The plain HTTP request was sent to HTTPS port" in said

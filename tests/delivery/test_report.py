@@ -32,7 +32,7 @@ def scanned(cidr: str, *hosts: Host, silent: tuple[Address, ...] = ()) -> ScanRe
     return ScanResult(Subnet(10, ip_network(cidr), discover=True), hosts, NOON, seconds=1.0, silent=silent)
 
 
-def test_a_report_says_of_each_host_when_it_was_seen_and_what_is_known() -> None:
+def test_a_report_has_time_and_data_of_each_host() -> None:
     known = Address(101, ip_address("192.0.2.1"))
     hosts = (
         Host(ip_address("192.0.2.1"), mac="AA:BB:CC:DD:EE:01", name="gw.example.net", address=known),
@@ -68,7 +68,7 @@ def test_ipv6_has_one_block() -> None:
 # Two states
 
 
-def test_of_each_address_the_newer_time_wins_and_one_seen_only_then_stays_with_its_time() -> None:
+def test_merge_keeps_the_newest_time_of_each_address() -> None:
     waiting = state(OLDER, row(1, OLDER, hostname="old"), row(2, OLDER, mac="AA:BB:CC:DD:EE:02"))
     new = state(NOON, row(1, hostname="new"), row(3))
     assert merge(waiting, new) == state(
@@ -76,18 +76,18 @@ def test_of_each_address_the_newer_time_wins_and_one_seen_only_then_stays_with_i
     )
 
 
-def test_a_mac_address_stays_until_there_is_a_newer_one_but_a_name_does_not() -> None:
+def test_merge_keeps_a_mac_address_but_not_a_name() -> None:
     waiting = state(OLDER, row(1, OLDER, id=101, hostname="gw", mac="AA:BB:CC:DD:EE:01"))
     # Where the newer row has no name, a person may have given the address one meanwhile.
     assert merge(waiting, state(NOON, row(1))).rows == (row(1, id=101, mac="AA:BB:CC:DD:EE:01"),)
 
 
-def test_a_clock_set_back_makes_no_time_older() -> None:
+def test_merge_ignores_a_clock_set_back() -> None:
     merged = merge(state(NOON, row(1)), state(OLDER, row(1, OLDER, hostname="gw"), row(2, OLDER)))
     assert merged == state(NOON, row(1), row(2, OLDER))
 
 
-def test_times_are_moments_whatever_the_zone_that_tells_them() -> None:
+def test_merge_compares_times_across_time_zones() -> None:
     summer = (NOON - timedelta(minutes=30)).astimezone(timezone(timedelta(hours=2)))
     winter = NOON.astimezone(timezone(timedelta(hours=1)))
     assert merge(state(summer, row(1, summer)), state(winter, row(1, winter))).rows[0].seen == winter
@@ -99,7 +99,7 @@ def test_an_address_is_silent_until_it_is_seen() -> None:
     assert merge(waiting, state(NOON, row(2, id=102), silent=(101,))).silent == (101, 103)
 
 
-def test_what_is_older_than_a_report_may_be_is_left_out() -> None:
+def test_rows_older_than_the_limit_are_left_out() -> None:
     assert without_old_rows(state(NOON, row(1, OLDER), row(2)), NOON).rows == (row(2),)
 
 
@@ -116,7 +116,7 @@ _STATES = st.builds(
 
 @thorough
 @given(st.lists(_STATES, min_size=1, max_size=5))
-def test_merged_one_by_one_every_address_has_its_newest_time(states: list[Report]) -> None:
+def test_any_sequence_of_merges_keeps_the_newest_times(states: list[Report]) -> None:
     merged = states[0]
     for each in states[1:]:
         merged = merge(merged, each)
@@ -133,7 +133,7 @@ def test_merged_one_by_one_every_address_has_its_newest_time(states: list[Report
 
 
 @given(number=st.integers(0, 40), most=st.integers(1, 40))
-def test_halves_of_halves_are_the_whole(number: int, most: int) -> None:
+def test_repeated_halves_contain_every_host(number: int, most: int) -> None:
     whole = state(NOON, *(row(last) for last in range(number)), silent=(7,))
 
     def cut(each: Report) -> list[Report]:
@@ -147,5 +147,5 @@ def test_halves_of_halves_are_the_whole(number: int, most: int) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_one_host_or_none_has_no_halves(number: int) -> None:
+def test_a_report_of_at_most_one_host_has_no_halves(number: int) -> None:
     assert halves(state(NOON, *(row(last) for last in range(number)))) == ()

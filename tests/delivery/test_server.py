@@ -126,7 +126,7 @@ def page(status: int, body: bytes, server: str = "nginx/1.26") -> Answer:
         (Answer(200, b"[" * 60_000), UnavailableError, "something else than a Scan Server"),
     ],
 )
-def test_whose_answer_it_is_decides_what_becomes_of_the_report(
+def test_an_answer_decides_about_the_report_by_its_sender(
     server: ScanServer, stand_in: StandIn, answer: Answer, kind: type[ServerError], said: str
 ) -> None:
     stand_in.instead = answer
@@ -138,7 +138,7 @@ def test_whose_answer_it_is_decides_what_becomes_of_the_report(
     assert len(str(caught.value)) < 400
 
 
-def test_who_else_answers_is_named(server: ScanServer, stand_in: StandIn) -> None:
+def test_another_responder_is_named(server: ScanServer, stand_in: StandIn) -> None:
     stand_in.instead = page(403, b"<title>403</title><h1>Request blocked</h1>", "cloud-waf")
     with pytest.raises(UnavailableError) as caught:
         server.upload(REPORT)
@@ -148,7 +148,9 @@ def test_who_else_answers_is_named(server: ScanServer, stand_in: StandIn) -> Non
 
 
 @pytest.mark.parametrize("answer", [Answer(200), as_json(200, {"server": "phpipam-scan-server", "added": 1})])
-def test_the_word_of_the_two_servers_is_taken(server: ScanServer, stand_in: StandIn, answer: Answer) -> None:
+def test_both_scan_servers_answers_are_recognized(
+    server: ScanServer, stand_in: StandIn, answer: Answer
+) -> None:
     stand_in.instead = answer
     server.upload(REPORT)
 
@@ -186,7 +188,7 @@ def test_the_word_of_the_two_servers_is_taken(server: ScanServer, stand_in: Stan
         ({"POST": Answer(200), "GET": Answer(200)}, UnavailableError, "something else than a Scan Server"),
     ],
 )
-def test_the_check_is_green_only_if_a_report_could_be_stored(
+def test_the_check_passes_only_if_a_report_could_be_stored(
     server: ScanServer,
     stand_in: StandIn,
     answers: dict[str, Answer],
@@ -201,7 +203,7 @@ def test_the_check_is_green_only_if_a_report_could_be_stored(
         server.try_token()
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_port_is_named() -> None:
     with pytest.raises(UnavailableError, match="Scan Server at http://127.0.0.1:1/: Connection refused; "):
         upload_to(1)
 
@@ -222,7 +224,7 @@ def upload_to(port: int) -> None:
         (b"Transfer-Encoding: chunked\r\n\r\n", b"0\r\n\r\n"),
     ],
 )
-def test_an_answer_cut_off_inside_its_headers_is_no_200(end_of_head: bytes, body: bytes) -> None:
+def test_an_answer_truncated_in_its_headers_is_no_200(end_of_head: bytes, body: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + end_of_head
     for length in range(len(head) + 1):
         with Raw([head[:length]]) as cut, pytest.raises(UnavailableError) as caught:

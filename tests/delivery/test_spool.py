@@ -74,7 +74,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 # What is kept, and how
 
 
-def test_a_report_comes_out_as_it_went_in(spool: Spool, folder: Path, clock: Clock) -> None:
+def test_a_report_is_read_as_it_was_written(spool: Spool, folder: Path, clock: Clock) -> None:
     row = Row(ip_address("192.0.10.9"), NOON, 7, "gw.example.org", "AA:BB:CC:DD:EE:01")
     whole = replace(report(10, hosts=3), rows=(row,), silent=(8, 9))
     name, version, kept = spool.put(whole)
@@ -83,7 +83,7 @@ def test_a_report_comes_out_as_it_went_in(spool: Spool, folder: Path, clock: Clo
     assert opened(folder, clock).get(name)[1] == whole
 
 
-def test_what_is_put_joins_what_waits_of_its_subnet(spool: Spool, folder: Path, clock: Clock) -> None:
+def test_a_report_is_merged_with_its_subnets_waiting_report(spool: Spool, folder: Path, clock: Clock) -> None:
     spool.put(report(10, hosts=3, seen=NOON - timedelta(hours=1)))
     for one in (spool, opened(folder, clock)):
         _, _, kept = one.put(report(10, hosts=1))
@@ -91,7 +91,7 @@ def test_what_is_put_joins_what_waits_of_its_subnet(spool: Spool, folder: Path, 
     assert len(opened(folder, clock).waiting()) == 1
 
 
-def test_the_same_network_of_two_subnets_waits_twice(spool: Spool) -> None:
+def test_two_subnets_with_the_same_network_have_two_files(spool: Spool) -> None:
     spool.put(report(10))
     spool.put(replace(report(10), subnet_id=11))
     assert subnets(spool) == [10, 11]
@@ -106,7 +106,7 @@ def test_another_agents_reports_in_the_same_folder_are_left_alone(folder: Path, 
     assert [len(each.get(name)[1].rows) for each in (theirs, ours) for name in each.waiting()] == [3, 1]
 
 
-def test_what_changed_since_it_was_sent_stays(spool: Spool, folder: Path, clock: Clock) -> None:
+def test_a_report_that_changed_during_its_upload_stays(spool: Spool, folder: Path, clock: Clock) -> None:
     name, version, _ = spool.put(report(10, hosts=3))
     spool.put(report(10, hosts=4))
     spool.remove(name, version)
@@ -114,14 +114,14 @@ def test_what_changed_since_it_was_sent_stays(spool: Spool, folder: Path, clock:
     assert len(opened(folder, clock).get(name)[1].rows) == 4
 
 
-def test_an_empty_or_missing_folder_has_nothing(spool: Spool, folder: Path, clock: Clock) -> None:
+def test_an_empty_or_missing_folder_has_no_reports(spool: Spool, folder: Path, clock: Clock) -> None:
     assert spool.waiting() == {}
     folder.mkdir(parents=True, exist_ok=True)
     assert opened(folder, clock).waiting() == {}
     assert spool.facts() == (0, 0)
 
 
-def test_files_and_folders_are_for_their_owner_alone(folder: Path, clock: Clock) -> None:
+def test_files_and_folders_are_private_to_their_owner(folder: Path, clock: Clock) -> None:
     old = os.umask(0)
     try:
         spool = opened(folder, clock)
@@ -133,7 +133,7 @@ def test_files_and_folders_are_for_their_owner_alone(folder: Path, clock: Clock)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, refused.parent)] == [0o700] * 2
 
 
-def test_neither_token_nor_code_is_in_what_waits(site: Site) -> None:
+def test_spool_files_contain_no_secret(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     site.phpipam.addresses = [address(101, 10, "127.0.20.1")]
     site.scan_server.instead = Answer(401, b"who are you?")
@@ -144,7 +144,7 @@ def test_neither_token_nor_code_is_in_what_waits(site: Site) -> None:
     assert [secret for secret in site.secrets if secret in content] == []
 
 
-def test_only_the_report_is_left_behind(spool: Spool, folder: Path) -> None:
+def test_no_temporary_file_is_left(spool: Spool, folder: Path) -> None:
     name, version, _ = spool.put(report())
     assert os.listdir(folder) == [name]
     spool.remove(name, version)
@@ -154,7 +154,7 @@ def test_only_the_report_is_left_behind(spool: Spool, folder: Path) -> None:
 # After an outage
 
 
-def test_a_week_of_failed_runs_leaves_as_much_as_one(folder: Path, clock: Clock) -> None:
+def test_a_week_of_failed_runs_needs_the_space_of_one(folder: Path, clock: Clock) -> None:
     """With a clock that is moved by hand, by a battery that fails and by the end of summer time."""
     zones = [timezone(timedelta(hours=2)), timezone(timedelta(hours=1))]
     jumps = {40: 3600.0, 41: -3600.0, 80: -20 * 365 * DAY, 81: 20 * 365 * DAY}
@@ -174,7 +174,7 @@ def test_a_week_of_failed_runs_leaves_as_much_as_one(folder: Path, clock: Clock)
         assert [row.seen for row in rows] == [times[last] for last in range(3)]
 
 
-def test_an_address_that_was_seen_too_long_ago_is_left_out(folder: Path, clock: Clock) -> None:
+def test_addresses_older_than_the_limit_are_left_out(folder: Path, clock: Clock) -> None:
     opened(folder, clock).put(reported(clock, 10, hosts=3))
     for _ in range(8):
         clock.now += DAY
@@ -183,7 +183,7 @@ def test_an_address_that_was_seen_too_long_ago_is_left_out(folder: Path, clock: 
     assert len(opened(folder, clock).get(name)[1].rows) == 1
 
 
-def test_files_of_an_older_version_become_the_newest_state(folder: Path, clock: Clock) -> None:
+def test_files_of_format_1_are_merged(folder: Path, clock: Clock) -> None:
     format_1(folder, 30)
     (folder / "000000000099.json").write_text("{")
     spool = Spool(folder, 7 * DAY, 10**8, clock)
@@ -226,7 +226,7 @@ def format_1(folder: Path, number: int) -> None:
         (folder / f"{n + 1:012d}.json").write_text(json.dumps(document))
 
 
-def test_a_kill_at_any_moment_of_the_merging_loses_nothing(folder: Path, clock: Clock) -> None:
+def test_sigkill_at_any_moment_of_the_migration_loses_nothing(folder: Path, clock: Clock) -> None:
     moments = 0
     for moment in range(50):
         format_1(folder, 44)
@@ -250,7 +250,7 @@ def test_a_kill_at_any_moment_of_the_merging_loses_nothing(folder: Path, clock: 
 # What was refused
 
 
-def test_what_is_set_aside_waits_again_when_something_has_changed(folder: Path, clock: Clock) -> None:
+def test_refused_reports_wait_again_after_a_change(folder: Path, clock: Clock) -> None:
     def run(settings: str) -> Spool:
         spool = Spool(folder, 7 * DAY, 10**8, clock)
         assert spool.open(lambda salt: f"{salt}{settings}") == []
@@ -271,7 +271,7 @@ def test_what_is_set_aside_waits_again_when_something_has_changed(folder: Path, 
     assert subnets(run("one")) == [10]
 
 
-def test_the_readmes_command_lets_what_is_set_aside_join_what_waits(folder: Path, clock: Clock) -> None:
+def test_the_readmes_command_returns_refused_reports_to_the_spool(folder: Path, clock: Clock) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (pattern,) = re.findall(r"^rm .*/spool/(refused/\*_settings)$", readme, re.MULTILINE)
     spool = opened(folder, clock)
@@ -285,7 +285,7 @@ def test_the_readmes_command_lets_what_is_set_aside_join_what_waits(folder: Path
     assert (spool.refused(), len(spool.get(name)[1].rows)) == ([], 2)
 
 
-def test_what_is_refused_twice_is_set_aside_once(spool: Spool) -> None:
+def test_two_refused_reports_of_a_subnet_are_merged(spool: Spool) -> None:
     for hosts in (3, 2):
         aside = spool.set_aside(spool.put(report(10, hosts))[0], "no")
     assert len(decode(aside.read_bytes()).rows) == 3
@@ -295,7 +295,7 @@ def test_what_is_refused_twice_is_set_aside_once(spool: Spool) -> None:
 # Bounds
 
 
-def test_what_is_too_old_is_dropped_with_a_warning_that_counts_hosts(
+def test_reports_beyond_max_age_are_dropped_with_a_warning(
     folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for id_ in (10, 20, 30):
@@ -308,7 +308,7 @@ def test_what_is_too_old_is_dropped_with_a_warning_that_counts_hosts(
     ]
 
 
-def test_what_is_of_age_but_not_over_it_stays(
+def test_a_report_exactly_at_max_age_stays(
     folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     opened(folder, clock).put(reported(clock))
@@ -319,7 +319,7 @@ def test_what_is_of_age_but_not_over_it_stays(
     assert len(warnings(caplog)) == 1
 
 
-def test_what_is_too_much_is_dropped_oldest_first_until_it_fits(
+def test_the_oldest_reports_beyond_max_size_are_dropped(
     folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for id_ in range(1, 11):
@@ -333,7 +333,7 @@ def test_what_is_too_much_is_dropped_oldest_first_until_it_fits(
     assert "7 of the oldest reports with 700 hosts are dropped" in warnings(caplog)[0]
 
 
-def test_what_is_put_is_bounded_too(folder: Path, clock: Clock) -> None:
+def test_a_new_report_counts_for_max_size(folder: Path, clock: Clock) -> None:
     size = len(encode(reported(clock, 10, hosts=100)))
     spool = opened(folder, clock, max_size=size * 23 // 10)
     for id_ in range(10, 20):
@@ -344,7 +344,7 @@ def test_what_is_put_is_bounded_too(folder: Path, clock: Clock) -> None:
         spool.put(reported(clock, 10, hosts=254))
 
 
-def test_what_is_set_aside_is_bounded_too(folder: Path, clock: Clock) -> None:
+def test_refused_reports_count_for_the_limits(folder: Path, clock: Clock) -> None:
     spool = opened(folder, clock)
     aside = spool.set_aside(spool.put(reported(clock, 1, hosts=100))[0], "no")
     clock.now += 1
@@ -358,7 +358,7 @@ def test_what_is_set_aside_is_bounded_too(folder: Path, clock: Clock) -> None:
     assert not aside.exists()
 
 
-def test_within_bounds_nothing_is_dropped_nor_said(
+def test_within_the_limits_nothing_is_dropped_or_logged(
     folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for id_ in (1, 2, 3):
@@ -429,12 +429,12 @@ DAMAGES = {
 }
 
 
-def test_the_undamaged_file_is_a_report() -> None:
+def test_an_undamaged_file_is_a_report() -> None:
     assert decode(content()).rows[0].hostname == "gw"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_no_report_and_no_crash(
+def test_a_damaged_file_is_set_aside(
     damage: str, folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     name, _, _ = opened(folder, clock).put(report())
@@ -450,7 +450,7 @@ def test_a_damaged_file_is_no_report_and_no_crash(
     assert "holds no report; it is set aside as " in warnings(caplog)[0]
 
 
-def test_a_file_cut_anywhere_is_no_report(spool: Spool, folder: Path, clock: Clock) -> None:
+def test_a_truncated_file_is_no_report(spool: Spool, folder: Path, clock: Clock) -> None:
     name, _, _ = spool.put(report(hosts=3))
     whole = (folder / name).read_bytes()
     for length in range(0, len(whole) - 2, 3):
@@ -459,7 +459,7 @@ def test_a_file_cut_anywhere_is_no_report(spool: Spool, folder: Path, clock: Clo
             opened(folder, clock, max_age=1e9).get(name)
 
 
-def test_a_folder_in_a_reports_place_is_named_and_left(folder: Path, clock: Clock) -> None:
+def test_a_folder_instead_of_a_report_is_named_and_stays(folder: Path, clock: Clock) -> None:
     name, _, _ = opened(folder, clock).put(report())
     (folder / name).unlink()
     (folder / name).mkdir()
@@ -471,7 +471,7 @@ def test_a_folder_in_a_reports_place_is_named_and_left(folder: Path, clock: Cloc
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "report.json", ".hidden.json", "1.json", "9" * 200 + ".json"])
-def test_somebody_elses_file_is_left_alone_and_changes_nothing(
+def test_other_files_in_the_folder_are_ignored(
     name: str, folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder.mkdir(parents=True, mode=0o700)
@@ -483,7 +483,7 @@ def test_somebody_elses_file_is_left_alone_and_changes_nothing(
     assert caplog.records == []
 
 
-def test_what_a_killed_run_left_half_written_is_cleared_away(folder: Path, clock: Clock) -> None:
+def test_temporary_files_of_a_killed_run_are_removed(folder: Path, clock: Clock) -> None:
     name, _, _ = opened(folder, clock).put(report())
     half_written(folder / name, os.getpid())
     assert list(opened(folder, clock).waiting()) == [name]
@@ -499,7 +499,7 @@ _JSON = st.recursive(
 
 @thorough
 @given(part=st.sampled_from([*HEADER, *BODY, "header", "body"]), value=_JSON)
-def test_any_json_in_a_file_is_a_report_or_none(part: str, value: object) -> None:
+def test_any_json_is_a_report_or_refused(part: str, value: object) -> None:
     header = value if part == "header" else HEADER | ({part: value} if part in HEADER else {})
     body = value if part == "body" else BODY | ({part: value} if part in BODY else {})
     with suppress(*INVALID):
@@ -508,7 +508,7 @@ def test_any_json_in_a_file_is_a_report_or_none(part: str, value: object) -> Non
 
 @thorough
 @given(part=st.integers(0, 4), value=_JSON | st.text())
-def test_any_row_is_one_or_none(part: int, value: object) -> None:
+def test_any_row_is_valid_or_refused(part: int, value: object) -> None:
     with suppress(*INVALID):
         (row,) = decode(changed(part, value)).rows
         assert row.hostname is None or re.fullmatch("[A-Za-z0-9_.-]+", row.hostname)
@@ -516,7 +516,7 @@ def test_any_row_is_one_or_none(part: int, value: object) -> None:
 
 @thorough
 @given(content=st.binary(max_size=200))
-def test_any_bytes_in_a_file_are_no_report(content: bytes) -> None:
+def test_any_bytes_are_refused(content: bytes) -> None:
     for read in (decode, lambda content: list(decode_format_1(content))):
         with pytest.raises(INVALID):
             read(content)
@@ -592,19 +592,19 @@ def inside(mount: str, folder: Path, program: str) -> list[str]:
 
 
 @as_root
-def test_a_full_disk_keeps_what_is_there_whole_and_leaves_no_half(folder: Path) -> None:
+def test_a_full_disk_damages_no_report(folder: Path) -> None:
     said = inside('mount -t tmpfs -o size=64k none "$1"', folder, FILL)
     assert said == [f"{folder} cannot keep it (No space left on device)", "goes on"]
 
 
 @as_root
-def test_a_full_table_of_files_is_a_full_disk(folder: Path) -> None:
+def test_a_full_inode_table_is_reported_as_a_full_disk(folder: Path) -> None:
     said = inside('mount -t tmpfs -o nr_inodes=6 none "$1"', folder, FILL)
     assert said == [f"{folder} cannot keep it (No space left on device)", "goes on"]
 
 
 @as_root
-def test_a_read_only_folder_can_be_read_and_nothing_else(spool: Spool, folder: Path) -> None:
+def test_a_read_only_folder_can_be_read(spool: Spool, folder: Path) -> None:
     name, _, _ = spool.put(report())
     path = folder / name
     said = inside('mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"', folder, LOOK)
@@ -617,7 +617,7 @@ def test_a_read_only_folder_can_be_read_and_nothing_else(spool: Spool, folder: P
     assert list(spool.waiting()) == [name]
 
 
-def test_a_folder_that_cannot_be_made_keeps_nothing(tmp_path: Path, clock: Clock) -> None:
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "file").touch()
     spool = opened(tmp_path / "file" / "spool", clock)
     with pytest.raises(SpoolError, match="file/spool cannot keep it \\("):
@@ -626,7 +626,7 @@ def test_a_folder_that_cannot_be_made_keeps_nothing(tmp_path: Path, clock: Clock
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_a_file_of_another_user_is_named_with_the_command_that_mends_it(clock: Clock) -> None:
+def test_a_file_of_another_user_is_named_with_the_chown_command(clock: Clock) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as anywhere:  # the other user may not enter pytest's folders
         Path(anywhere).chmod(0o755)
         check_foreign_files(Path(anywhere) / "spool", clock)

@@ -44,20 +44,20 @@ def test_a_small_subnet_is_done_with_its_result() -> None:
     assert done.new == 3
 
 
-def test_a_large_one_is_done_with_its_last_part() -> None:
+def test_a_large_subnet_is_done_with_its_last_part() -> None:
     parts = [(result(1, 9, parts=3), UPLOADED), (result(parts=3), UPLOADED), (result(2, parts=3), UPLOADED)]
     assert tallied(*parts[:2]) == []
     assert tallied(*parts) == [Outcome("192.0.2.0/24", 10, up=3, known=2, seconds=1.5, uploaded=True)]
 
 
-def test_an_outcome_is_told_once() -> None:
+def test_an_outcome_is_returned_once() -> None:
     tally = Tally()
     tally.expect(result(1), [])
     assert len(tally.finished()) == 1
     assert tally.finished() == []
 
 
-def test_a_subnet_is_done_when_it_is_known_what_became_of_its_reports() -> None:
+def test_a_subnet_is_done_when_all_its_uploads_have_ended() -> None:
     tally = Tally()
     tally.expect(result(1), [Upload("one", 1), Upload("two", 1)])
     assert tally.settle(Upload("one", 1, uploaded=True))
@@ -67,7 +67,7 @@ def test_a_subnet_is_done_when_it_is_known_what_became_of_its_reports() -> None:
     assert [done.uploaded for done in tally.finished()] == [True]
 
 
-def test_a_report_that_was_merged_with_a_later_one_stands_for_both_and_not_the_other_way_round() -> None:
+def test_a_merged_report_counts_for_the_earlier_upload_too() -> None:
     tally = Tally()
     tally.expect(result(1, id_=10, parts=2), [Upload("name", 1)])
     tally.expect(result(2, id_=10, parts=2), [Upload("name", 2)])
@@ -93,7 +93,7 @@ def test_parts_of_several_subnets_may_come_in_any_order() -> None:
     assert [(each.id, each.up) for each in done] == [(11, 3), (10, 1)]
 
 
-def test_a_subnet_takes_from_its_first_packet_to_its_last() -> None:
+def test_the_duration_of_a_subnet_covers_all_its_parts() -> None:
     """Its parts are scanned side by side, or one after another with a gap."""
     times = [(5, 10), (2, 4), (3, 9)]
     (done,) = tallied(*((result(parts=3, began=began, ended=ended), UPLOADED) for began, ended in times))
@@ -105,14 +105,14 @@ def test_a_failed_part_fails_the_subnet_and_its_hosts_count() -> None:
     assert done == Outcome("192.0.2.0/24", 10, up=2, known=2, seconds=1.5, uploaded=True, error="nmap failed")
 
 
-def test_a_failed_upload_fails_the_subnet_and_says_that_not_all_is_uploaded() -> None:
+def test_a_failed_upload_fails_the_subnet() -> None:
     (done,) = tallied(
         (result(1, parts=2), Upload("name", 1, error="HTTP 500")), (result(2, parts=2), UPLOADED)
     )
     assert (done.error, done.uploaded) == ("HTTP 500", False)
 
 
-def test_the_same_error_of_many_parts_is_said_once() -> None:
+def test_the_same_error_of_many_parts_is_reported_once() -> None:
     (done,) = tallied(
         *[(result(parts=64, error="nmap failed"), Upload("name", 1, error="HTTP 500"))] * 63,
         (result(parts=64, error="too slow"), UPLOADED),

@@ -27,7 +27,7 @@ def scans(report: Report, limit: int = 1_000_000) -> list[dict[str, Any]]:
     return [json.loads(body)["scan"] for body in bodies(report, "agent-code", limit)]
 
 
-def test_the_json_is_exactly_what_the_servers_take() -> None:
+def test_the_json_is_exactly_the_servers_format() -> None:
     known = Row(ip_address("192.0.2.1"), NOON, 101, "gw", "AA:BB:CC:DD:EE:01")
     (body,) = bodies(state(known, Row(ip_address("192.0.2.77"), NOON), silent=(102,)), 'a"c', 1_000_000)
     assert body.decode() == (
@@ -57,19 +57,19 @@ def test_a_subnet_without_hosts_has_no_results() -> None:
         (-0.25, "-0015", "2026-11-24 11:45:00"),
     ],
 )
-def test_last_seen_is_local_and_its_offset_is_told(hours: float, zone: str, local: str) -> None:
+def test_last_seen_is_local_time_with_its_utc_offset(hours: float, zone: str, local: str) -> None:
     seen = NOON.astimezone(timezone(timedelta(hours=hours)))
     (scan,) = scans(state(Row(ip_address("192.0.2.1"), seen), made=seen))
     assert scan["tz"] == zone
     assert scan["results"][0]["lastSeen"] == local
 
 
-def test_an_offset_with_seconds_is_told_without_them() -> None:
+def test_a_utc_offset_is_sent_without_seconds() -> None:
     """Zones of before the railways have such."""
     assert zone(NOON.astimezone(timezone(timedelta(hours=2, minutes=30, seconds=17)))) == "+0230"
 
 
-def test_times_of_two_offsets_go_in_two_reports_and_what_is_new_beside_the_newest() -> None:
+def test_times_of_two_utc_offsets_are_sent_in_two_bodies() -> None:
     summer = (NOON - timedelta(days=40)).astimezone(timezone(timedelta(hours=2)))
     winter = NOON.astimezone(timezone(timedelta(hours=1)))
     rows = (Row(ip_address("192.0.2.1"), summer), Row(ip_address("192.0.2.2"), winter))
@@ -108,7 +108,7 @@ _HOSTS = st.lists(
     limit=st.integers(300, 1500),
     silent=st.lists(st.integers(1, 10**9), max_size=3, unique=True),
 )
-def test_the_example_server_takes_whatever_is_found_without_a_loss(
+def test_the_example_server_reads_any_report_without_loss(
     hosts: list[Host], hours: int, form: str, limit: int, silent: list[int]
 ) -> None:
     seen = NOON.astimezone(timezone(timedelta(hours=hours)))
@@ -132,7 +132,7 @@ def test_the_example_server_takes_whatever_is_found_without_a_loss(
     assert {each.subnet_id for each in read if each.hosts} <= {10}
 
 
-def test_no_more_reports_are_made_than_are_needed() -> None:
+def test_a_report_is_split_into_the_fewest_bodies() -> None:
     rows = [Row(IPv4Address(int(ip_address("192.0.2.0")) + at % 256), NOON) for at in range(4000)]
     (whole,) = bodies(state(*rows), "code", 10**9)
     assert len(list(bodies(state(*rows), "code", 100_000))) == -(-len(whole) // 100_000)

@@ -86,7 +86,7 @@ def at_server(server: Server) -> str:
 
 
 @pytest.mark.parametrize("status", [200, 201, 400, 401, 404, 413, 500, 503])
-def test_an_answer_comes_whole_whatever_its_status(status: int, trusted: Authority) -> None:
+def test_an_answer_of_any_status_is_read_whole(status: int, trusted: Authority) -> None:
     body = os.urandom(LIMIT)
     reply = Reply(status, body, {"Content-Type": "text/html; charset=utf-8"})
     with Server(lambda request: reply, trusted.right()) as server:
@@ -94,7 +94,7 @@ def test_an_answer_comes_whole_whatever_its_status(status: int, trusted: Authori
     assert (answer.status, answer.content_type, answer.body) == (status, "text/html; charset=utf-8", body)
 
 
-def test_an_answer_without_a_type_or_body_comes_too(trusted: Authority) -> None:
+def test_an_answer_without_content_type_or_body_is_read(trusted: Authority) -> None:
     with Server(lambda request: Reply(), trusted.right()) as server:
         answer = send(at_server(server))
     assert (answer.status, answer.content_type, answer.body) == (200, "", b"")
@@ -142,12 +142,12 @@ def test_a_redirect_is_an_error_that_names_the_target_and_is_not_followed(
     ("location", "shown"),
     [("/login/", "/login/"), ("//other.example", "//other.example"), ("ftp://h", "ftp://h")],
 )
-def test_an_odd_redirect_is_an_error_too(location: str, shown: str, trusted: Authority) -> None:
+def test_a_redirect_of_another_kind_is_an_error(location: str, shown: str, trusted: Authority) -> None:
     with Server(lambda request: Reply(302, b"", {"Location": location}), trusted.right()) as first:
         assert failure(at_server(first)).startswith(f" redirects to {shown} (HTTP 302)")
 
 
-def test_a_redirect_to_nowhere_is_an_error_too(trusted: Authority) -> None:
+def test_a_redirect_without_location_is_an_error(trusted: Authority) -> None:
     with Server(lambda request: Reply(302), trusted.right()) as first:
         assert failure(at_server(first)).startswith(" redirects to an unnamed address (HTTP 302)")
 
@@ -168,18 +168,18 @@ def redirected(location: bytes) -> str:
         (b"http:// /", "http:// /"),
     ],
 )
-def test_a_redirect_to_no_url_is_an_error_too(location: bytes, shown: str) -> None:
+def test_a_redirect_to_an_invalid_url_is_an_error(location: bytes, shown: str) -> None:
     assert redirected(location).startswith(f" redirects to {shown} (HTTP 302)")
 
 
-def test_a_redirect_to_a_very_long_url_is_told_in_short() -> None:
+def test_a_long_redirect_url_is_shortened() -> None:
     said = redirected(b"/x" * 20_000)
     assert said.startswith(" redirects to /x/x/x")
     assert said.endswith("; redirects are not followed: check api_url")
     assert len(said) < 300
 
 
-def test_what_comes_with_a_redirect_is_not_read() -> None:
+def test_the_body_of_a_redirect_is_not_read() -> None:
     pieces = 300
     sent = 0
 
@@ -238,7 +238,7 @@ def test_a_certificate_of_another_name_is_refused(host: str, trusted: Authority)
     assert said.endswith("; use the name that the certificate was made for")
 
 
-def test_requests_own_bundle_is_not_what_is_trusted(
+def test_the_certificates_of_requests_are_not_trusted(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A CA that the machine does not trust must not come in by a library's back door."""
@@ -295,7 +295,7 @@ def test_a_ca_added_with_update_ca_certificates_is_trusted(authority: Authority)
     assert done.stdout == "b'well'\n", done.stderr
 
 
-def test_https_spoken_to_a_port_of_http_is_refused(trusted: Authority) -> None:
+def test_https_to_an_http_port_is_refused(trusted: Authority) -> None:
     with Server(lambda request: Reply(), tls=None) as server:
         said = failure(at(server.port, "https"))
     assert said.startswith("TLS fails (")
@@ -344,7 +344,7 @@ def behind(trusted: Authority) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY", "all_proxy"])
-def test_https_goes_through_the_proxy_and_shows_it_nothing(
+def test_https_is_tunnelled_through_the_proxy(
     variable: str, behind: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy() as proxy:
@@ -356,7 +356,7 @@ def test_https_goes_through_the_proxy_and_shows_it_nothing(
 
 
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
-def test_plain_http_is_not_shown_to_a_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_bypasses_the_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy() as proxy:
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
         said = failure("http://server.example:5000/")
@@ -366,7 +366,7 @@ def test_plain_http_is_not_shown_to_a_proxy(variable: str, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1.2.3"])
 @pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
-def test_loopback_is_asked_directly(variable: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_bypasses_the_proxy(variable: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy() as proxy, Server(lambda request: Reply(200, b"well"), tls=None) as server:
         monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.port}")
         if host == "127.1.2.3":
@@ -376,7 +376,7 @@ def test_loopback_is_asked_directly(variable: str, host: str, monkeypatch: pytes
     assert proxy.asked == []
 
 
-def test_a_socks_proxy_without_support_for_it_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socks_proxy_without_its_library_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     said = failure(f"https://{BEHIND}/api")
     assert (
@@ -386,7 +386,7 @@ def test_a_socks_proxy_without_support_for_it_is_said_in_words(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("excepted", [BEHIND, "*"])
-def test_no_proxy_goes_past_it(excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_bypasses_the_proxy(excepted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy() as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", excepted)
@@ -423,7 +423,7 @@ def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.
     assert said.endswith("; check https_proxy and no_proxy")
 
 
-def test_a_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+def test_an_unreachable_proxy_is_named(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@127.0.0.1:{closed_port}")
     said = failure(f"https://{BEHIND}/api")
     assert said == "the proxy does not pass it on (Connection refused); check https_proxy and no_proxy"
@@ -453,12 +453,12 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     ],
     ids=["length", "no length", "endless", "endless chunks", "gzip bomb"],
 )
-def test_an_answer_that_is_too_large_is_refused(answer: Callable[[], Iterator[bytes]]) -> None:
+def test_an_answer_above_the_limit_is_refused(answer: Callable[[], Iterator[bytes]]) -> None:
     with Raw(answer()) as server:
         assert failure(at(server.port), limit=1000).startswith("the answer has over 1,000 bytes")
 
 
-def test_an_answer_of_the_limit_comes() -> None:
+def test_an_answer_at_the_limit_is_read() -> None:
     with Raw([HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000]) as server:
         assert send(at(server.port), limit=1000).body == b"x" * 1000
 
@@ -476,7 +476,7 @@ def test_an_answer_of_the_limit_comes() -> None:
         (HEAD + b"Transfer-Encoding: chu", False),
     ],
 )
-def test_an_answer_knows_whether_its_end_was_marked(answer: bytes, marked: bool) -> None:
+def test_an_answer_states_whether_its_length_was_known(answer: bytes, marked: bool) -> None:
     with Raw([answer]) as server:
         assert send(at(server.port)).marked_end is marked
 
@@ -496,29 +496,29 @@ def test_an_answer_knows_whether_its_end_was_marked(answer: bytes, marked: bool)
         HEAD + b"Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n" + gzip.compress(b"[]", mtime=0)[:10],
     ],
 )
-def test_an_answer_that_is_cut_off_is_a_failure(answer: bytes, end: str) -> None:
+def test_a_truncated_answer_is_an_error(answer: bytes, end: str) -> None:
     with Raw([answer], end) as server:
         assert failure(at(server.port)).endswith("; check that it runs, the URL and the network")
 
 
 @pytest.mark.parametrize("answer", [HEAD + b"Content-Length: 100\r\n\r\n[]", CHUNKED, CHUNKED + b"64\r\n[]"])
-def test_an_answer_cut_off_says_so(answer: bytes, trusted: Authority) -> None:
+def test_a_truncated_answer_is_named(answer: bytes, trusted: Authority) -> None:
     with Raw([answer], tls=trusted.right()) as server:
         said = failure(at(server.port, "https"))
     assert said == "the answer was cut off; check that it runs, the URL and the network"
 
 
-def test_a_connection_that_is_reset_says_so() -> None:
+def test_a_connection_reset_is_named() -> None:
     with Raw([HEAD + b"Content-Length: 100\r\n\r\n[]"], "reset") as server:
         assert failure(at(server.port)).startswith("Connection reset by peer; ")
 
 
-def test_a_connection_that_is_closed_without_an_answer_says_so() -> None:
+def test_a_connection_closed_without_an_answer_is_named() -> None:
     with Raw([b""]) as server:
         assert failure(at(server.port)).startswith("it closed the connection without an answer; ")
 
 
-def test_an_answer_that_cannot_be_decompressed_says_so() -> None:
+def test_an_answer_that_cannot_be_decompressed_is_named() -> None:
     with Raw([HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n[]"]) as server:
         assert failure(at(server.port)).startswith("the answer cannot be decompressed; ")
 
@@ -535,14 +535,14 @@ def test_an_answer_that_cannot_be_decompressed_says_so() -> None:
     ],
     ids=lambda answer: str(answer[:30]),
 )
-def test_what_is_no_http_is_said_to_be_none(answer: bytes) -> None:
+def test_an_answer_that_is_not_http_is_named(answer: bytes) -> None:
     with Raw([answer]) as server:
         said = failure(at(server.port))
     assert said == "it answers something that is not HTTP; check that it runs, the URL and the network"
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD + b"Content-Length: 100\r\n\r\n["], ids=["at all", "to the end"])
-def test_a_server_that_does_not_answer_is_given_up(sent: bytes) -> None:
+def test_a_silent_server_times_out(sent: bytes) -> None:
     with Raw([sent], "silence") as server:
         said = failure(at(server.port), limits=Limits(retries=0, read=0.2))
     assert said == "no answer within 0.2 s; check that it is not overloaded"
@@ -557,7 +557,7 @@ def closed_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("protocol", ["http", "https"])
-def test_a_port_where_nobody_listens_is_named(protocol: str, closed_port: int) -> None:
+def test_a_closed_port_is_named(protocol: str, closed_port: int) -> None:
     said = failure(at(closed_port, protocol))
     assert said == "Connection refused; check that it runs, the URL and the network"
 
@@ -578,11 +578,11 @@ def test_a_port_where_nobody_listens_is_named(protocol: str, closed_port: int) -
         ("", ""),
     ],
 )
-def test_a_url_is_shown_without_what_may_hold_a_secret(url: str, shown: str) -> None:
+def test_a_url_is_shown_without_possible_secrets(url: str, shown: str) -> None:
     assert https.without_query(url) == shown
 
 
-def test_a_name_that_does_not_resolve_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unresolvable_name_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_such_name(*_: object, **__: object) -> None:  # a real one would ask a nameserver
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 

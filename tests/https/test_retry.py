@@ -79,7 +79,7 @@ PASSING = {
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_may_pass_is_tried_again_with_the_same_request(fault: str) -> None:
+def test_temporary_errors_are_retried_with_the_same_request(fault: str) -> None:
     with Turns(PASSING[fault], WELL) as server:
         answer = send(server.port)
     assert (answer.status, answer.body) == (200, b"well")
@@ -89,7 +89,7 @@ def test_what_may_pass_is_tried_again_with_the_same_request(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["503", "empty 500", "half an answer", "reset at once"])
 @pytest.mark.parametrize("tries", [0, 1, 2])
-def test_what_does_not_pass_is_given_up(fault: str, tries: int) -> None:
+def test_permanent_errors_are_not_retried(fault: str, tries: int) -> None:
     with Turns(PASSING[fault]) as server:
         try:
             answer = send(server.port, limits=replace(LIMITS, retries=tries))
@@ -100,14 +100,14 @@ def test_what_does_not_pass_is_given_up(fault: str, tries: int) -> None:
     assert len(server.asked) == 1 + tries
 
 
-def test_it_is_not_tried_for_ever_as_the_program_has_it() -> None:
+def test_the_programs_retries_are_bounded() -> None:
     limits = Limits()
     assert 0 < limits.retries_after_loss <= limits.retries <= 5
     assert 0 < limits.connect <= limits.read <= limits.whole <= 300
     assert 0 < limits.longest_pause < limits.whole
 
 
-def test_a_server_that_is_just_starting_is_waited_for() -> None:
+def test_a_starting_server_is_retried() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))  # nobody listens yet: who connects is refused
 
@@ -126,7 +126,7 @@ def test_a_server_that_is_just_starting_is_waited_for() -> None:
     assert answer.body == b"well"
 
 
-def test_tries_are_bounded_in_time_whatever_the_server_asks_for() -> None:
+def test_retries_are_bounded_in_time_despite_retry_after() -> None:
     with Turns(status(429, b"", "Retry-After: 20"), WELL) as server:
         said = failure(server.port, limits=replace(LIMITS, whole=0.7))
     assert said == "no whole answer within 0.7 s; check that it is not overloaded, and the network"
@@ -134,12 +134,12 @@ def test_tries_are_bounded_in_time_whatever_the_server_asks_for() -> None:
 
 
 @pytest.mark.parametrize("code", [429, 503])
-def test_a_day_to_wait_is_cut_to_the_longest_pause(code: int) -> None:
+def test_a_long_retry_after_is_cut_to_the_longest_pause(code: int) -> None:
     with Turns(status(code, b"", "Retry-After: 86400"), WELL) as server:
         assert send(server.port, limits=replace(LIMITS, longest_pause=0.1)).body == b"well"
 
 
-def test_an_application_that_is_busy_for_a_moment_is_asked_again() -> None:
+def test_a_busy_application_is_retried() -> None:
     busy = status(503, b"{}", "Content-Type: application/json", "Retry-After: 0")
     with Turns(busy, WELL) as server:
         assert send(server.port).body == b"well"
@@ -165,7 +165,7 @@ LAST_WORDS = {
 
 
 @pytest.mark.parametrize("answer", LAST_WORDS)
-def test_a_last_word_is_taken_for_one(answer: str) -> None:
+def test_a_final_answer_is_not_retried(answer: str) -> None:
     with Turns(LAST_WORDS[answer], WELL) as server:
         came = send(server.port, limits=replace(LIMITS, retries=4))
     assert came.status == int(answer.removeprefix("phpIPAM's ")[:3])
@@ -173,14 +173,14 @@ def test_a_last_word_is_taken_for_one(answer: str) -> None:
     assert len(server.asked) == 1
 
 
-def test_a_redirect_is_not_tried_again() -> None:
+def test_a_redirect_is_not_retried() -> None:
     away = status(302, b"", "Location: /login/", "Retry-After: 0")
     with Turns(away, WELL) as server, pytest.raises(TransportError, match="redirects to /login/"):
         send(server.port)
     assert len(server.asked) == 1
 
 
-def test_a_certificate_that_is_not_trusted_is_not_tried_again(authority: Authority) -> None:
+def test_an_untrusted_certificate_is_not_retried(authority: Authority) -> None:
     class Counting(Turns):
         connections = 0
 
@@ -210,7 +210,7 @@ def trickle(start: bytes, stop: threading.Event) -> Iterator[bytes]:
     ids=["first line", "headers", "body", "body without a length"],
 )
 @pytest.mark.parametrize("protocol", ["http", "https"])
-def test_an_answer_byte_by_byte_is_given_up_in_any_thread(
+def test_an_answer_sent_byte_by_byte_times_out_in_any_thread(
     start: bytes, protocol: str, trusted: Authority
 ) -> None:
     stop = threading.Event()
@@ -224,14 +224,14 @@ def test_an_answer_byte_by_byte_is_given_up_in_any_thread(
     assert said == "no whole answer within 0.5 s; check that it is not overloaded, and the network"
 
 
-def test_a_silent_server_is_given_up() -> None:
+def test_a_silent_server_times_out() -> None:
     with Turns(says(end="silence")) as server:
         assert failure(server.port) == "no answer within 0.3 s; check that it is not overloaded"
     assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize("protocol", ["http", "https"])
-def test_a_report_that_is_read_piece_by_piece_is_given_up(protocol: str, trusted: Authority) -> None:
+def test_a_body_that_is_read_slowly_times_out(protocol: str, trusted: Authority) -> None:
     class Slow(Turns):
         def _answer(self, connection: Any) -> None:
             while not self._ended.wait(0.05) and connection.recv(4096):
@@ -247,7 +247,7 @@ def test_a_report_that_is_read_piece_by_piece_is_given_up(protocol: str, trusted
     "fault", ["silent", "silent inside the headers", "429 in a while", "silent in the body"]
 )
 @pytest.mark.parametrize("protocol", ["http", "https"])
-def test_close_ends_what_another_thread_waits_for(fault: str, protocol: str, trusted: Authority) -> None:
+def test_close_ends_the_request_of_another_thread(fault: str, protocol: str, trusted: Authority) -> None:
     faults = PASSING | {
         "429 in a while": status(429, b"", "Retry-After: 25"),
         "silent in the body": says(HEAD + b"Content-Length: 100\r\n\r\nwe", end="silence"),
@@ -309,7 +309,7 @@ STREAMS: dict[str, Callable[[str], Stream]] = {
 
 @pytest.mark.parametrize("code", ["200", "400", "429", "500", "503"])
 @pytest.mark.parametrize("kind", STREAMS)
-def test_of_10_gb_no_more_is_read_than_the_limit(kind: str, code: str) -> None:
+def test_an_answer_of_10_gb_is_read_up_to_the_limit(kind: str, code: str) -> None:
     stream = STREAMS[kind](code)
     with Turns(Turn(stream)) as server:
         said = failure(server.port)
@@ -323,14 +323,14 @@ def test_of_10_gb_no_more_is_read_than_the_limit(kind: str, code: str) -> None:
 # TLS
 
 
-def test_a_connection_closed_in_the_handshake_is_tried_again(trusted: Authority) -> None:
+def test_a_connection_closed_in_the_handshake_is_retried(trusted: Authority) -> None:
     with ClosedInTls() as server:
         said = failure(server.port, "https")
     assert said.startswith("TLS fails (EOF")
     assert server.connections == 2
 
 
-def test_a_connection_closed_in_the_middle_of_a_report_is_tried_again(trusted: Authority) -> None:
+def test_a_connection_closed_during_the_request_body_is_retried(trusted: Authority) -> None:
     class Hasty(Turns):
         def _answer(self, connection: Any) -> None:
             if self.asked:
@@ -343,7 +343,7 @@ def test_a_connection_closed_in_the_middle_of_a_report_is_tried_again(trusted: A
     assert len(server.asked) == 2
 
 
-def test_a_refusal_in_the_middle_of_a_report_is_heard() -> None:
+def test_a_refusal_during_the_request_body_is_read() -> None:
     class Hasty(Turns):
         def _answer(self, connection: Any) -> None:
             self.asked.append(read_head(connection))
@@ -353,7 +353,7 @@ def test_a_refusal_in_the_middle_of_a_report_is_heard() -> None:
         assert send(server.port, data=b"x" * MB).status == 413
 
 
-def test_what_is_no_tls_is_one_line(trusted: Authority) -> None:
+def test_a_peer_without_tls_is_one_line(trusted: Authority) -> None:
     with ClosedInTls(b"220 mail.example ESMTP\r\n") as server:
         said = failure(server.port, "https")
     assert said.startswith("TLS fails (")
@@ -362,13 +362,13 @@ def test_what_is_no_tls_is_one_line(trusted: Authority) -> None:
 
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 2", HEAD + b"Content-Length: 100\r\n\r\nwe"])
-def test_a_connection_closed_inside_tls_is_tried_again(sent: bytes, end: str, trusted: Authority) -> None:
+def test_a_connection_closed_inside_tls_is_retried(sent: bytes, end: str, trusted: Authority) -> None:
     with Turns(says(sent, end=end), WELL, tls=trusted.right()) as server:
         assert send(server.port, "https").body == b"well"
     assert len(server.asked) == 2
 
 
-def test_no_secret_is_in_what_is_said_of_tries(tmp_path: Path) -> None:
+def test_messages_about_retries_show_no_secret(tmp_path: Path) -> None:
     with Turns(says(end="reset")) as server, pytest.raises(TransportError) as failed:
         send(server.port, params={"filter_value": "s3cret-value"})
     assert "s3cret" not in str(failed.value)

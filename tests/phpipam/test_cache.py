@@ -409,7 +409,7 @@ def test_old_answers_from_the_future_are_dropped_too(path: Path, clock: Clock) -
     assert loaded(path, clock, cache_stale_if_error=10**9).stale("subnets") is None
 
 
-def test_what_a_killed_run_left_half_written_is_cleared_away(path: Path, clock: Clock) -> None:
+def test_temporary_files_of_a_killed_run_are_removed(path: Path, clock: Clock) -> None:
     saved(path, clock)
     half_written(path, os.getpid())
     assert "subnets" in fresh(loaded(path, clock))

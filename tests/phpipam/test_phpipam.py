@@ -404,7 +404,7 @@ def test_https_spoken_to_a_port_that_speaks_http(stand_in: StandIn) -> None:
         phpipam.close()
 
 
-def test_nobody_listens(stand_in: StandIn, server: Server) -> None:
+def test_a_closed_port_is_named(stand_in: StandIn, server: Server) -> None:
     phpipam = connect(server, stand_in, api_url="https://127.0.0.1:1")
 
     with pytest.raises(TransportError, match="Connection refused; check that it runs, the URL"):
