@@ -13,17 +13,17 @@ def names(path: Path) -> str:
     return path.name
 
 
-def test_there_are_modules() -> None:
+def test_modules_are_found() -> None:
     assert {"main.py", "models.py"} <= set(map(names, MODULES))
 
 
 @pytest.mark.parametrize("module", MODULES, ids=names)
-def test_no_module_grows_past_300_lines(module: Path) -> None:
+def test_no_module_has_more_than_300_lines(module: Path) -> None:
     assert len(module.read_text(encoding="utf-8").splitlines()) <= 300
 
 
 @pytest.mark.parametrize("module", MODULES, ids=names)
-def test_every_module_says_what_it_is_for(module: Path) -> None:
+def test_every_module_has_a_docstring(module: Path) -> None:
     assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
 
 

@@ -22,7 +22,7 @@ def test_no_arguments_give_the_defaults() -> None:
     )
 
 
-def test_every_flag_arrives() -> None:
+def test_every_flag_is_read() -> None:
     given = "--config a.yaml --dry-run --subnet 192.0.2.0/24 --subnet 2001:db8::/64 --refresh"
     given += " --format json --show changes --log-file a.log --log-format json -vv"
     assert arguments.parse(given.split()) == Options(
@@ -62,7 +62,7 @@ def test_verbosity(flags: str, verbosity: int) -> None:
         ("--config", "expected one argument"),
     ],
 )
-def test_a_wrong_argument_ends_with_2_and_says_why(
+def test_a_wrong_argument_exits_with_2_and_a_reason(
     flags: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -112,7 +112,7 @@ def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("other", ["--dry-run", "--refresh", "--subnet=192.0.2.0/24", "--show=hosts"])
-def test_a_check_takes_nothing_that_is_about_a_scan(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_refuses_options_about_a_scan(other: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert arguments.parse(["--check"]).check
     with pytest.raises(SystemExit) as refused:
         arguments.parse(["--check", other])

@@ -34,7 +34,7 @@ def test_a_wrong_configuration_names_its_file_in_every_line() -> None:
     ("number", "name", "exit_code"),
     [(signal.SIGHUP, "SIGHUP", 129), (signal.SIGINT, "SIGINT", 130), (signal.SIGTERM, "SIGTERM", 143)],
 )
-def test_a_signal_is_no_error_that_a_handler_swallows(number: int, name: str, exit_code: int) -> None:
+def test_an_interrupt_is_not_an_exception_subclass(number: int, name: str, exit_code: int) -> None:
     assert not issubclass(Interrupted, Exception)
     interrupted = Interrupted(number)
     assert (str(interrupted), interrupted.exit_code) == (f"ended by {name}", exit_code)

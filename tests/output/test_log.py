@@ -49,7 +49,7 @@ def as_objects(text: str) -> list[dict[str, Any]]:
     return lines
 
 
-def test_each_line_is_an_object_with_what_it_is_about(site: Site) -> None:
+def test_each_line_is_a_json_object_with_its_subnet(site: Site) -> None:
     done = site.run("-v", "--log-format", "json", TZ="America/St_Johns")
     lines = as_objects(done.stderr)
     about = [line for line in lines if "subnet" in line]
@@ -64,7 +64,7 @@ def test_each_line_is_an_object_with_what_it_is_about(site: Site) -> None:
         assert isinstance(sent["bytes"], int)
 
 
-def test_the_log_file_speaks_the_same(site: Site, tmp_path: Path) -> None:
+def test_the_log_file_has_the_same_format(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     done = site.run("-q", "--log-format", "json", "--log-file", str(log))
     steps = as_objects(log.read_text())
@@ -74,7 +74,7 @@ def test_the_log_file_speaks_the_same(site: Site, tmp_path: Path) -> None:
     assert sorted(line["subnet"] for line in steps if "bytes" in line) == ["127.0.20.0/30", "127.0.21.0/30"]
 
 
-def test_a_failure_is_an_object_too(site: Site) -> None:
+def test_a_failure_is_a_json_object(site: Site) -> None:
     site.phpipam.token = "another"
     (line,) = as_objects(site.run("--log-format", "json").stderr)
 
@@ -82,14 +82,14 @@ def test_a_failure_is_an_object_too(site: Site) -> None:
     assert "Unauthorized; check client_token" in line["event"]
 
 
-def test_a_wrong_configuration_is_an_object_a_mistake(site: Site) -> None:
+def test_each_configuration_error_is_a_json_object(site: Site) -> None:
     site.settings |= {"http_port": 0, "api_url": "ipam"}
     lines = as_objects(site.run("--log-format", "json").stderr)
 
     assert [line["event"].split(": ")[1] for line in lines] == ["api_url", "http_port"]
 
 
-def test_text_lines_of_a_log_file_are_dated_with_their_zone(site: Site, tmp_path: Path) -> None:
+def test_text_lines_of_a_log_file_have_a_time_with_utc_offset(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     site.run("--log-file", str(log), TZ="America/St_Johns")
     lines = log.read_text().splitlines()
@@ -122,7 +122,9 @@ def test_priorities_reach_the_journal(site: ForkedSite, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", ["{}:1", "", "{}:{}0"])
-def test_a_stderr_that_is_not_the_journals_has_none(site: ForkedSite, tmp_path: Path, stream: str) -> None:
+def test_another_stderr_than_the_journals_gets_no_priorities(
+    site: ForkedSite, tmp_path: Path, stream: str
+) -> None:
     (line,) = with_journal_stream(site, tmp_path, stream, "-q")
 
     assert line.startswith("phpipam-scan-agent: error: subnet 127.0.21.0/: is no network")
@@ -131,9 +133,7 @@ def test_a_stderr_that_is_not_the_journals_has_none(site: ForkedSite, tmp_path: 
 # Rotation
 
 
-def test_a_log_that_is_rotated_in_the_middle_of_a_run_is_gone_on_with_in_a_new_file(
-    site: Site, tmp_path: Path
-) -> None:
+def test_after_rotation_during_a_run_a_new_file_is_used(site: Site, tmp_path: Path) -> None:
     log, old = tmp_path / "agent.log", tmp_path / "agent.log.1"
     in_the_middle(site, lambda: log.rename(old))
     before = os.umask(0)
@@ -150,7 +150,7 @@ def test_a_log_that_is_rotated_in_the_middle_of_a_run_is_gone_on_with_in_a_new_f
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_new_file_that_logrotate_has_made_keeps_its_mode(site: Site, tmp_path: Path) -> None:
+def test_a_file_created_by_logrotate_keeps_its_mode(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
 
     def rotate() -> None:
@@ -165,7 +165,7 @@ def test_a_new_file_that_logrotate_has_made_keeps_its_mode(site: Site, tmp_path:
     assert log.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_log_that_is_copied_and_truncated_is_gone_on_with(site: Site, tmp_path: Path) -> None:
+def test_a_truncated_log_is_continued(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     in_the_middle(site, lambda: os.truncate(log, 0))
     site.run("--log-file", str(log))
@@ -174,7 +174,7 @@ def test_a_log_that_is_copied_and_truncated_is_gone_on_with(site: Site, tmp_path
     assert log.read_text().count("report uploaded") == 2
 
 
-def test_a_log_that_cannot_be_opened_again_is_said_once_and_stops_nothing(site: Site, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_reopened_is_one_warning(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "logs" / "agent.log"
     log.parent.mkdir()
     in_the_middle(site, lambda: shutil.rmtree(log.parent))

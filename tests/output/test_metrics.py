@@ -165,7 +165,7 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes) -> None:
     assert figures(path)["last_success_timestamp_seconds"] == 0
 
 
-def test_subnets_with_the_same_network_are_told_apart_by_their_ids(site: Site, metrics_file: Path) -> None:
+def test_subnets_with_the_same_network_differ_in_their_ids(site: Site, metrics_file: Path) -> None:
     site.phpipam.subnets.append(subnet(12, "127.0.20.0/30", vrfId=7))
     site.run()
     found = figures(metrics_file)
@@ -173,7 +173,7 @@ def test_subnets_with_the_same_network_are_told_apart_by_their_ids(site: Site, m
     assert found["subnet_hosts_up 10 127.0.20.0/30"] == found["subnet_hosts_up 12 127.0.20.0/30"] == 2
 
 
-def test_node_exporter_may_read_it_whatever_the_umask(site: Site, metrics_file: Path) -> None:
+def test_the_file_is_world_readable_with_any_umask(site: Site, metrics_file: Path) -> None:
     before = os.umask(0o077)
     try:
         site.run()
@@ -183,7 +183,7 @@ def test_node_exporter_may_read_it_whatever_the_umask(site: Site, metrics_file: 
     assert metrics_file.stat().st_mode & 0o777 == 0o644
 
 
-def test_it_is_whole_at_any_moment_and_nothing_is_left_beside_it(site: Site, metrics_file: Path) -> None:
+def test_the_file_is_replaced_atomically(site: Site, metrics_file: Path) -> None:
     site.run()
     with metrics_file.open() as old:
         site.run()
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_written_is_a_warning(site: Site, place: str) -> N
     assert len(site.scan_server.reports) == 1
 
 
-def test_another_run_in_progress_leaves_it_alone(site: Site, metrics_file: Path) -> None:
+def test_a_locked_out_run_does_not_change_the_file(site: Site, metrics_file: Path) -> None:
     site.run()
     before = metrics_file.read_text()
     with (site.folder / "cache" / "lock").open("r+") as lock:
@@ -219,18 +219,20 @@ def test_another_run_in_progress_leaves_it_alone(site: Site, metrics_file: Path)
 
 
 @pytest.mark.parametrize("options", [("--check",), ("--help",)])
-def test_what_is_no_run_leaves_it_alone(site: Site, metrics_file: Path, options: tuple[str, ...]) -> None:
+def test_other_commands_do_not_change_the_file(
+    site: Site, metrics_file: Path, options: tuple[str, ...]
+) -> None:
     assert site.run(*options).returncode == 0
     assert not metrics_file.exists()
 
 
-def test_a_dry_run_is_no_success(site: Site, metrics_file: Path) -> None:
+def test_a_dry_run_does_not_count_as_success(site: Site, metrics_file: Path) -> None:
     site.run("--dry-run")
 
     assert not metrics_file.exists() or figures(metrics_file)["last_success_timestamp_seconds"] == 0
 
 
-def test_no_secret_is_in_it_also_where_phpipam_says_one(site: Site, metrics_file: Path) -> None:
+def test_secrets_in_phpipams_rows_are_masked(site: Site, metrics_file: Path) -> None:
     rows = [subnet(id_, "127.0.23.0/30") | {"subnet": secret} for id_, secret in enumerate(site.secrets, 13)]
     site.phpipam.subnets += rows
     site.run()
@@ -243,7 +245,7 @@ def test_no_secret_is_in_it_also_where_phpipam_says_one(site: Site, metrics_file
 @pytest.mark.parametrize(
     ("said", "shown"), [('a"b\\c\nd', 'a"b\\c\\nd'), ("\ud800", "\\ud800"), ("büro\x00", "büro\\x00")]
 )
-def test_odd_text_of_phpipam_does_not_spoil_it(tmp_path: Path, said: str, shown: str) -> None:
+def test_special_characters_of_phpipam_are_escaped(tmp_path: Path, said: str, shown: str) -> None:
     path = tmp_path / "agent.prom"
     summary = Summary((Outcome(said, 13, error="is no network"),))
     metrics.write(path, summary, exit_code=1, began=1e9 - 1, ended=1e9, spool=(0, 0))
@@ -264,7 +266,7 @@ def test_a_run_that_is_ended_by_a_signal(site: ForkedSite, metrics_file: Path) -
     assert status == figures(metrics_file)["last_run_exit_code"] == 128 + signal.SIGTERM
 
 
-def test_the_summary_in_json_says_the_same(site: Site, metrics_file: Path) -> None:
+def test_the_json_summary_has_the_same_duration(site: Site, metrics_file: Path) -> None:
     (row,) = [row for row in json.loads(site.run("--format", "json").stdout)["subnets"] if row["up"]]
 
     assert row["seconds"] == pytest.approx(

@@ -102,7 +102,7 @@ def test_the_bar_is_gone_before_the_table(site: ForkedSite) -> None:
     assert not shown.cursor_hidden
 
 
-def test_a_run_that_fails_leaves_the_cursor_and_no_bar(site: ForkedSite) -> None:
+def test_a_failed_run_restores_the_cursor_and_removes_the_bar(site: ForkedSite) -> None:
     nmap = site.folder / "bin" / "nmap"
     nmap.parent.mkdir()
     nmap.write_text(
@@ -124,14 +124,14 @@ def test_quiet_shows_nothing(site: ForkedSite) -> None:
     assert (shown.status, shown.sent) == (0, "")
 
 
-def test_quiet_shows_the_table_that_was_asked_for_and_no_bar(site: ForkedSite) -> None:
+def test_quiet_shows_a_requested_table_without_the_bar(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "-q", "--format", "table")
 
     assert "subnets " not in shown.sent
     assert shown.rows[0] == HEADINGS
 
 
-def test_a_dry_run_says_that_nothing_was_uploaded(site: ForkedSite) -> None:
+def test_a_dry_run_states_that_nothing_was_uploaded(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "--dry-run")
 
     assert [line.split()[:2] for line in shown.lines[:2]] == [
@@ -158,7 +158,7 @@ def test_json_goes_into_a_file_while_the_bar_is_on_the_terminal(site: ForkedSite
     assert [row["up"] for row in json.loads(shown.stdout)["subnets"]] == [126, 126]
 
 
-def test_stdout_elsewhere_stays_silent(site: ForkedSite) -> None:
+def test_nothing_is_printed_to_a_stdout_without_a_terminal(site: ForkedSite) -> None:
     shown = on_a_terminal(site, table=False)
 
     assert (shown.status, shown.stdout, shown.lines) == (0, "", ("",))
@@ -176,7 +176,7 @@ def test_messages_stay_whole_lines_above_the_bar(site: ForkedSite, columns: int)
     assert [line for line in shown.lines if "/2 subnets" in line] == []
 
 
-def test_machine_readable_messages_stay_so_above_the_bar(site: ForkedSite) -> None:
+def test_json_messages_stay_valid_above_the_bar(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "-v", "--log-format", "json", columns=400)
     events = [json.loads(line) for line in shown.lines if line.startswith("{")]
 
@@ -193,7 +193,7 @@ def test_colours_on_a_terminal(site: ForkedSite) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--check",)])
-def test_no_colours_where_they_are_not_wanted(site: ForkedSite, options: tuple[str, ...]) -> None:
+def test_no_color_removes_colours(site: ForkedSite, options: tuple[str, ...]) -> None:
     site.scan_server.token = "another"
     shown = on_a_terminal(site, *options, columns=300, NO_COLOR="1")
 
@@ -205,7 +205,7 @@ def test_a_check_marks_in_colour(site: ForkedSite) -> None:
     assert "\x1b[32m✓" in on_a_terminal(site, "--check").sent
 
 
-def test_a_check_can_be_copied_from_a_narrow_terminal(site: ForkedSite) -> None:
+def test_lines_of_a_check_are_not_wrapped_on_a_narrow_terminal(site: ForkedSite) -> None:
     shown = on_a_terminal(site, "--check", columns=40)
 
     assert f"✓ configuration: {site.config_file} (mode 0600)\n" in re.sub(
@@ -223,21 +223,21 @@ def test_the_bar_fits_a_narrow_terminal(site: ForkedSite, columns: int) -> None:
     assert shown.lines[0].startswith("127.0.2")
 
 
-def test_a_narrow_terminal_shows_what_counts(site: ForkedSite) -> None:
+def test_a_narrow_terminal_shows_a_line_per_subnet(site: ForkedSite) -> None:
     shown = on_a_terminal(site, columns=40)
 
     for network in ("127.0.20.0/25", "127.0.21.0/25"):
         assert f"{network}: 126 up, 0 known, 126 new, uploaded: yes\r\n" in shown.sent
 
 
-def test_a_terminal_that_cannot_move_its_cursor(site: ForkedSite) -> None:
+def test_a_dumb_terminal_gets_no_escape_sequences(site: ForkedSite) -> None:
     shown = on_a_terminal(site, TERM="dumb")
 
     assert "\x1b" not in shown.sent
     assert shown.lines[0].startswith("┏")
 
 
-def test_the_log_file_has_no_trace_of_the_terminal(site: ForkedSite, tmp_path: Path) -> None:
+def test_the_log_file_has_no_escape_sequences(site: ForkedSite, tmp_path: Path) -> None:
     log = tmp_path / "agent.log"
     on_a_terminal(site, "-v", "--log-file", str(log))
 

@@ -77,7 +77,7 @@ def say_everything() -> None:
         (3, ["debug: a detail", "info: a step", "warning: a warning", "error: an error"]),
     ],
 )
-def test_stderr_shows_what_was_asked_for_and_stdout_nothing(
+def test_stderr_shows_the_requested_levels_and_stdout_nothing(
     verbosity: int, shown: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     output.start_logging(verbosity, "text", None)
@@ -102,7 +102,7 @@ def test_a_failure_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == f"{NAME}: error: phpIPAM refuses\n"
 
 
-def test_every_mistake_of_the_configuration_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_configuration_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     output.start_logging(-1, "text", None)
     output.failed(ConfigError(Path("a.yaml"), ["api_url: missing", "http_port: wrong"]))
     assert capsys.readouterr().err.splitlines() == [
@@ -138,7 +138,7 @@ def test_libraries_stay_silent(
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_secrets_are_masked_as_they_are_and_as_in_a_url_or_json(
+def test_secrets_are_masked_in_text_urls_and_json(
     log_format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "agent.log"
@@ -154,7 +154,7 @@ def test_secrets_are_masked_as_they_are_and_as_in_a_url_or_json(
         assert [form for form in forms if form in shown] == []
 
 
-def test_a_secret_within_another_does_not_give_its_rest_away(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_secret_within_another_is_masked_whole(capsys: pytest.CaptureFixture[str]) -> None:
     output.start_logging(0, "text", None)
     redact.hide(("token", "token-and-more"))
     log.error("token-and-more token")
@@ -196,7 +196,7 @@ def test_secrets_are_masked_in_the_summary(output_format: str, capsys: pytest.Ca
         ("100 % %s %d", "100 % %s %d"),
     ],
 )
-def test_control_characters_are_spelled_out(
+def test_control_characters_are_escaped(
     said: str, shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "agent.log"
@@ -207,14 +207,14 @@ def test_control_characters_are_spelled_out(
 
 
 @given(said=st.text())
-def test_what_is_safe_is_one_printable_line(said: str) -> None:
+def test_safe_text_is_one_printable_line(said: str) -> None:
     shown = redact.safe(said)
     assert len(f"{shown}.".splitlines()) == 1
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
 
 
 @pytest.mark.parametrize("output_format", ["json", "table"])
-def test_the_summary_spells_control_characters_out(
+def test_the_summary_escapes_control_characters(
     output_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summarise(summary(Outcome("a\x1b[2J/24", error="b\x9bJ")), output_format, dry_run=False, quiet=False)
@@ -227,7 +227,7 @@ def test_the_summary_spells_control_characters_out(
 @pytest.mark.parametrize(
     "name", ["[/red]/24", "[bold]x/24", "[link=http://h]x[/]/24", "2001:db8:a:ab::/64", r"\[x]/24"]
 )
-def test_the_table_shows_markup_as_it_was_typed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_does_not_interpret_markup(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     summarise(summary(Outcome(name, error="no network")), "table", dry_run=False, quiet=False)
     assert name in capsys.readouterr().out
 
@@ -235,7 +235,7 @@ def test_the_table_shows_markup_as_it_was_typed(name: str, capsys: pytest.Captur
 # The log file
 
 
-def test_the_log_file_has_each_step_with_its_time_and_stderr_has_not(
+def test_each_step_is_in_the_log_file_with_its_time_but_not_on_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "agent.log"
@@ -247,14 +247,14 @@ def test_the_log_file_has_each_step_with_its_time_and_stderr_has_not(
     assert "a step" not in capsys.readouterr().err
 
 
-def test_a_quiet_run_logs_its_steps_all_the_same(tmp_path: Path) -> None:
+def test_a_quiet_run_logs_its_steps(tmp_path: Path) -> None:
     file = tmp_path / "agent.log"
     output.start_logging(-1, "text", file)
     say_everything()
     assert len(file.read_text().splitlines()) == 3
 
 
-def test_the_log_file_has_details_when_asked_for(tmp_path: Path) -> None:
+def test_the_log_file_has_debug_lines_if_requested(tmp_path: Path) -> None:
     file = tmp_path / "agent.log"
     output.start_logging(2, "json", file)
     say_everything()
@@ -262,7 +262,7 @@ def test_the_log_file_has_details_when_asked_for(tmp_path: Path) -> None:
     assert events == ["a detail", "a step", "a warning", "an error"]
 
 
-def test_a_new_log_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_new_log_file_is_private_to_its_owner(tmp_path: Path) -> None:
     file = tmp_path / "agent.log"
     old = os.umask(0)
     try:
@@ -272,7 +272,7 @@ def test_a_new_log_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_an_old_log_file_is_gone_on_with(tmp_path: Path) -> None:
+def test_an_existing_log_file_is_continued(tmp_path: Path) -> None:
     file = tmp_path / "agent.log"
     file.write_text("before\n")
     file.chmod(0o640)
@@ -299,7 +299,7 @@ def test_a_log_file_that_cannot_be_written_is_refused(place: str, why: str, tmp_
     assert refused.value.exit_code == 2
 
 
-def test_bytes_that_are_no_text_do_not_stop_the_log(tmp_path: Path) -> None:
+def test_undecodable_bytes_can_be_logged(tmp_path: Path) -> None:
     file = tmp_path / "agent.log"
     output.start_logging(-1, "text", file)
     log.info("a\udcffb")
@@ -343,13 +343,13 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["problems"] == []
 
 
-def test_what_failed_beside_the_subnets_is_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_failures_are_in_the_json(capsys: pytest.CaptureFixture[str]) -> None:
     problem = "1 reports wait\x1b[2J"
     summarise(summary(problems=(problem,)), "json", dry_run=False, quiet=False)
     assert json.loads(capsys.readouterr().out)["problems"] == [r"1 reports wait\x1b[2J"]
 
 
-def test_json_of_nothing_is_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_without_subnets_is_an_empty_list(capsys: pytest.CaptureFixture[str]) -> None:
     summarise(summary(), "json", dry_run=False, quiet=False)
     assert json.loads(capsys.readouterr().out)["subnets"] == []
 
@@ -381,7 +381,7 @@ def test_the_table_has_a_row_for_each_subnet(
     assert "dry run" not in shown
 
 
-def test_the_table_says_that_nothing_was_uploaded_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_a_dry_run_states_that_nothing_was_uploaded(capsys: pytest.CaptureFixture[str]) -> None:
     summarise(summary(Outcome("192.0.2.0/24", 10, up=1)), "table", dry_run=True, quiet=False)
     shown = capsys.readouterr().out
     assert cells(shown)[1] == ["192.0.2.0/24", "1", "0", "1", "0.0", "no"]
@@ -417,7 +417,7 @@ def test_a_terminal_gets_nothing_when_quiet(monkeypatch: pytest.MonkeyPatch) -> 
     assert on_a_terminal(None, True, monkeypatch) == ""
 
 
-def test_a_terminal_gets_json_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_gets_json_if_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(json.loads(on_a_terminal("json", True, monkeypatch))["subnets"]) == 4
 
 

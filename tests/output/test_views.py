@@ -81,7 +81,7 @@ def shown(
     return capsys.readouterr().out
 
 
-def test_hosts_are_rows_and_equal_neighbours_are_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_neighbouring_hosts_share_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     skipped = Outcome("198.51.100.0/24", 12, skipped="IPv6 is off")
     assert shown("hosts", capsys, result(*reversed(HOSTS)), more=(skipped,)).splitlines() == [
         "192.0.2.0/24: 85 up, 81 new, 2 back",
@@ -95,7 +95,7 @@ def test_hosts_are_rows_and_equal_neighbours_are_one(capsys: pytest.CaptureFixtu
     ]
 
 
-def test_a_row_fits_80_columns_of_a_terminal_and_the_vendor_gives_way() -> None:
+def test_a_row_fits_80_columns_by_shortening_the_vendor() -> None:
     findings, done = output.Findings("hosts"), Outcome("192.0.2.0/24", 10, up=5)
     findings.add(result(*HOSTS[:5]))
     terminal = Console(width=80, force_terminal=True)
@@ -104,7 +104,7 @@ def test_a_row_fits_80_columns_of_a_terminal_and_the_vendor_gives_way() -> None:
     assert max(map(cell_len, lines)) <= 80
 
 
-def test_changes_name_other_mac_addresses_first_and_nothing_that_is_as_in_phpipam(
+def test_only_differences_from_phpipam_are_changes_and_mac_addresses_come_first(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert shown("changes", capsys, result(*HOSTS)).splitlines() == [
@@ -125,7 +125,7 @@ def test_without_changes_nothing_is_printed(capsys: pytest.CaptureFixture[str]) 
     assert shown("changes", capsys, result(HOSTS[0], silent=(KNOWN[5],))) == ""
 
 
-def test_a_change_is_printed_once_as_long_as_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lasting_change_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert "new: 1" in shown("changes", capsys, result(host(77), silent=()))
     assert shown("changes", capsys, result(host(77), silent=())) == ""
     both = shown("changes", capsys, result(host(77), host(3, mac="00:11:22:33:44:55"), silent=(KNOWN[4],)))
@@ -137,9 +137,7 @@ def test_a_change_is_printed_once_as_long_as_it_holds(capsys: pytest.CaptureFixt
     assert "new: 1\n" in shown("changes", capsys, result(host(77), silent=()))
 
 
-def test_a_change_is_printed_again_after_a_day_and_a_damaged_file_hides_none(
-    tmp_path: Path, clock: Clock
-) -> None:
+def test_a_change_is_printed_again_after_a_day_or_with_a_damaged_file(tmp_path: Path, clock: Clock) -> None:
     def printed() -> list[str]:
         findings = output.Findings("changes")
         findings.add(result(host(77), silent=()))
@@ -176,7 +174,7 @@ def test_a_map_has_a_character_for_each_address(capsys: pytest.CaptureFixture[st
         ("2001:db8::/64", 0),
     ],
 )
-def test_a_map_goes_up_to_a_20(network: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_map_is_limited_to_a_20(network: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
     subnet = Subnet(10, ip_network(network), discover=True)
     printed = shown("map", capsys, ScanResult(subnet, (Host(subnet.network[0]),), NOON, 1.0)).splitlines()
     assert len(printed) == 1 + lines + 1
@@ -184,7 +182,7 @@ def test_a_map_goes_up_to_a_20(network: str, lines: int, capsys: pytest.CaptureF
     assert ("too large to be drawn" in printed[0]) == (not lines)
 
 
-def test_json_has_every_host_and_every_change_and_keeps_to_its_schema(
+def test_json_has_every_host_and_change_and_fits_its_schema(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     failed = Outcome("printers/None", error="id 14 is no network")
@@ -214,9 +212,7 @@ def test_json_has_every_host_and_every_change_and_keeps_to_its_schema(
 
 
 @pytest.mark.parametrize("view", ["hosts", "changes", "json"])
-def test_names_of_others_stay_one_line_and_in_their_column(
-    view: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_untrusted_names_stay_in_one_line_and_column(view: str, capsys: pytest.CaptureFixture[str]) -> None:
     wild = "a\x1b[2J\n[red]\u202e漢字"
     odd = Address(101, ip_address("192.0.2.5"), hostname=wild)
     rtl = Address(102, ip_address("192.0.2.6"), hostname="מדפסת")
@@ -233,7 +229,7 @@ def test_names_of_others_stay_one_line_and_in_their_column(
         assert "מדפסת\u200e " in second
 
 
-def test_only_what_is_shown_is_kept() -> None:
+def test_only_the_requested_views_are_kept() -> None:
     """The hosts of a /16 would take 20 MiB."""
     for view, kept in (("subnets", 0), ("changes", 84), ("hosts", 85)):
         findings = output.Findings(view)

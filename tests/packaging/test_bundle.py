@@ -110,7 +110,7 @@ def test_the_installer_refuses_a_wheel_with_another_hash(bundle: Path, tmp_path:
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
 
 
-def test_pip_installs_the_wheels_with_what_belongs_to_them(bundle: Path, tmp_path: Path) -> None:
+def test_pip_installs_the_wheels_with_man_page_and_schema(bundle: Path, tmp_path: Path) -> None:
     run(UV, "venv", "--quiet", "--allow-existing", "--python", NEWEST, tmp_path)
     pip = (sys.executable, "-m", "pip", "--python", tmp_path / "bin" / "python")
     command = (*pip, "install", "--quiet", "--no-compile", "--no-index", "--require-hashes")
@@ -122,7 +122,7 @@ def test_pip_installs_the_wheels_with_what_belongs_to_them(bundle: Path, tmp_pat
     assert (tmp_path / "share" / NAME / "scan_agent.schema.json").is_file()
 
 
-def test_the_one_file_runs_as_it_is_and_makes_an_installation(pyz: Path, site: Site) -> None:
+def test_the_pyz_runs_and_creates_a_virtual_environment(pyz: Path, site: Site) -> None:
     pex = {"PEX_ROOT": str(site.folder / "pex")}
     assert reports(site, NEWEST, pyz, **pex) == ["127.0.20.0/30"]
 

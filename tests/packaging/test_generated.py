@@ -55,7 +55,7 @@ def shown_man_page() -> str:
     return re.sub(".\b", "", done.stdout)
 
 
-def test_the_man_page_has_no_fault_that_groff_knows() -> None:
+def test_groff_accepts_the_man_page() -> None:
     assert output("groff", "-ww", "-rCHECKSTYLE=3", "-Kutf8", "-man", "-Tutf8", "-z", MAN_PAGE) == ""
 
 
@@ -99,7 +99,7 @@ def complaints(schema: Draft202012Validator, document: Any) -> list[str]:
     return sorted(f"{error.json_path}: {error.message}" for error in schema.iter_errors(document))
 
 
-def test_the_example_lacks_only_what_must_be_filled_in(schema: Draft202012Validator) -> None:
+def test_the_example_lacks_only_the_mandatory_values(schema: Draft202012Validator) -> None:
     example = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
     assert [said.partition(":")[0] for said in complaints(schema, example)] == [
         f"$.{ROOT_KEY}.api_url",
@@ -153,7 +153,7 @@ def test_an_editor_accepts_what_the_agent_accepts(
     config.load(configs.write(tmp_path, yaml.safe_dump(document)))
 
 
-def test_the_schema_knows_each_key_with_its_default_and_meaning(schema: Draft202012Validator) -> None:
+def test_the_schema_has_default_and_description_of_each_key(schema: Draft202012Validator) -> None:
     known = schema.schema["properties"][ROOT_KEY]["properties"]  # type: ignore[index]
     assert list(known) == list(Config.model_fields)
     assert known["http_port"]["default"] == 5000

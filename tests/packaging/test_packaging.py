@@ -76,11 +76,11 @@ def installed(prefix: Path) -> Iterator[str]:
             yield str(path.relative_to(prefix / "share"))
 
 
-def test_twine_finds_no_fault_in_sdist_and_wheel(wheel: Path, sdist: Path) -> None:
+def test_twine_accepts_sdist_and_wheel(wheel: Path, sdist: Path) -> None:
     assert run(TOOLS / "twine", "check", "--strict", sdist, wheel).count("PASSED") == 2
 
 
-def test_the_wheel_holds_the_package_and_what_belongs_below_share(wheel: Path) -> None:
+def test_the_wheel_contains_the_package_and_its_shared_data(wheel: Path) -> None:
     data = f"phpipam_scan_agent-{VERSION}.data/data/share/"
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -94,7 +94,7 @@ def test_the_wheel_holds_the_package_and_what_belongs_below_share(wheel: Path) -
     }
 
 
-def test_the_sdist_holds_all_that_its_tests_need(sdist: Path) -> None:
+def test_the_sdist_contains_the_tests_and_their_data(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         tops = {"/".join(Path(name).parts[1:2]) for name in archive.getnames()}
     assert tops >= {"LICENSE", "README.md", "pyproject.toml", "src", "tests", "examples"}

@@ -57,7 +57,7 @@ def test_a_fresh_cache_needs_no_phpipam(site: ForkedSite) -> None:
     assert len(site.scan_server.reports) == 4
 
 
-def test_an_expired_cache_is_not_used_unless_wanted(site: ForkedSite) -> None:
+def test_an_expired_cache_is_unused_by_default(site: ForkedSite) -> None:
     site.run_once()
     switch_off(site)
     site.settings["epoch_time_offset"] = 3600
@@ -68,9 +68,7 @@ def test_an_expired_cache_is_not_used_unless_wanted(site: ForkedSite) -> None:
 
 
 @pytest.mark.parametrize("away", [None, BAD_GATEWAY, OUT_OF_MEMORY], ids=["refused", "502", "empty 500"])
-def test_old_answers_are_used_while_phpipam_is_away_with_their_age(
-    site: ForkedSite, away: Answer | None
-) -> None:
+def test_stale_answers_are_used_while_phpipam_is_away(site: ForkedSite, away: Answer | None) -> None:
     site.run_once()
     if away:
         site.phpipam.instead["*"] = away
@@ -86,7 +84,7 @@ def test_old_answers_are_used_while_phpipam_is_away_with_their_age(
     assert results(site)["127.0.20.0/30"][0]["id"] == 101
 
 
-def test_old_answers_have_their_end(site: ForkedSite) -> None:
+def test_stale_answers_expire(site: ForkedSite) -> None:
     site.run_once()
     switch_off(site)
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 1700}
@@ -95,7 +93,7 @@ def test_old_answers_have_their_end(site: ForkedSite) -> None:
     assert "Connection refused" in done.stderr
 
 
-def test_a_run_on_old_answers_does_not_make_them_younger(site: ForkedSite) -> None:
+def test_a_run_on_stale_answers_does_not_change_their_age(site: ForkedSite) -> None:
     site.run_once()
     switch_off(site)
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 3600}
@@ -104,7 +102,7 @@ def test_a_run_on_old_answers_does_not_make_them_younger(site: ForkedSite) -> No
     assert site.run_once().returncode == 1
 
 
-def test_old_answers_are_replaced_once_phpipam_is_back(site: ForkedSite) -> None:
+def test_stale_answers_are_replaced_once_phpipam_is_back(site: ForkedSite) -> None:
     site.run_once()
     site.settings |= {"cache_stale_if_error": 86400, "epoch_time_offset": 3600}
     site.phpipam.instead["*"] = BAD_GATEWAY
@@ -119,7 +117,7 @@ def test_old_answers_are_replaced_once_phpipam_is_back(site: ForkedSite) -> None
 
 
 @pytest.mark.parametrize("message", ["Unauthorized", "Application disabled"])
-def test_a_phpipam_that_says_no_is_not_away(site: ForkedSite, message: str) -> None:
+def test_a_refusal_of_phpipam_is_not_an_outage(site: ForkedSite, message: str) -> None:
     site.run_once()
     site.phpipam.instead["*"] = refusal(401 if message == "Unauthorized" else 503, message)
     site.settings |= {"epoch_time_offset": 3600, "cache_stale_if_error": 86400}
@@ -129,7 +127,7 @@ def test_a_phpipam_that_says_no_is_not_away(site: ForkedSite, message: str) -> N
     assert len(site.scan_server.reports) == 2
 
 
-def test_phpipam_away_is_not_asked_for_each_subnet(site: ForkedSite) -> None:
+def test_an_unreachable_phpipam_is_not_asked_for_each_subnet(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(id_, f"127.0.{id_}.0/30") for id_ in range(20, 26)]
     site.run_once()
     site.phpipam.instead["*"] = BAD_GATEWAY
@@ -140,7 +138,7 @@ def test_phpipam_away_is_not_asked_for_each_subnet(site: ForkedSite) -> None:
     assert len(site.api.requests) <= 3
 
 
-def test_phpipam_that_goes_away_in_the_middle_costs_the_ids_of_the_rest(site: ForkedSite) -> None:
+def test_a_phpipam_outage_during_the_run_costs_only_ids(site: ForkedSite) -> None:
     site.settings["phpipam_connections"] = 1
     site.phpipam.subnets = [subnet(id_, f"127.0.{id_}.0/30") for id_ in range(20, 40)]
     site.phpipam.addresses = [address(101, 20, "127.0.20.1")]
@@ -157,7 +155,7 @@ def test_phpipam_that_goes_away_in_the_middle_costs_the_ids_of_the_rest(site: Fo
 # Away, and the spool
 
 
-def test_what_waits_is_sent_though_phpipam_is_away(site: ForkedSite) -> None:
+def test_waiting_reports_are_sent_while_phpipam_is_away(site: ForkedSite) -> None:
     site.scan_server.instead = Answer(503)
     site.run_once()
     site.forget()
@@ -189,7 +187,7 @@ def test_with_both_away_both_are_named(site: ForkedSite) -> None:
 # In part
 
 
-def test_addresses_not_to_be_pinged_are_still_left_alone_where_phpipam_no_longer_gives_the_list(
+def test_excluded_addresses_stay_excluded_if_phpipam_fails_later(
     site: ForkedSite,
 ) -> None:
     site.phpipam.addresses.append(address(102, 10, "127.0.20.2", excludePing=1))
@@ -224,7 +222,7 @@ def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: ForkedSite
 @pytest.mark.parametrize(
     "failing", [OUT_OF_MEMORY, Answer(200, b'{"code": 200, "succ')], ids=["memory", "cut off"]
 )
-def test_address_lists_that_fail_cost_nobody_else_theirs(site: ForkedSite, failing: Answer) -> None:
+def test_a_failed_address_list_does_not_affect_other_subnets(site: ForkedSite, failing: Answer) -> None:
     site.settings["phpipam_connections"] = 1
     site.phpipam.subnets = [subnet(id_, f"127.0.{id_}.0/30") for id_ in range(20, 30)]
     site.phpipam.addresses = [address(100 + id_, id_, f"127.0.{id_}.1") for id_ in range(20, 30)]
@@ -248,7 +246,7 @@ def test_a_subnet_is_scanned_and_reported_while_phpipam_is_still_asked_about_oth
     assert sorted(results(site)) == ["127.0.20.0/30", "127.0.21.0/30"]
 
 
-def test_what_came_before_a_signal_is_in_the_cache(site: ForkedSite) -> None:
+def test_answers_before_a_signal_are_cached(site: ForkedSite) -> None:
     site.settings["phpipam_connections"] = 1
     gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("subnets/11/addresses/"))
     site.api._answer = gate
@@ -275,7 +273,7 @@ def test_a_status_check_without_its_addresses_has_failed(site: ForkedSite) -> No
     assert list(results(site)) == ["127.0.21.0/30"]
 
 
-def test_addresses_that_came_before_are_used_where_phpipam_has_no_memory_now(site: ForkedSite) -> None:
+def test_earlier_addresses_are_used_if_phpipam_runs_out_of_memory(site: ForkedSite) -> None:
     site.run_once()
     site.scan_server.reports.clear()
     site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
@@ -289,7 +287,7 @@ def test_addresses_that_came_before_are_used_where_phpipam_has_no_memory_now(sit
 
 
 @pytest.mark.parametrize(("offset", "words"), [(90, "ahead of"), (-3600, "behind")])
-def test_a_clock_unlike_phpipams_is_said_once(site: ForkedSite, offset: int, words: str) -> None:
+def test_a_clock_difference_to_phpipam_is_one_warning(site: ForkedSite, offset: int, words: str) -> None:
     site.settings["epoch_time_offset"] = offset
     done = site.run_once()
     assert done.returncode == 0
@@ -304,13 +302,13 @@ def test_a_clock_unlike_phpipams_is_said_once(site: ForkedSite, offset: int, wor
 
 
 @pytest.mark.parametrize("offset", [30, -30])
-def test_a_clock_a_little_unlike_phpipams_is_not_worth_a_word(site: ForkedSite, offset: int) -> None:
+def test_a_small_clock_difference_to_phpipam_is_ignored(site: ForkedSite, offset: int) -> None:
     site.settings["epoch_time_offset"] = offset
     done = site.run_once()
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_clock_set_back_does_not_make_the_cache_immortal(site: ForkedSite) -> None:
+def test_a_clock_set_back_does_not_extend_the_cache(site: ForkedSite) -> None:
     site.settings["epoch_time_offset"] = 86400
     site.run_once()
     asked = len(site.api.requests)
@@ -333,7 +331,7 @@ def test_times_are_reported_in_the_configured_time_zone(site: ForkedSite) -> Non
 
 
 @pytest.mark.parametrize("zone", ["Europe/Nowhere", "Europe", "../../etc/passwd", "+01:00", "/etc/localtime"])
-def test_a_zone_that_there_is_not_is_named_before_anything_is_contacted(site: ForkedSite, zone: str) -> None:
+def test_an_unknown_time_zone_is_refused_before_any_connection(site: ForkedSite, zone: str) -> None:
     site.settings["timezone"] = zone
     done = site.run_once()
     assert done.returncode == 2

@@ -57,19 +57,19 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 # Age
 
 
-def test_the_next_run_finds_what_was_kept(path: Path, clock: Clock) -> None:
+def test_the_next_run_reads_the_saved_answers(path: Path, clock: Clock) -> None:
     saved(path, clock)
     assert fresh(loaded(path, clock)) == {"subnets": ROWS}
 
 
-def test_without_a_file_there_is_nothing_and_nothing_to_say(
+def test_a_missing_file_is_an_empty_cache_without_a_message(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert fresh(loaded(path, clock)) == {}
     assert caplog.records == []
 
 
-def test_an_answer_is_used_until_its_time_has_passed(path: Path, clock: Clock) -> None:
+def test_an_answer_is_used_until_it_expires(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_expire_time=60)
     clock.now = NOW + 59
     assert "subnets" in fresh(loaded(path, clock, cache_expire_time=60))
@@ -77,7 +77,7 @@ def test_an_answer_is_used_until_its_time_has_passed(path: Path, clock: Clock) -
     assert "subnets" not in fresh(loaded(path, clock, cache_expire_time=60))
 
 
-def test_each_answer_has_its_own_age_and_keeps_it_across_runs(path: Path, clock: Clock) -> None:
+def test_each_answer_keeps_its_own_age_across_runs(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_expire_time=60)
     clock.now = NOW + 40
     later = loaded(path, clock, cache_expire_time=60)
@@ -87,7 +87,7 @@ def test_each_answer_has_its_own_age_and_keeps_it_across_runs(path: Path, clock:
     assert fresh(loaded(path, clock, cache_expire_time=60)) == {"agent": [{"id": 2}]}
 
 
-def test_a_read_does_not_make_an_answer_younger(path: Path, clock: Clock) -> None:
+def test_a_read_does_not_change_an_answers_age(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_expire_time=60)
     clock.now = NOW + 50
     assert loaded(path, clock, cache_expire_time=60).get("subnets") == ROWS
@@ -95,19 +95,19 @@ def test_a_read_does_not_make_an_answer_younger(path: Path, clock: Clock) -> Non
     assert fresh(loaded(path, clock, cache_expire_time=60)) == {}
 
 
-def test_a_shorter_expire_time_holds_for_what_is_there_already(path: Path, clock: Clock) -> None:
+def test_a_shorter_expire_time_applies_to_existing_answers(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_expire_time=1800)
     clock.now = NOW + 100
     assert fresh(loaded(path, clock, cache_expire_time=60)) == {}
     assert "subnets" in fresh(loaded(path, clock, cache_expire_time=1800))
 
 
-def test_0_never_uses_it(path: Path, clock: Clock) -> None:
+def test_expire_time_0_disables_the_cache(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_expire_time=1800)
     assert fresh(loaded(path, clock, cache_expire_time=0)) == {}
 
 
-def test_the_offset_of_the_clock_counts(path: Path, clock: Clock) -> None:
+def test_epoch_time_offset_shifts_the_clock(path: Path, clock: Clock) -> None:
     def shifted() -> float:
         return clock.now + 3600
 
@@ -118,12 +118,12 @@ def test_the_offset_of_the_clock_counts(path: Path, clock: Clock) -> None:
     assert "subnets" not in fresh(loaded(path, shifted, cache_expire_time=60))
 
 
-def test_an_offset_set_later_ages_what_is_there(path: Path, clock: Clock) -> None:
+def test_a_later_epoch_time_offset_ages_existing_answers(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_expire_time=1800)
     assert fresh(loaded(path, lambda: clock() + 3600, cache_expire_time=1800)) == {}
 
 
-def test_what_comes_from_the_future_is_dropped_with_a_warning(
+def test_answers_from_the_future_are_dropped_with_a_warning(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved(path, clock)
@@ -132,7 +132,7 @@ def test_what_comes_from_the_future_is_dropped_with_a_warning(
     assert warnings(caplog) == [f"cache {path} comes from the future; check the clock; asking phpIPAM again"]
 
 
-def test_a_clock_that_was_set_back_a_little_is_believed(path: Path, clock: Clock) -> None:
+def test_a_clock_set_back_by_seconds_is_tolerated(path: Path, clock: Clock) -> None:
     saved(path, clock)
     clock.now = NOW - 2
     assert "subnets" in fresh(loaded(path, clock))
@@ -151,18 +151,18 @@ def test_a_clock_that_was_set_back_a_little_is_believed(path: Path, clock: Clock
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_changed_credentials_invalidate_it(change: dict[str, str], path: Path, clock: Clock) -> None:
+def test_changed_credentials_invalidate_the_cache(change: dict[str, str], path: Path, clock: Clock) -> None:
     saved(path, clock)
     assert fresh(loaded(path, clock, **change)) == {}
     assert "subnets" in fresh(loaded(path, clock))
 
 
-def test_credentials_run_together_are_not_the_same(path: Path, clock: Clock) -> None:
+def test_credentials_are_compared_one_by_one(path: Path, clock: Clock) -> None:
     saved(path, clock, client_name="ab", client_token="c")
     assert fresh(loaded(path, clock, client_name="a", client_token="bc")) == {}
 
 
-def test_other_settings_do_not_invalidate_it(path: Path, clock: Clock) -> None:
+def test_other_settings_do_not_invalidate_the_cache(path: Path, clock: Clock) -> None:
     saved(path, clock)
     assert "subnets" in fresh(loaded(path, clock, http_port=443, http_server="https://h", auth_token="t"))
 
@@ -179,7 +179,7 @@ def test_answers_for_other_credentials_are_replaced_not_mixed(path: Path, clock:
 # The file
 
 
-def test_the_file_is_for_its_owner_alone(path: Path, clock: Clock) -> None:
+def test_the_file_is_private_to_its_owner(path: Path, clock: Clock) -> None:
     old = os.umask(0)
     try:
         saved(path, clock)
@@ -197,7 +197,7 @@ def test_no_secret_is_in_the_file(path: Path, clock: Clock) -> None:
     assert [secret for secret in secrets if secret in content] == []
 
 
-def test_two_files_of_the_same_credentials_do_not_show_it(path: Path, clock: Clock) -> None:
+def test_equal_credentials_have_different_hashes_in_two_files(path: Path, clock: Clock) -> None:
     saved(path, clock)
     first = json.loads(path.read_text())
     path.unlink()
@@ -211,14 +211,14 @@ def test_only_one_file_is_left(path: Path, clock: Clock) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_what_was_not_changed_is_not_written_again(path: Path, clock: Clock) -> None:
+def test_an_unchanged_cache_is_not_written_again(path: Path, clock: Clock) -> None:
     saved(path, clock)
     written = path.stat().st_ino
     loaded(path, clock).save()
     assert path.stat().st_ino == written
 
 
-def test_a_reader_has_the_old_or_the_new_file_whole(path: Path, clock: Clock) -> None:
+def test_the_file_is_replaced_atomically(path: Path, clock: Clock) -> None:
     """The new one is renamed over the old one, whose reader keeps what he has opened."""
     saved(path, clock)
     with path.open() as reader:
@@ -270,7 +270,7 @@ def test_a_damaged_file_is_dropped_with_a_warning_and_replaced(
     assert fresh(cache) == fresh(loaded(path, clock)) == {"subnets": ROWS}
 
 
-def test_a_file_cut_anywhere_is_never_a_crash_nor_half_an_answer(path: Path, clock: Clock) -> None:
+def test_a_truncated_file_gives_no_answers(path: Path, clock: Clock) -> None:
     saved(path, clock)
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
@@ -278,7 +278,7 @@ def test_a_file_cut_anywhere_is_never_a_crash_nor_half_an_answer(path: Path, clo
         assert fresh(loaded(path, clock)) == {}
 
 
-def test_the_format_changes_with_the_fields_that_are_kept() -> None:
+def test_the_format_number_belongs_to_the_cached_fields() -> None:
     """Else a file of an older version would be read as if phpIPAM had not given a new field."""
     kept = {
         "agent": decode.AGENT_FIELDS,
@@ -300,7 +300,7 @@ def test_the_format_changes_with_the_fields_that_are_kept() -> None:
     )
 
 
-def test_a_file_of_another_version_is_not_read_and_not_called_damaged(
+def test_a_file_of_another_format_is_ignored_without_a_warning(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved(path, clock)
@@ -311,7 +311,7 @@ def test_a_file_of_another_version_is_not_read_and_not_called_damaged(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_somebody_elses_file_is_not_read(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_users_file_is_not_read(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     saved(path, clock)
     os.chown(path, 65534, 65534)
     assert fresh(loaded(path, clock)) == {}
@@ -336,7 +336,9 @@ _JSON = st.recursive(
 @given(
     part=st.sampled_from(["format", "salt", "for", "answers", "answer", "rows", "tried", "none"]), value=_JSON
 )
-def test_any_json_in_the_file_is_no_crash(part: str, value: object, path: Path, clock: Clock) -> None:
+def test_any_json_in_the_file_gives_rows_or_nothing(
+    part: str, value: object, path: Path, clock: Clock
+) -> None:
     whole = path.with_name("whole.json")
     if not whole.exists():
         saved(whole, clock)
@@ -352,7 +354,7 @@ def test_any_json_in_the_file_is_no_crash(part: str, value: object, path: Path, 
 
 @thorough
 @given(content=st.binary(max_size=200))
-def test_any_bytes_in_the_file_are_no_crash(content: bytes, path: Path, clock: Clock) -> None:
+def test_any_bytes_in_the_file_are_ignored(content: bytes, path: Path, clock: Clock) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     assert fresh(loaded(path, clock)) == {}
@@ -361,9 +363,7 @@ def test_any_bytes_in_the_file_are_no_crash(content: bytes, path: Path, clock: C
 # Old answers, for want of better ones
 
 
-def test_an_old_answer_is_told_with_its_age_until_its_time_has_passed_as_well(
-    path: Path, clock: Clock
-) -> None:
+def test_a_stale_answer_comes_with_its_age_until_it_expires(path: Path, clock: Clock) -> None:
     wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
     saved(path, clock, **wanted)
     clock.now = NOW + 159
@@ -375,7 +375,7 @@ def test_an_old_answer_is_told_with_its_age_until_its_time_has_passed_as_well(
     assert loaded(path, clock, **wanted).stale("subnets") is None
 
 
-def test_old_answers_are_kept_beside_new_ones_and_keep_their_age(path: Path, clock: Clock) -> None:
+def test_stale_answers_keep_their_age_beside_new_answers(path: Path, clock: Clock) -> None:
     wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
     saved(path, clock, **wanted)
     clock.now = NOW + 90
@@ -388,7 +388,7 @@ def test_old_answers_are_kept_beside_new_ones_and_keep_their_age(path: Path, clo
     assert later.stale("subnets") == (120, ROWS)
 
 
-def test_a_new_answer_takes_the_place_of_the_old_one(path: Path, clock: Clock) -> None:
+def test_a_new_answer_replaces_the_stale_answer(path: Path, clock: Clock) -> None:
     wanted = {"cache_expire_time": 60, "cache_stale_if_error": 100}
     saved(path, clock, **wanted)
     clock.now = NOW + 90
@@ -397,13 +397,13 @@ def test_a_new_answer_takes_the_place_of_the_old_one(path: Path, clock: Clock) -
     assert cache.stale("subnets") == (0, [])
 
 
-def test_without_the_setting_no_old_answer_is_used(path: Path, clock: Clock) -> None:
+def test_without_the_setting_no_stale_answer_is_used(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_expire_time=60)
     clock.now = NOW + 60
     assert loaded(path, clock, cache_expire_time=60).stale("subnets") is None
 
 
-def test_old_answers_from_the_future_are_dropped_too(path: Path, clock: Clock) -> None:
+def test_stale_answers_from_the_future_are_dropped(path: Path, clock: Clock) -> None:
     saved(path, clock, cache_stale_if_error=10**9)
     clock.now = NOW - 3600
     assert loaded(path, clock, cache_stale_if_error=10**9).stale("subnets") is None
@@ -419,9 +419,7 @@ def test_temporary_files_of_a_killed_run_are_removed(path: Path, clock: Clock) -
 # The order of questions
 
 
-def test_what_was_tried_longest_ago_is_asked_first_and_what_is_fresh_not_at_all(
-    path: Path, clock: Clock
-) -> None:
+def test_questions_are_asked_in_the_order_of_their_last_requests(path: Path, clock: Clock) -> None:
     cache = loaded(path, clock, cache_expire_time=60)
     for question in ("answered", "failed", "fresh"):
         clock.now += 50
@@ -448,7 +446,7 @@ def full_disk(left: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
-def test_a_full_disk_leaves_the_old_file_whole_and_only_warns(
+def test_a_full_disk_keeps_the_old_file_and_is_a_warning(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     saved(path, clock)
@@ -462,7 +460,7 @@ def test_a_full_disk_leaves_the_old_file_whole_and_only_warns(
     assert len(later.get("agent") or ()) == 10_000
 
 
-def test_a_folder_that_cannot_be_made_only_warns(
+def test_a_folder_that_cannot_be_created_is_a_warning(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -475,7 +473,9 @@ def test_a_folder_that_cannot_be_made_only_warns(
     ]
 
 
-def test_an_unwritable_folder_only_warns(path: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unwritable_folder_is_a_warning(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     path.parent.mkdir()
     path.parent.chmod(0o555)
     for folder in (path.parents[1], path.parents[2]):
@@ -492,7 +492,7 @@ def test_an_unwritable_folder_only_warns(path: Path, clock: Clock, caplog: pytes
     assert os.listdir(path.parent) == []
 
 
-def test_a_folder_in_the_files_place_only_warns(
+def test_a_folder_instead_of_the_file_is_a_warning(
     path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.mkdir(parents=True)

@@ -68,7 +68,7 @@ def test_a_single_object_is_a_list_of_one() -> None:
     assert decode.rows({"id": 2}, frozenset(("id",))) == [{"id": 2}]
 
 
-def test_nothing_is_no_rows() -> None:
+def test_an_empty_list_has_no_rows() -> None:
     assert decode.rows([], frozenset(("id",))) == []
 
 
@@ -81,13 +81,13 @@ def test_data_without_rows_is_refused(data: object) -> None:
 # The agent
 
 
-def test_the_agent_is_the_one_whose_code_is_ours_to_the_letter() -> None:
+def test_the_agents_code_must_match_exactly() -> None:
     found: list[Row] = [{"id": 7, "code": "000123"}, {"id": "8", "code": "123"}, {"id": 9, "code": "0123"}]
     assert decode.agent(found, "123")["id"] == 8
     assert decode.agent(found, "000123")["id"] == 7
 
 
-def test_a_code_that_phpipam_gives_as_a_number_is_ours_too() -> None:
+def test_a_numeric_code_matches_its_text() -> None:
     assert decode.agent([{"id": 7, "name": "a", "code": 123}], "123") == {"id": 7, "name": "a"}
 
 
@@ -104,7 +104,7 @@ def test_a_code_that_phpipam_gives_as_a_number_is_ours_too() -> None:
         [{"id": 7, "code": None}],
     ],
 )
-def test_no_or_no_single_agent_is_refused_without_the_code(found: list[Row]) -> None:
+def test_no_agent_or_several_agents_are_refused(found: list[Row]) -> None:
     said = refusal(lambda: decode.agent(found, "123"))
     assert "Administration → Scan agents" in said
     assert "123" not in said
@@ -122,18 +122,18 @@ def test_no_or_no_single_agent_is_refused_without_the_code(found: list[Row]) -> 
     ],
     ids=["ints", "strings", "null and more"],
 )
-def test_ints_and_strings_make_the_same_subnet(row: Row) -> None:
+def test_numbers_and_their_text_give_the_same_subnet(row: Row) -> None:
     assert subnet(row) == Subnet(
         id=10, network=ip_network("192.0.2.0/24"), discover=True, resolve_names=False
     )
 
 
-def test_an_ipv6_subnet_is_one_too() -> None:
+def test_an_ipv6_subnet_is_read() -> None:
     made = subnet({**SUBNET, "subnet": "2001:db8::", "mask": "64"})
     assert made.network == ip_network("2001:db8::/64")
 
 
-def test_a_subnet_takes_the_nameservers_that_come_with_it() -> None:
+def test_embedded_nameservers_are_used() -> None:
     row = {
         **SUBNET,
         "resolveDNS": 1,
@@ -145,7 +145,7 @@ def test_a_subnet_takes_the_nameservers_that_come_with_it() -> None:
 
 
 @pytest.mark.parametrize("embedded", [None, [], "192.0.2.53", 0, {}, {"namesrv1": None}])
-def test_without_them_it_takes_those_it_refers_to(embedded: object) -> None:
+def test_nameservers_are_looked_up_by_id_if_not_embedded(embedded: object) -> None:
     row = {**SUBNET, "resolveDNS": 1, "nameserverId": 3, "nameservers": embedded}
     assert decode.wants_nameservers(row)
     whole = decode.with_nameservers(row, {3: {"id": 3, "namesrv1": "192.0.2.53"}})
@@ -155,11 +155,11 @@ def test_without_them_it_takes_those_it_refers_to(embedded: object) -> None:
 @pytest.mark.parametrize(
     "change", [{"nameserverId": None}, {"nameserverId": "0"}, {"resolveDNS": 0}], ids=str
 )
-def test_a_subnet_without_nameservers_wants_none(change: dict[str, object]) -> None:
+def test_a_subnet_without_nameservers_needs_no_lookup(change: dict[str, object]) -> None:
     assert not decode.wants_nameservers({**SUBNET, "resolveDNS": 1, "nameserverId": 3, **change})
 
 
-def test_the_assigned_subnets_have_what_is_directly_below_them() -> None:
+def test_assigned_subnets_have_their_direct_children() -> None:
     rows: list[Row] = [
         {**SUBNET, "scanAgent": "2", "masterSubnetId": 0},
         {"id": 11, "subnet": "192.0.2.0", "mask": 26, "scanAgent": 3, "masterSubnetId": "10"},
@@ -187,7 +187,7 @@ def test_a_flag_is_set_by_1(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [0, "0", None, "", "yes", 2, "01 ", -1, 1.5, [], {}, "1\n"])
-def test_a_flag_is_set_by_nothing_else(value: object) -> None:
+def test_a_flag_is_not_set_by_other_values(value: object) -> None:
     assert not decode.flag({"discoverSubnet": value}, "discoverSubnet")
     assert not decode.flag({}, "discoverSubnet")
 
@@ -215,7 +215,7 @@ def test_a_flag_is_set_by_nothing_else(value: object) -> None:
     ],
     ids=str,
 )
-def test_a_subnet_that_is_no_network_is_refused(change: dict[str, object]) -> None:
+def test_an_invalid_network_is_refused(change: dict[str, object]) -> None:
     said = refusal(lambda: subnet({**SUBNET, **change}))
     assert said.startswith("is no network (")
     assert said.endswith("; correct it in phpIPAM")
@@ -229,7 +229,7 @@ def test_a_subnet_without_an_id_is_refused(id_: object) -> None:
     assert said == f"has the id {id_}, which is not valid; check it in phpIPAM"
 
 
-def test_a_label_is_short_whatever_the_row_holds() -> None:
+def test_a_label_is_short_for_any_row() -> None:
     assert decode.label(SUBNET) == "192.0.2.0/24"
     assert decode.label({}) == "None/None"
     assert len(decode.label({"subnet": "x" * 1000, "mask": "y" * 1000})) == 80
@@ -238,7 +238,7 @@ def test_a_label_is_short_whatever_the_row_holds() -> None:
 # Addresses and nameservers
 
 
-def test_ints_and_strings_make_the_same_addresses() -> None:
+def test_numbers_and_their_text_give_the_same_addresses() -> None:
     found: list[Row] = [
         {"id": 101, "ip": "192.0.2.1"},
         {"id": "102", "ip": "192.0.2.2"},
@@ -282,7 +282,7 @@ def test_a_mac_address_is_read_in_any_notation(typed: object, mac: str | None) -
         (None, None),
     ],
 )
-def test_a_host_name_is_kept_as_it_was_typed(typed: object, name: str | None) -> None:
+def test_a_host_name_is_kept_unchanged(typed: object, name: str | None) -> None:
     (found,) = decode.addresses([{"id": 1, "ip": "192.0.2.1", "hostname": typed}])
     assert found.hostname == name
 
@@ -299,12 +299,12 @@ def test_a_host_name_is_kept_as_it_was_typed(typed: object, name: str | None) ->
         (1, None),
     ],
 )
-def test_never_seen_is_told_in_three_ways(said: object, seen: datetime | None) -> None:
+def test_invalid_last_seen_times_mean_never(said: object, seen: datetime | None) -> None:
     (found,) = decode.addresses([{"id": 1, "ip": "192.0.2.1", "lastSeen": said}])
     assert found.last_seen == seen
 
 
-def test_addresses_that_make_no_sense_are_left_out() -> None:
+def test_invalid_addresses_are_left_out() -> None:
     odd: list[Row] = [
         {},
         {"id": 1},
@@ -339,7 +339,7 @@ def test_addresses_that_make_no_sense_are_left_out() -> None:
         ({"a": "192.0.2.53"}, []),
     ],
 )
-def test_nameservers_are_the_addresses_of_what_was_typed(typed: object, found: list[str]) -> None:
+def test_nameservers_are_the_valid_addresses_of_the_field(typed: object, found: list[str]) -> None:
     assert [str(ip) for ip in decode.nameservers({"namesrv1": typed})] == found
 
 
@@ -370,7 +370,7 @@ def test_a_number_is_an_int_or_its_decimal_text(value: object, number: int) -> N
 
 @thorough
 @given(data=JSON)
-def test_any_json_makes_values_or_a_refusal(data: object) -> None:
+def test_any_json_gives_values_or_a_refusal(data: object) -> None:
     try:
         rows = decode.rows(json.loads(json.dumps(data)), frozenset(FIELDS))
     except PhpIpamError:
@@ -390,7 +390,7 @@ def test_any_json_makes_values_or_a_refusal(data: object) -> None:
 
 @thorough
 @given(value=JSON, field=st.sampled_from(sorted(SUBNET)))
-def test_any_value_in_a_right_row_makes_a_subnet_or_a_refusal(value: object, field: str) -> None:
+def test_any_value_in_a_valid_row_gives_a_subnet_or_a_refusal(value: object, field: str) -> None:
     try:
         made = subnet({**SUBNET, field: value})
     except PhpIpamError:
@@ -401,7 +401,7 @@ def test_any_value_in_a_right_row_makes_a_subnet_or_a_refusal(value: object, fie
 
 @thorough
 @given(data=JSON)
-def test_any_json_makes_a_list_of_assigned_subnets(data: object) -> None:
+def test_any_json_gives_a_list_of_assigned_subnets(data: object) -> None:
     try:
         rows = decode.rows(data, decode.SUBNET_FIELDS)
     except PhpIpamError:

@@ -46,7 +46,7 @@ def run(site: Site) -> tuple[int, str, float]:
     ],
     ids=["rows", "values", "name", "wide"],
 )
-def test_an_answer_of_any_kind_is_one_short_line_in_bounded_memory(
+def test_a_hostile_answer_is_one_short_line_in_bounded_memory(
     make: Callable[[], str], said: str, site: Site
 ) -> None:
     site.phpipam.instead["subnets/"] = Answer(200, enveloped(make()), JSON)
@@ -59,7 +59,7 @@ def test_an_answer_of_any_kind_is_one_short_line_in_bounded_memory(
     assert memory < 512
 
 
-def test_many_subnets_that_are_none_are_named_up_to_a_bound(site: Site) -> None:
+def test_messages_about_invalid_subnets_are_limited(site: Site) -> None:
     site.phpipam.subnets = [subnet(id_, "127.0.20.0/30") | {"mask": "x"} for id_ in range(1, 3_001)]
     status, stderr, memory = run(site)
 

@@ -13,7 +13,7 @@ def inside(*networks: str, vrf: int = 0) -> dict[str, list[str]]:
     return {str(network): list(map(str, within)) for (_, network), within in found.items()}
 
 
-def test_a_network_has_the_largest_of_those_inside_it() -> None:
+def test_a_network_contains_its_largest_nested_networks() -> None:
     assert inside("192.0.2.8/30", "192.0.2.0/24", "192.0.2.0/28", "192.0.2.64/26", "198.51.100.0/24") == {
         "192.0.2.0/24": ["192.0.2.0/28", "192.0.2.64/26"],
         "192.0.2.0/28": ["192.0.2.8/30"],
@@ -27,7 +27,7 @@ def test_the_same_network_twice_is_not_inside_itself() -> None:
     assert inside("192.0.2.0/24", "192.0.2.0/24") == {"192.0.2.0/24": []}
 
 
-def test_ipv4_and_ipv6_are_apart() -> None:
+def test_ipv4_and_ipv6_do_not_nest() -> None:
     assert inside("::/0", "0.0.0.0/0", "192.0.2.0/24", "2001:db8::/64") == {
         "0.0.0.0/0": ["192.0.2.0/24"],
         "192.0.2.0/24": [],

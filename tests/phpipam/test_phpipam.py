@@ -75,7 +75,7 @@ def with_addresses(phpipam: PhpIpam, *subnets: Subnet) -> list[Subnet]:
         return sorted(answers, key=lambda each: each.id)
 
 
-def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
+def test_subnets_and_addresses_are_read(phpipam: PhpIpam) -> None:
     (first, second), failed = phpipam.subnets()
 
     assert (first.id, first.network) == (10, ip_network("127.0.20.0/28"))
@@ -85,7 +85,9 @@ def test_subnets_and_addresses_come(phpipam: PhpIpam) -> None:
     assert [known.id for known in first.addresses] == [101, 102]
 
 
-def test_text_instead_of_numbers_makes_the_same(phpipam: PhpIpam, server: Server, stand_in: StandIn) -> None:
+def test_text_instead_of_numbers_gives_the_same_values(
+    phpipam: PhpIpam, server: Server, stand_in: StandIn
+) -> None:
     numbers = with_addresses(phpipam)
     stand_in.stringify = True
     again = connect(server, stand_in)
@@ -101,7 +103,7 @@ def test_a_subnet_without_addresses_is_no_error(phpipam: PhpIpam) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_older_versions_say_nothing_found_with_200(phpipam: PhpIpam, stand_in: StandIn, status: int) -> None:
+def test_nothing_found_may_come_with_status_200(phpipam: PhpIpam, stand_in: StandIn, status: int) -> None:
     envelope = {"code": status, "success": False, "message": "No addresses found", "time": 0.1}
     stand_in.instead["subnets/10/addresses/"] = as_json(status, envelope)
 
@@ -109,7 +111,7 @@ def test_older_versions_say_nothing_found_with_200(phpipam: PhpIpam, stand_in: S
     assert (first.addresses, first.addresses_error) == ((), None)
 
 
-def test_14_answers_nothing_found_without_a_message(phpipam: PhpIpam, stand_in: StandIn) -> None:
+def test_nothing_found_may_come_without_a_message(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.instead["subnets/10/addresses/"] = as_json(200, {"code": 200, "success": False, "time": 0.1})
 
     first, _ = with_addresses(phpipam)
@@ -124,14 +126,14 @@ def test_404_that_is_no_empty_list_is_an_error(phpipam: PhpIpam, stand_in: Stand
     assert "Invalid subnet Id (10)" in str(first.addresses_error)
 
 
-def test_no_subnet_of_this_agent(phpipam: PhpIpam, stand_in: StandIn) -> None:
+def test_no_assigned_subnet_gives_an_empty_list(phpipam: PhpIpam, stand_in: StandIn) -> None:
     for row in stand_in.subnets:
         row["scanAgent"] = 7
 
     assert phpipam.subnets() == ([], [])
 
 
-def test_only_folders(phpipam: PhpIpam, stand_in: StandIn) -> None:
+def test_folders_alone_give_an_empty_list(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.instead["subnets/"] = refusal(404, "No subnets found")
 
     assert phpipam.subnets() == ([], [])
@@ -143,9 +145,7 @@ def test_folders_are_left_out(phpipam: PhpIpam, stand_in: StandIn) -> None:
     assert [each.id for each in phpipam.subnets()[0]] == [11]
 
 
-def test_a_subnet_that_makes_no_sense_does_not_hold_up_the_others(
-    phpipam: PhpIpam, stand_in: StandIn
-) -> None:
+def test_an_invalid_subnet_does_not_affect_others(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.subnets[0]["mask"] = "33"
     subnets, (failed,) = phpipam.subnets()
 
@@ -154,13 +154,13 @@ def test_a_subnet_that_makes_no_sense_does_not_hold_up_the_others(
     assert str(failed.error).endswith("correct it in phpIPAM")
 
 
-def test_a_network_with_host_bits_is_named_and_not_rounded(phpipam: PhpIpam, stand_in: StandIn) -> None:
+def test_a_network_with_host_bits_is_refused(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.subnets[0]["subnet"] = "127.0.20.5"
 
     assert "has host bits set" in str(phpipam.subnets()[1][0].error)
 
 
-def test_nameservers_come_embedded(phpipam: PhpIpam, stand_in: StandIn) -> None:
+def test_embedded_nameservers_are_read(phpipam: PhpIpam, stand_in: StandIn) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameservers": {"id": 3, "namesrv1": " 127.0.0.1;;ns.test; ::1"}}
 
     assert phpipam.subnets()[0][0].nameservers == (ip_address("127.0.0.1"), ip_address("::1"))
@@ -176,7 +176,7 @@ def test_nameservers_are_asked_for(phpipam: PhpIpam, stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize("dangling", [9, "9", 0, None])
-def test_nameservers_that_do_not_exist(
+def test_missing_nameservers_are_ignored(
     phpipam: PhpIpam, stand_in: StandIn, dangling: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": dangling}
@@ -210,7 +210,7 @@ def test_one_list_has_the_subnets_of_other_agents_nested_in_ours(
     assert asked(server) == ["tools/scanagents/", "subnets/"]
 
 
-def test_where_phpipam_cannot_list_all_subnets_ours_and_those_nested_in_them_are_asked_for(
+def test_without_the_list_of_all_subnets_nested_subnets_are_asked_for(
     server: Server, stand_in: StandIn
 ) -> None:
     stand_in.subnets.append(subnet(12, "127.0.20.8/30", scanAgent=3, masterSubnetId=10))
@@ -232,7 +232,7 @@ def test_where_phpipam_cannot_list_all_subnets_ours_and_those_nested_in_them_are
     phpipam.close()
 
 
-def test_subnets_keep_their_order_whatever_is_answered_first(server: Server, stand_in: StandIn) -> None:
+def test_subnets_keep_their_order_in_any_order_of_answers(server: Server, stand_in: StandIn) -> None:
     stand_in.lists_all = False
     answer, second = server._answer, threading.Event()
 
@@ -251,7 +251,7 @@ def test_subnets_keep_their_order_whatever_is_answered_first(server: Server, sta
     phpipam.close()
 
 
-def test_answers_are_kept_within_a_bound_of_memory_those_of_earlier_runs_included(
+def test_cached_answers_count_for_the_memory_limit(
     server: Server, stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in.subnets = [subnet(id_, f"127.0.{id_}.0/24") for id_ in range(10, 15)]
@@ -273,7 +273,9 @@ def test_answers_are_kept_within_a_bound_of_memory_those_of_earlier_runs_include
     assert run() == [True] * 5
 
 
-def test_a_subnet_whose_nested_ones_do_not_come_fails_alone(phpipam: PhpIpam, stand_in: StandIn) -> None:
+def test_a_failed_request_for_nested_subnets_fails_its_subnet_only(
+    phpipam: PhpIpam, stand_in: StandIn
+) -> None:
     stand_in.lists_all = False
     stand_in.instead["subnets/10/slaves/"] = refusal(500, "out of order")
     subnets, (failed,) = phpipam.subnets()
@@ -283,7 +285,7 @@ def test_a_subnet_whose_nested_ones_do_not_come_fails_alone(phpipam: PhpIpam, st
     assert "HTTP 500: out of order" in str(failed.error)
 
 
-def test_nameservers_that_do_not_come_cost_the_subnets_that_want_them(
+def test_a_failed_request_for_nameservers_fails_the_subnets_that_need_them(
     phpipam: PhpIpam, stand_in: StandIn
 ) -> None:
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": 3}
@@ -295,7 +297,7 @@ def test_nameservers_that_do_not_come_cost_the_subnets_that_want_them(
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_questions_go_side_by_side_over_so_many_connections(
+def test_requests_use_the_configured_number_of_connections(
     connections: int, server: Server, stand_in: StandIn
 ) -> None:
     stand_in.subnets = [subnet(10 + at, f"127.0.{20 + at}.0/28") for at in range(3 * connections)]
@@ -326,7 +328,7 @@ def test_api_url_may_have_a_path_or_a_slash(server: Server, stand_in: StandIn, p
     assert server.requests[0].path == f"{path.rstrip('/')}/api/branch/tools/scanagents/"
 
 
-def test_a_code_that_only_looks_the_same_is_not_ours(server: Server, stand_in: StandIn) -> None:
+def test_the_scan_agent_code_must_match_exactly(server: Server, stand_in: StandIn) -> None:
     stand_in.agent["code"] = "000123"
     phpipam = connect(server, stand_in, scanagent_code="123")
 
@@ -335,7 +337,7 @@ def test_a_code_that_only_looks_the_same_is_not_ours(server: Server, stand_in: S
     phpipam.close()
 
 
-def test_wrong_token(server: Server, stand_in: StandIn) -> None:
+def test_a_wrong_token_is_named(server: Server, stand_in: StandIn) -> None:
     phpipam = connect(server, stand_in, client_token="wrong-token-123")
 
     with pytest.raises(PhpIpamError, match="Unauthorized; check client_token") as caught:
@@ -344,7 +346,7 @@ def test_wrong_token(server: Server, stand_in: StandIn) -> None:
     phpipam.close()
 
 
-def test_unknown_app(server: Server, stand_in: StandIn) -> None:
+def test_an_unknown_app_is_named(server: Server, stand_in: StandIn) -> None:
     phpipam = connect(server, stand_in, client_name="nobody")
 
     with pytest.raises(PhpIpamError, match="HTTP 400: Invalid application id; check client_name"):
@@ -376,7 +378,7 @@ def test_unknown_app(server: Server, stand_in: StandIn) -> None:
         (as_json(200, {"success": True, "data": "text"}), "something else than a list of objects"),
     ],
 )
-def test_what_phpipam_says_is_handed_on(
+def test_phpipams_error_message_is_shown(
     phpipam: PhpIpam, stand_in: StandIn, answer: Answer, said: str
 ) -> None:
     stand_in.instead["*"] = answer
@@ -396,7 +398,7 @@ def test_a_wrong_api_url_redirects_to_the_login_page(server: Server, stand_in: S
     phpipam.close()
 
 
-def test_https_spoken_to_a_port_that_speaks_http(stand_in: StandIn) -> None:
+def test_https_to_an_http_port_is_named(stand_in: StandIn) -> None:
     with Server(stand_in.answer, None) as plain:
         phpipam = connect(plain, stand_in, api_url=f"https://127.0.0.1:{plain.port}")
         with pytest.raises(TransportError, match="TLS fails .* check that the port speaks https"):
@@ -412,7 +414,7 @@ def test_a_closed_port_is_named(stand_in: StandIn, server: Server) -> None:
     phpipam.close()
 
 
-def test_answers_remembered_hold_no_secret(server: Server, stand_in: StandIn, tmp_path: Path) -> None:
+def test_cached_answers_contain_no_secret(server: Server, stand_in: StandIn, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "phpipam.json", configs.config(), time.time)
     phpipam = connect(server, stand_in, cache)
     phpipam.subnets()
@@ -442,7 +444,7 @@ _BODIES = (
     body=_BODIES,
     protocol=st.sampled_from(["http", "https"]),
 )
-def test_any_answer_is_data_or_one_line(status: int, body: bytes, protocol: str) -> None:
+def test_any_answer_gives_data_or_a_one_line_error(status: int, body: bytes, protocol: str) -> None:
     refused = ""
     try:
         data = envelope.data(f"{protocol}://h/api/", Whole(status, "application/json", body), 10**6)

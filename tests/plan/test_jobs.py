@@ -84,7 +84,7 @@ def test_a_small_subnet_is_one_job(parallel: int) -> None:
     assert (job.size, job.label, job.chunks[0].parts) == (254, "192.0.2.0/24", 1)
 
 
-def test_a_large_subnet_is_cut_so_that_it_uses_every_process() -> None:
+def test_a_large_subnet_is_split_across_all_processes() -> None:
     some = subnet("10.0.0.0/20")
     jobs = make([some], 16)
     check(jobs, [some])
@@ -155,7 +155,7 @@ def test_a_subnet_without_targets_still_has_a_result() -> None:
     assert [chunk.parts for job in jobs for chunk in job.chunks if chunk.subnets[0][0] == nothing] == [1]
 
 
-def test_a_network_in_several_vrfs_is_expected_once() -> None:
+def test_a_network_in_several_vrfs_counts_once() -> None:
     discovered = [subnet("192.0.2.0/24", id_, vrf=id_) for id_ in (1, 2, 3)]
     others = [subnet("198.51.100.0/29", 5), to_check(network="10.0.0.0/8", id_=6)]
     assert expected([*discovered, *others]) == 254 + 6 + MIN_ADDRESSES

@@ -34,14 +34,14 @@ def is_tidy(found: Ranges) -> bool:
 
 
 @given(PARTS)
-def test_a_union_has_what_any_part_has(parts: list[range]) -> None:
+def test_a_union_contains_all_parts(parts: list[range]) -> None:
     found = ranges.union(parts)
     assert numbers(found) == numbers(parts)
     assert is_tidy(found)
 
 
 @given(RANGES, PARTS)
-def test_without_has_what_is_not_excluded(kept: Ranges, excluded: list[range]) -> None:
+def test_without_removes_the_excluded_addresses(kept: Ranges, excluded: list[range]) -> None:
     found = ranges.without(kept, excluded)
     assert numbers(found) == numbers(kept) - numbers(excluded)
     assert is_tidy(found)
@@ -53,12 +53,12 @@ def test_the_size_is_the_number_of_addresses(some: Ranges) -> None:
 
 
 @given(RANGES)
-def test_what_is_contained_is_what_is_in_a_part(some: Ranges) -> None:
+def test_contains_looks_into_every_part(some: Ranges) -> None:
     assert {number for number in range(-1, 62) if ranges.contains(some, number)} == numbers(some)
 
 
 @given(RANGES, st.integers(1, 70))
-def test_pieces_are_full_but_the_last_and_come_in_order(some: Ranges, most: int) -> None:
+def test_all_pieces_but_the_last_are_full_and_in_order(some: Ranges, most: int) -> None:
     pieces = list(ranges.cut(some, most))
     assert [number for piece in pieces for part in piece for number in part] == sorted(numbers(some))
     assert all(ranges.size(piece) == most for piece in pieces[:-1])
@@ -66,7 +66,7 @@ def test_pieces_are_full_but_the_last_and_come_in_order(some: Ranges, most: int)
 
 
 @given(RANGES, st.integers(1, 70))
-def test_a_piece_is_as_tidy_as_the_whole(some: Ranges, most: int) -> None:
+def test_a_piece_is_normalized(some: Ranges, most: int) -> None:
     assert all(is_tidy(piece) for piece in ranges.cut(some, most))
 
 
@@ -81,7 +81,7 @@ def test_lines_name_each_address_once(some: Ranges, base: str) -> None:
     assert list(collapse_addresses(networks)) == networks, "as few lines as there can be"
 
 
-def test_the_first_addresses_of_all_are_of_the_version_asked_for() -> None:
+def test_the_first_addresses_are_of_the_requested_version() -> None:
     assert list(ranges.lines((range(1, 2),), 4)) == ["0.0.0.1/32"]
     assert list(ranges.lines((range(1, 2),), 6)) == ["::1/128"]
 
@@ -97,7 +97,7 @@ def test_the_first_addresses_of_all_are_of_the_version_asked_for() -> None:
     ],
     ids=str,
 )
-def test_a_network_costs_no_more_than_an_address(network: IPv4Network | IPv6Network) -> None:
+def test_a_network_needs_no_more_memory_than_an_address(network: IPv4Network | IPv6Network) -> None:
     whole = ranges.of_network(network)
     middle = whole.start + network.num_addresses // 2
     assert ranges.size((whole,)) == network.num_addresses

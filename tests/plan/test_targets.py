@@ -38,7 +38,7 @@ def hosts(*last: int) -> list[str]:
 # Which subnets
 
 
-def test_a_parent_is_discovered_only_if_asked_for() -> None:
+def test_a_parent_subnet_is_discovered_only_if_configured() -> None:
     parent = subnet("192.0.2.0/24", nested=(ip_network("192.0.2.8/30"),))
     assert targets.choose([parent], (), False, scan_parents=True) == ([parent], [])
     chosen, (outcome,) = targets.choose([parent], (), False)
@@ -56,7 +56,7 @@ def test_the_same_network_in_several_vrfs_is_named_once_with_its_ids() -> None:
     assert targets.in_several_vrfs(twins[1:]) is None
 
 
-def test_the_known_addresses_of_a_parent_are_checked() -> None:
+def test_the_known_addresses_of_a_parent_subnet_are_checked() -> None:
     parent = subnet(
         "192.0.2.0/24", ping=True, nested=(ip_network("192.0.2.8/30"),), addresses=known("192.0.2.9")
     )
@@ -80,7 +80,7 @@ def test_subnets_to_discover_and_those_to_check_are_scanned() -> None:
     ],
     ids=["neither", "names alone", "IPv6", "mask 0", "mask 0 to check"],
 )
-def test_others_are_left_alone_with_the_reason(alone: Subnet, reason: str) -> None:
+def test_skipped_subnets_have_a_reason(alone: Subnet, reason: str) -> None:
     right = subnet("198.51.100.0/28", 2)
     assert choose(alone, right) == [right]
     assert left(alone, right) == [Outcome(str(alone.network), 10, skipped=reason)]
@@ -95,7 +95,7 @@ def test_a_network_larger_than_a_8_is_an_error(network: str) -> None:
     assert choose(subnet(network, discover=False, ping=True))
 
 
-def test_a_run_searches_four_8s_and_counts_a_network_of_several_vrfs_once() -> None:
+def test_a_run_is_limited_to_four_8s_and_counts_networks_once() -> None:
     eights = [subnet(f"{number}.0.0.0/8", number, vrf=vrf) for vrf in (0, 1) for number in (10, 11, 12, 13)]
     assert choose(*eights) == eights
     (outcome,) = left(
@@ -112,7 +112,7 @@ def test_ipv6_is_scanned_where_it_is_switched_on() -> None:
     assert left(six, ipv6=True) == []
 
 
-def test_everything_there_is_in_ipv6_is_left_alone_too() -> None:
+def test_the_whole_ipv6_space_is_skipped() -> None:
     assert choose(subnet("::/0"), ipv6=True) == []
 
 
@@ -134,14 +134,14 @@ def test_a_limit_takes_the_network_in_every_vrf() -> None:
 
 
 @pytest.mark.parametrize("only", ["192.0.2.0/25", "192.0.2.1/32", "2001:db8::/64", "::/0"])
-def test_a_limit_that_fits_no_subnet_is_a_failure(only: str) -> None:
+def test_a_limit_that_matches_no_subnet_is_a_failure(only: str) -> None:
     """A part of a subnet is none: the report would tell the server of a subnet that it does not know."""
     failed = Outcome(only, error="--subnet: phpIPAM assigns no such subnet to this agent")
     assert choose(subnet("192.0.2.0/24"), only=(only,)) == []
     assert left(subnet("192.0.2.0/24"), only=(only,)) == [failed]
 
 
-def test_a_limit_does_not_scan_what_is_to_be_left_alone() -> None:
+def test_a_limit_does_not_scan_skipped_subnets() -> None:
     neither = subnet("192.0.2.0/24", discover=False)
     assert choose(neither, only=("192.0.2.0/24",)) == []
     assert left(neither, only=("192.0.2.0/24",)) == [Outcome("192.0.2.0/24", 10, skipped=NEITHER)]
@@ -150,16 +150,16 @@ def test_a_limit_does_not_scan_what_is_to_be_left_alone() -> None:
 # Which addresses
 
 
-def test_discovery_wants_every_host_address_known_or_not() -> None:
+def test_discovery_probes_every_host_address() -> None:
     assert wanted(subnet("192.0.2.8/29", addresses=known("192.0.2.9"))) == hosts(9, 10, 11, 12, 13, 14)
 
 
-def test_a_check_wants_the_known_addresses_alone() -> None:
+def test_a_check_probes_known_addresses_only() -> None:
     some = subnet("192.0.2.8/29", discover=False, ping=True, addresses=known("192.0.2.12", "192.0.2.9"))
     assert wanted(some) == hosts(9, 12)
 
 
-def test_a_check_of_a_subnet_without_addresses_wants_none() -> None:
+def test_a_check_of_a_subnet_without_addresses_probes_none() -> None:
     assert wanted(subnet("192.0.2.8/29", discover=False, ping=True)) == []
 
 
@@ -168,13 +168,13 @@ def test_a_known_address_outside_the_subnet_is_not_checked() -> None:
     assert wanted(subnet("192.0.2.8/29", discover=False, ping=True, addresses=addresses)) == hosts(9)
 
 
-def test_discovery_is_stronger_than_a_check() -> None:
+def test_discovery_takes_precedence_over_a_check() -> None:
     both = subnet("192.0.2.8/30", ping=True, addresses=known("192.0.2.9"))
     assert wanted(both) == hosts(9, 10)
 
 
 @pytest.mark.parametrize("discover", [True, False])
-def test_an_address_that_phpipam_says_not_to_ping_is_not_probed(discover: bool) -> None:
+def test_an_address_with_ping_exclude_is_not_probed(discover: bool) -> None:
     addresses = known("192.0.2.9") + known("192.0.2.10", exclude_ping=True)
     assert wanted(subnet("192.0.2.8/30", discover=discover, ping=True, addresses=addresses)) == hosts(9)
 
@@ -212,17 +212,17 @@ def test_a_whole_large_network_is_a_single_range() -> None:
 # Nested subnets
 
 
-def test_what_is_nested_in_the_subnet_of_another_agent_is_not_probed() -> None:
+def test_nested_subnets_of_another_agent_are_not_probed() -> None:
     outer = subnet("192.0.2.0/28", nested=(ip_network("192.0.2.8/30"), ip_network("192.0.2.12/30")))
     assert wanted(outer) == hosts(1, 2, 3, 4, 5, 6, 7)
 
 
-def test_a_subnet_full_of_nested_ones_wants_nothing() -> None:
+def test_a_subnet_covered_by_nested_subnets_is_not_probed() -> None:
     halves = (ip_network("192.0.2.0/25"), ip_network("192.0.2.128/25"))
     assert wanted(subnet("192.0.2.0/24", nested=halves)) == []
 
 
-def test_a_check_asks_for_the_known_addresses_wherever_they_are() -> None:
+def test_a_check_probes_known_addresses_in_nested_subnets() -> None:
     """phpIPAM has them in this subnet and in no other."""
     nested = (ip_network("192.0.2.4/30"),)
     some = subnet("192.0.2.0/29", discover=False, ping=True, nested=nested, addresses=known("192.0.2.5"))

@@ -20,7 +20,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
         files.read(tmp_path / "file", 99)
 
 
-def test_what_is_not_a_regular_file_is_refused_without_a_wait(tmp_path: Path) -> None:
+def test_a_special_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "symlink").symlink_to("/dev/zero")
     for path in (tmp_path / "fifo", tmp_path / "symlink", Path("/dev/zero"), tmp_path):
@@ -41,7 +41,7 @@ def test_what_is_not_a_regular_file_is_refused_without_a_wait(tmp_path: Path) ->
         ("agent.prom", ""),
     ],
 )
-def test_a_fifo_in_a_files_place_is_at_most_one_line_and_no_hang(name: str, said: str, site: Site) -> None:
+def test_a_fifo_instead_of_a_file_is_at_most_one_line(name: str, said: str, site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     site.settings["metrics_file"] = str(site.folder / "agent.prom")
     for folder in ("cache", "state", "state/spool"):
@@ -54,7 +54,7 @@ def test_a_fifo_in_a_files_place_is_at_most_one_line_and_no_hang(name: str, said
     assert (site.folder / "agent.prom").is_file() == (name != "agent.log")
 
 
-def test_a_symlink_in_the_metrics_files_place_is_replaced_and_not_followed(site: Site) -> None:
+def test_a_symlink_instead_of_the_metrics_file_is_replaced(site: Site) -> None:
     target = site.folder / "target"
     target.touch(mode=0o600)
     (site.folder / "agent.prom").symlink_to(target)
@@ -66,7 +66,7 @@ def test_a_symlink_in_the_metrics_files_place_is_replaced_and_not_followed(site:
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("", 0o600)
 
 
-def test_an_endless_cache_is_read_within_a_bound(site: Site) -> None:
+def test_a_cache_file_is_read_up_to_a_limit(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     (site.folder / "cache").mkdir(mode=0o700)
     with (site.folder / "cache" / "phpipam.json").open("wb") as cache:
@@ -79,19 +79,19 @@ def test_an_endless_cache_is_read_within_a_bound(site: Site) -> None:
     )
 
 
-def test_a_left_over_file_of_a_dead_process_is_removed(tmp_path: Path) -> None:
+def test_a_temporary_file_of_a_dead_process_is_removed(tmp_path: Path) -> None:
     half_written(tmp_path / "1.json")
     files.clean(tmp_path / "*.json")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_left_over_file_with_the_own_pid_is_removed_as_in_a_container(tmp_path: Path) -> None:
+def test_a_temporary_file_with_the_own_pid_is_removed(tmp_path: Path) -> None:
     half_written(tmp_path / "1.json", os.getpid())
     files.clean(tmp_path / "*.json")
     assert os.listdir(tmp_path) == []
 
 
-def test_a_file_that_another_living_process_writes_stays(tmp_path: Path) -> None:
+def test_a_temporary_file_of_a_living_process_stays(tmp_path: Path) -> None:
     kept = half_written(tmp_path / "1.json", os.getppid())
     half_written(tmp_path / "2.json")
     files.clean(tmp_path / "*.json")
@@ -99,7 +99,7 @@ def test_a_file_that_another_living_process_writes_stays(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a pid namespace")
-def test_of_two_runs_with_pid_1_the_second_removes_what_the_first_left(tmp_path: Path) -> None:
+def test_temporary_files_of_an_earlier_run_with_pid_1_are_removed(tmp_path: Path) -> None:
     clean = "import sys; from pathlib import Path; from phpipam_scan_agent.system import files"
     clean += "; files.clean(Path(sys.argv[1]))"
     half_written(tmp_path / "1.json", 1)

@@ -17,18 +17,18 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_systemds_folder_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_from_systemd_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/elsewhere")
     assert folders.cache() == Path("/var/cache/elsewhere")
 
 
-def test_the_first_of_several_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_of_several_folders_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/first:/var/cache/second")
     assert folders.cache() == Path("/var/cache/first")
 
 
 @pytest.mark.parametrize("given", [None, ""])
-def test_without_it_root_has_the_systems_and_a_user_his_own(
+def test_without_systemd_root_and_users_have_different_folders(
     given: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if given is not None:
@@ -88,7 +88,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
-def test_a_symlink_of_another_user_is_refused_and_its_target_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_symlink_of_another_user_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir(mode=0o755)
     (tmp_path / "state").symlink_to(target)
@@ -98,13 +98,13 @@ def test_a_symlink_of_another_user_is_refused_and_its_target_stays_as_it_is(tmp_
     assert mode(target) == 0o755
 
 
-def test_a_symlink_of_roots_is_followed_as_systemd_makes_one(tmp_path: Path) -> None:
+def test_a_symlink_of_root_is_followed(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir(mode=0o700)
     (tmp_path / "state").symlink_to("private")
     assert folders.private(tmp_path / "state") == tmp_path / "private"
 
 
-def test_a_file_in_its_place_is_an_error_of_the_system(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(NotADirectoryError):
         folders.private(tmp_path / "state")

@@ -57,7 +57,7 @@ def is_free(path: Path) -> bool:
         return False
 
 
-def test_a_second_run_ends_at_once_and_says_who_is_at_work_since_when(site: Site) -> None:
+def test_a_second_run_ends_with_pid_and_start_of_the_first(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     path = site.folder / "cache" / "lock"
     before = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
@@ -78,20 +78,20 @@ def test_a_second_run_ends_at_once_and_says_who_is_at_work_since_when(site: Site
     assert site.run().returncode == 0
 
 
-def test_what_another_run_left_behind_is_no_obstacle(path: Path) -> None:
+def test_an_unlocked_lock_file_is_taken(path: Path) -> None:
     path.parent.mkdir()
     path.write_text('{"pid": 1, "since": 1790000000.0}')
     assert is_free(path)
 
 
-def test_it_is_free_again_after_the_run(path: Path) -> None:
+def test_the_lock_is_released_after_the_run(path: Path) -> None:
     with holder(path):
         assert not is_free(path)
     assert is_free(path)
     assert is_free(path)
 
 
-def test_kill_9_of_the_run_frees_it_though_its_nmap_lives_on(path: Path) -> None:
+def test_sigkill_of_the_run_releases_the_lock_though_a_child_lives(path: Path) -> None:
     with holder(path) as other:
         other.kill()
         other.wait()
@@ -114,7 +114,7 @@ def test_kill_9_of_the_run_frees_it_though_its_nmap_lives_on(path: Path) -> None
     ],
     ids=lambda content: str(content[:30]),
 )
-def test_a_lock_file_that_makes_no_sense_locks_all_the_same(content: bytes, path: Path) -> None:
+def test_a_damaged_lock_file_still_locks(content: bytes, path: Path) -> None:
     with holder(path):
         path.write_bytes(content)
         with pytest.raises(LockedError) as refused, lock.held(path):
@@ -123,7 +123,7 @@ def test_a_lock_file_that_makes_no_sense_locks_all_the_same(content: bytes, path
     assert is_free(path)
 
 
-def test_a_holder_says_nothing_but_who_it_is(path: Path) -> None:
+def test_the_lock_file_contains_pid_and_start_only(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("x" * 1000)
     with holder(path) as other:
@@ -131,12 +131,12 @@ def test_a_holder_says_nothing_but_who_it_is(path: Path) -> None:
     assert re.fullmatch(rf'{{"pid": {other.pid}, "since": [\d.]+}}', said)
 
 
-def test_a_new_lock_is_for_its_owner_alone(path: Path) -> None:
+def test_a_new_lock_file_is_private_to_its_owner(path: Path) -> None:
     assert is_free(path)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_folder_that_cannot_be_written_only_warns(site: Site) -> None:
+def test_an_unwritable_folder_is_a_warning(site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     (site.folder / "file").touch()
     done = site.run(CACHE_DIRECTORY=str(site.folder / "file" / "cache"))

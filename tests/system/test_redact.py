@@ -60,19 +60,19 @@ def test_a_secret_is_masked_in_the_encodings_of_servers(encode: Callable[[str], 
 
 @pytest.mark.parametrize("filling", ["x", "x ", "<b>"])
 @pytest.mark.parametrize("limit", [120, 10_000, 2_000])
-def test_no_cut_shows_a_part_of_a_secret(filling: str, limit: int) -> None:
+def test_shortened_text_shows_no_part_of_a_secret(filling: str, limit: int) -> None:
     for before in range(limit - 40, limit + 10):
         text = (filling * limit)[:before] + SECRET + filling * 100
         assert pieces(redact.excerpt(text, limit)) == []
         assert pieces(redact.safe(text)) == []
 
 
-def test_a_long_text_is_shown_up_to_a_bound_with_its_length() -> None:
+def test_a_long_text_is_shortened_and_its_length_shown() -> None:
     assert redact.safe("x" * 20_000_000) == "x" * 2000 + "… (20,000,000 characters)"
 
 
 @pytest.mark.parametrize("characters", [200 - 31, 200 - len("https://h/") - 16, 150])
-def test_a_redirect_that_echoes_the_token_across_the_cut(characters: int, site: Site) -> None:
+def test_a_token_in_a_shortened_redirect_is_masked(characters: int, site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     token = site.settings["client_token"]
     location = "https://h/".ljust(characters, "x") + token + "y" * 100

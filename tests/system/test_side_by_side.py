@@ -24,7 +24,7 @@ def test_without_items_there_are_no_results() -> None:
         assert list(results) == []
 
 
-def test_so_many_are_worked_on_at_a_time() -> None:
+def test_the_number_of_items_in_work_is_limited() -> None:
     together = threading.Barrier(3)
     with SideBySide(lambda _: together.wait(LONGEST), range(9), threads=3) as results:
         assert len(list(results)) == 9
@@ -56,12 +56,12 @@ def test_stages_are_chained_and_overlap() -> None:
         assert list(twos) == [0, 1, 2, 3, 4]
 
 
-def test_what_work_raises_is_raised_where_the_results_are_taken() -> None:
+def test_an_error_of_the_work_is_raised_to_the_consumer() -> None:
     with SideBySide(lambda number: 1 // number, [0], threads=2) as results, pytest.raises(ZeroDivisionError):
         list(results)
 
 
-def test_what_the_items_raise_is_raised_where_the_results_are_taken() -> None:
+def test_an_error_of_the_items_is_raised_to_the_consumer() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise LookupError
@@ -70,7 +70,7 @@ def test_what_the_items_raise_is_raised_where_the_results_are_taken() -> None:
         list(results)
 
 
-def test_at_the_end_of_the_block_nothing_more_is_begun() -> None:
+def test_leaving_the_block_starts_no_further_item() -> None:
     begun: list[int] = []
     gate = threading.Event()
 
@@ -86,7 +86,7 @@ def test_at_the_end_of_the_block_nothing_more_is_begun() -> None:
     assert len(begun) == 2
 
 
-def test_what_is_begun_is_finished_for_a_later_stage_if_asked_for() -> None:
+def test_started_items_are_finished_for_a_later_stage_if_requested() -> None:
     gate = threading.Event()
     begun = threading.Event()
 
@@ -104,7 +104,7 @@ def test_what_is_begun_is_finished_for_a_later_stage_if_asked_for() -> None:
         assert list(results) == ["0"]
 
 
-def test_a_signal_ends_the_waiting_for_a_result() -> None:
+def test_a_signal_interrupts_the_wait_for_a_result() -> None:
     signals_before = signal.getsignal(signal.SIGUSR1)
 
     class Ended(BaseException):

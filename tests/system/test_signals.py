@@ -69,9 +69,7 @@ def check_the_next_run(site: ForkedSite) -> None:
 
 
 @every_signal
-def test_in_the_middle_of_a_scan_what_was_found_is_delivered(
-    site: ForkedSite, number: signal.Signals
-) -> None:
+def test_a_signal_during_a_scan_delivers_finished_results(site: ForkedSite, number: signal.Signals) -> None:
     reached = runs.slow_nmap(site, "127.0.21", "touch REACHED; sleep 300")
     agent = runs.start(site)
     assert runs.wait_for(lambda: reached.exists() and is_delivered(site))
@@ -83,7 +81,7 @@ def test_in_the_middle_of_a_scan_what_was_found_is_delivered(
     check_the_next_run(site)
 
 
-def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: ForkedSite) -> None:
+def test_a_signal_during_a_scan_keeps_the_hosts_found(site: ForkedSite) -> None:
     reached = runs.slow_nmap(site, "127.0.21", HALF)
     site.phpipam.subnets = site.phpipam.subnets[1:]
     agent = runs.start(site)
@@ -99,7 +97,7 @@ def test_what_was_found_in_a_scan_that_is_ended_is_kept(site: ForkedSite) -> Non
     check_the_next_run(site)
 
 
-def test_in_the_middle_of_an_upload_the_report_is_kept(site: ForkedSite) -> None:
+def test_a_signal_during_an_upload_keeps_the_report(site: ForkedSite) -> None:
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
     agent = runs.start(site)
@@ -119,7 +117,7 @@ def test_in_the_middle_of_an_upload_the_report_is_kept(site: ForkedSite) -> None
     check_the_next_run(site)
 
 
-def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: ForkedSite) -> None:
+def test_a_signal_during_a_request_to_phpipam_keeps_nothing(site: ForkedSite) -> None:
     gate = runs.Gate(site.phpipam.answer, lambda request: request.path.endswith("/subnets/11/addresses/"))
     site.api._answer = gate
     agent = runs.start(site)
@@ -133,7 +131,7 @@ def test_in_the_middle_of_a_question_there_is_nothing_to_keep(site: ForkedSite) 
     check_the_next_run(site)
 
 
-def test_a_pause_between_two_tries_is_no_obstacle(site: ForkedSite) -> None:
+def test_a_signal_ends_the_pause_between_two_tries(site: ForkedSite) -> None:
     site.scan_server.instead = Answer(503, b"", {"Retry-After": "25"})
     agent = runs.start(site, retries=4)
     assert runs.wait_for(lambda: bool(site.server.requests))
@@ -147,7 +145,7 @@ def test_a_pause_between_two_tries_is_no_obstacle(site: ForkedSite) -> None:
     check_the_next_run(site)
 
 
-def test_one_signal_after_another_changes_nothing(site: ForkedSite) -> None:
+def test_further_signals_change_nothing(site: ForkedSite) -> None:
     reached = runs.slow_nmap(site, "127.0.21", "touch REACHED; sleep 300")
     agent = runs.start(site)
     assert runs.wait_for(lambda: reached.exists() and is_delivered(site))
@@ -172,7 +170,7 @@ def with_nohup(site: Site) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_nohup_keeps_sighup_away_and_nothing_else(site: ForkedSite, number: signal.Signals) -> None:
+def test_nohup_blocks_sighup_only(site: ForkedSite, number: signal.Signals) -> None:
     gate = runs.Gate(site.scan_server.answer, lambda request: True)
     site.server._answer = gate
     agent = with_nohup(site)
@@ -192,7 +190,7 @@ def test_nohup_keeps_sighup_away_and_nothing_else(site: ForkedSite, number: sign
     gate.opened.set()
 
 
-def test_a_dry_run_that_is_ended_keeps_nothing(site: ForkedSite) -> None:
+def test_a_signal_during_a_dry_run_keeps_nothing(site: ForkedSite) -> None:
     reached = runs.slow_nmap(site, "127.0.21", HALF)
     agent = runs.start(site, "--dry-run")
     assert runs.wait_for(reached.exists)
@@ -241,7 +239,7 @@ except Interrupted as error:
 
 
 @pytest.mark.parametrize("clean_up", ["short", "for ever"])
-def test_a_signal_ends_a_computation_and_a_clean_up_that_does_not_end(clean_up: str) -> None:
+def test_a_signal_ends_a_computation_and_an_endless_clean_up(clean_up: str) -> None:
     command = [sys.executable, "-c", COMPUTING, clean_up]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

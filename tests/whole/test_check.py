@@ -144,14 +144,14 @@ def test_a_configuration_that_others_may_read_is_a_warning(site: Site, mode: int
     assert line.endswith(f": chmod 600 {site.config_file}")
 
 
-def test_no_nmap(site: Site) -> None:
+def test_a_missing_nmap_is_a_fault(site: Site) -> None:
     line = the_fault(runs.without("nmap", site, "--check"))
 
     assert line.startswith("✗ nmap: nmap is not installed")
     assert "apt-get install nmap" in line
 
 
-def test_an_nmap_that_may_only_connect_is_a_warning(site: Site) -> None:
+def test_an_unprivileged_nmap_is_a_warning(site: Site) -> None:
     done = run_without("net_raw", site)
 
     (line,) = lines(done, "! nmap: ")
@@ -166,7 +166,7 @@ def test_no_iproute2_is_a_warning(site: Site) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has CAP_NET_RAW")
-def test_raw_sockets_that_the_kernel_refuses_are_a_warning(site: Site) -> None:
+def test_raw_sockets_refused_by_the_kernel_are_a_warning(site: Site) -> None:
     """In a user namespace every capability is set, but the network is not its own."""
     command = ["unshare", "--user", "--map-root-user", *site.command("--check")]
     done = subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)
@@ -189,7 +189,7 @@ def test_an_nmap_of_a_snap_is_a_warning(site: Site, tmp_path: Path) -> None:
     assert "version 7.95, is a snap → a snap cannot open raw sockets: snap remove nmap" in line
 
 
-def test_an_nmap_that_is_too_old(site: Site, tmp_path: Path) -> None:
+def test_an_old_nmap_is_a_fault(site: Site, tmp_path: Path) -> None:
     (tmp_path / "nmap").write_text("#!/bin/sh\necho 'Nmap version 7.70 ( https://nmap.org )'\n")
     (tmp_path / "nmap").chmod(0o755)
     line = the_fault(site.run("--check", PATH=f"{tmp_path}:{os.environ['PATH']}"))
@@ -197,7 +197,7 @@ def test_an_nmap_that_is_too_old(site: Site, tmp_path: Path) -> None:
     assert line == f"✗ nmap: {tmp_path}/nmap is nmap 7.70; 7.80 or later is needed: upgrade it"
 
 
-def test_a_metrics_file_in_a_missing_folder(site: Site) -> None:
+def test_a_metrics_file_in_a_missing_folder_is_a_fault(site: Site) -> None:
     site.settings["metrics_file"] = str(site.folder / "missing" / "agent.prom")
     line = the_fault(site.run("--check"))
 
@@ -207,7 +207,7 @@ def test_a_metrics_file_in_a_missing_folder(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("name", "folder"), [("cache folder", "cache"), ("spool folder", "state/spool")])
-def test_a_folder_that_cannot_be_written(site: Site, tmp_path: Path, name: str, folder: str) -> None:
+def test_an_unwritable_folder_is_a_fault(site: Site, tmp_path: Path, name: str, folder: str) -> None:
     site.run("--check")
     (tmp_path / folder).chmod(0o500)
     line = the_fault(run_without("dac_override", site))
@@ -224,7 +224,7 @@ def run_without(capability: str, site: Site) -> Done:
     )
 
 
-def test_reports_that_wait_are_counted(site: Site) -> None:
+def test_waiting_reports_are_counted(site: Site) -> None:
     site.scan_server.instead = Answer(401, b"Invalid authorization token")
     site.run()
     site.scan_server.instead = None
@@ -251,19 +251,19 @@ def test_reports_for_another_app_are_named(site: Site) -> None:
 # phpIPAM
 
 
-def test_a_wrong_token(site: Site) -> None:
+def test_a_wrong_token_is_a_fault(site: Site) -> None:
     site.phpipam.token = "another"
 
     assert "Unauthorized; check client_token" in phpipam_fault(site)
 
 
-def test_an_unknown_app(site: Site) -> None:
+def test_an_unknown_app_is_a_fault(site: Site) -> None:
     site.phpipam.app = "another"
 
     assert "Invalid application id; check client_name" in phpipam_fault(site)
 
 
-def test_an_unknown_scan_agent(site: Site) -> None:
+def test_an_unknown_scan_agent_is_a_fault(site: Site) -> None:
     site.phpipam.agent["code"] = "another"
 
     assert "no scan agent with this scanagent_code; copy the Code" in phpipam_fault(site)
@@ -275,7 +275,7 @@ def phpipam_fault(site: Site) -> str:
     return line
 
 
-def test_a_certificate_of_an_authority_that_is_not_trusted(site: Site) -> None:
+def test_an_untrusted_certificate_is_a_fault(site: Site) -> None:
     with Server(site.phpipam.answer, Certificates().tls()) as stranger:
         site.settings["api_url"] = f"{stranger.url}:{stranger.port}"
         line = phpipam_fault(site)
@@ -291,7 +291,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(site: Site, whose: str) -> No
     assert re.match(rf"! {whose}'s certificate: by trustme v\S+, 13 days left → renew it soon$", line)
 
 
-def test_a_certificate_that_does_not_end_soon_is_no_warning(site: Site) -> None:
+def test_a_certificate_that_ends_later_is_no_warning(site: Site) -> None:
     assert marks(with_certificate_for(site, "phpIPAM", 15))["phpIPAM's certificate"] == "✓"
 
 
@@ -307,7 +307,7 @@ def with_certificate_for(site: Site, whose: str, days: int) -> Done:
 
 
 @pytest.mark.parametrize(("off", "words"), [(-600, "ahead of"), (600, "behind")])
-def test_a_clock_that_is_minutes_off(
+def test_a_clock_difference_of_minutes_is_a_fault(
     site: Site, monkeypatch: pytest.MonkeyPatch, off: int, words: str
 ) -> None:
     set_clock_of_servers(monkeypatch, off)
@@ -342,7 +342,7 @@ def test_no_subnets_is_a_warning(site: Site) -> None:
     assert "set Check hosts status or Discover new hosts, then Select agent" in line
 
 
-def test_subnets_with_nothing_to_do_are_a_warning(site: Site) -> None:
+def test_subnets_without_discovery_or_check_are_a_warning(site: Site) -> None:
     site.phpipam.subnets = [subnet(12, "127.0.22.0/30", discoverSubnet=0)]
 
     assert "1 with neither" in the_fault(site.run("--check"), "!")
@@ -370,7 +370,7 @@ def test_an_invalid_subnet_is_named(site: Site) -> None:
 # The Scan Server
 
 
-def test_a_token_that_the_scan_server_rejects(site: Site) -> None:
+def test_a_token_rejected_by_the_scan_server_is_a_fault(site: Site) -> None:
     site.scan_server.token = "another"
 
     line = the_fault(site.run("--check"))
@@ -379,7 +379,7 @@ def test_a_token_that_the_scan_server_rejects(site: Site) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405, 200, 400])
-def test_a_web_server_instead_of_the_scan_server(site: Site, status: int) -> None:
+def test_a_web_server_instead_of_the_scan_server_is_a_fault(site: Site, status: int) -> None:
     line = with_web_server(site, status)
 
     assert line.startswith("✗ Scan Server: something else than a Scan Server answers at https://127.0.0.1:")
@@ -387,7 +387,7 @@ def test_a_web_server_instead_of_the_scan_server(site: Site, status: int) -> Non
     assert line.endswith("; check http_server and http_port, and what stands between")
 
 
-def test_a_proxy_that_accepts_too_few_bytes(site: Site) -> None:
+def test_a_body_limit_of_a_proxy_is_a_fault(site: Site) -> None:
     assert with_web_server(site, 413).endswith("; raise the body size that the server or a proxy accepts")
 
 
@@ -401,7 +401,7 @@ def with_web_server(site: Site, status: int) -> str:
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
 
 
-def test_a_port_that_does_not_speak_https(site: Site) -> None:
+def test_a_port_without_https_is_a_fault(site: Site) -> None:
     with Server(site.scan_server.answer, None) as plain:
         site.settings["http_port"] = plain.port
 
@@ -412,7 +412,7 @@ def test_a_port_that_does_not_speak_https(site: Site) -> None:
     ("whose", "setting", "form"),
     [("phpIPAM", "api_url", "https://127.0.0.1:{}"), ("Scan Server", "http_port", "{}")],
 )
-def test_a_peer_that_is_away(site: ForkedSite, whose: str, setting: str, form: str) -> None:
+def test_an_unreachable_peer_is_a_fault(site: ForkedSite, whose: str, setting: str, form: str) -> None:
     with socket.socket() as taken:  # so that nobody else gets the port; nobody listens at it
         taken.bind(("127.0.0.1", 0))
         site.settings[setting] = form.format(taken.getsockname()[1])
@@ -422,7 +422,7 @@ def test_a_peer_that_is_away(site: ForkedSite, whose: str, setting: str, form: s
     assert line.endswith("Connection refused; check that it runs, the URL and the network")
 
 
-def test_a_proxy_without_its_scan_server(site: ForkedSite) -> None:
+def test_a_proxy_without_its_scan_server_is_a_fault(site: ForkedSite) -> None:
     site.scan_server.instead = Answer(503, b"<html>Service Unavailable</html>", HTML)
     line = the_fault(site.run_once("--check"))
 

@@ -94,7 +94,7 @@ def test_secrets_from_files_are_masked(site: Site) -> None:
 
 
 @pytest.mark.parametrize("key", SECRETS)
-def test_a_file_that_is_missing(site: Site, key: str) -> None:
+def test_a_missing_secret_file_is_refused(site: Site, key: str) -> None:
     into_files(site, site.folder)
     (site.folder / key).unlink()
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_missing(site: Site, key: str) -> None:
 
 @pytest.mark.parametrize("key", SECRETS)
 @pytest.mark.parametrize("content", [b"", b"\n"])
-def test_a_file_that_is_empty(site: Site, key: str, content: bytes) -> None:
+def test_an_empty_secret_file_is_refused(site: Site, key: str, content: bytes) -> None:
     into_files(site, site.folder)
     (site.folder / key).write_bytes(content)
     (line,) = problems(site)
@@ -113,7 +113,7 @@ def test_a_file_that_is_empty(site: Site, key: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("key", SECRETS)
-def test_both_a_secret_and_its_file(site: Site, key: str) -> None:
+def test_a_secret_beside_its_file_is_refused(site: Site, key: str) -> None:
     before = dict(site.settings)
     into_files(site, site.folder)
     site.settings[key] = before[key]
@@ -121,7 +121,7 @@ def test_both_a_secret_and_its_file(site: Site, key: str) -> None:
     assert problems(site) == [f"{key}_file: {key} is set as well; keep one"]
 
 
-def test_a_secret_file_that_is_not_text(site: Site) -> None:
+def test_a_secret_file_that_is_not_text_is_refused(site: Site) -> None:
     into_files(site, site.folder)
     (site.folder / "client_token").write_bytes(b"\xff\xfet\0")
 
@@ -139,7 +139,7 @@ def test_a_secret_file_that_is_not_text(site: Site) -> None:
         ("scanagent_code", b"secret-one\x00\n"),
     ],
 )
-def test_a_secret_file_with_invalid_characters(site: Site, key: str, content: bytes) -> None:
+def test_a_secret_file_with_invalid_characters_is_refused(site: Site, key: str, content: bytes) -> None:
     into_files(site, site.folder)
     (site.folder / key).write_bytes(content)
     (line,) = problems(site)
@@ -218,7 +218,7 @@ def demanding(request: pytest.FixtureRequest, site: Site, authority: trustme.CA)
 
 
 @pytest.mark.parametrize("names", [{"client_cert": "both"}, {"client_cert": "cert", "client_key": "key"}])
-def test_a_server_that_demands_a_certificate_gets_it(
+def test_the_client_certificate_is_sent_on_demand(
     site: Site, demanding: Server, pair: Pair, names: dict[str, str]
 ) -> None:
     site.settings |= {key: str(getattr(pair, name)) for key, name in names.items()}
@@ -231,7 +231,7 @@ def test_a_server_that_demands_a_certificate_gets_it(
     assert f"✓ Scan Server: https://127.0.0.1:{demanding.port}/ takes the token" in checked.stdout
 
 
-def test_a_server_that_demands_a_certificate_and_gets_none(site: Site, demanding: Server) -> None:
+def test_a_missing_client_certificate_is_named(site: Site, demanding: Server) -> None:
     done = site.run("--check")
 
     assert done.returncode == 1
@@ -239,7 +239,7 @@ def test_a_server_that_demands_a_certificate_and_gets_none(site: Site, demanding
     assert demanding.requests == []
 
 
-def test_an_untrusted_client_certificate(site: Site, demanding: Server) -> None:
+def test_an_untrusted_client_certificate_is_named(site: Site, demanding: Server) -> None:
     site.settings["client_cert"] = str(Pair(site.folder, trustme.CA()).both)
     done = site.run("--check")
 
@@ -286,7 +286,7 @@ def test_the_certificate_is_not_shown_to_phpipam(site: Site, pair: Pair, authori
         {"client_cert": "empty"},
     ],
 )
-def test_a_certificate_without_its_key(tmp_path: Path, pair: Pair, names: dict[str, str]) -> None:
+def test_a_certificate_without_its_key_is_refused(tmp_path: Path, pair: Pair, names: dict[str, str]) -> None:
     (tmp_path / "junk.pem").write_bytes(b"\xffno certificate")
     (tmp_path / "empty.pem").touch()
     trustme.CA().issue_cert("x.example").private_key_pem.write_to_path(str(tmp_path / "other.pem"))
@@ -336,7 +336,7 @@ def test_a_key_with_a_passphrase_does_not_prompt(site: Site, pair: Pair) -> None
 @pytest.mark.parametrize(
     ("place", "why"), [("nowhere.pem", "No such file or directory"), ("", "it is not a regular file")]
 )
-def test_a_file_that_cannot_be_read(site: Site, key: str, place: str, why: str) -> None:
+def test_an_unreadable_file_is_refused(site: Site, key: str, place: str, why: str) -> None:
     site.settings[key] = str(site.folder / place)
 
     assert problems(site) == [f"{key}: {site.folder / place} cannot be read: {why}"]
@@ -384,7 +384,7 @@ def test_another_authority_is_not_trusted(site: Site, options: tuple[str, ...]) 
 @pytest.mark.parametrize(
     "content", [b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\n!\n", b"0\x82\x01\n"]
 )
-def test_a_file_without_an_authority(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_an_authority_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "own.pem"
     file.write_bytes(content)
 

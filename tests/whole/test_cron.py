@@ -46,14 +46,14 @@ def test_a_good_run_is_silent(site: Site) -> None:
 
 
 @pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])
-def test_any_locale_does_for_any_name(site: Site, locale: str) -> None:
+def test_any_locale_works_with_any_name(site: Site, locale: str) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30", description="Büro ☃")]
     site.phpipam.agent["name"] = "Außenstelle ☃"
     done = run(site, "--check", LC_ALL=locale)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_nmap_is_found_where_crons_path_does_not_lead(site: Site) -> None:
+def test_nmap_is_found_outside_crons_path(site: Site) -> None:
     """As one that was built from source, in /usr/local/bin."""
     nmap = shutil.which("nmap")
     move = f"""
@@ -67,7 +67,7 @@ def test_nmap_is_found_where_crons_path_does_not_lead(site: Site) -> None:
 
 
 @pytest.mark.parametrize("umask", ["000", "077"])
-def test_files_are_the_runs_own_whatever_the_umask(site: Site, umask: str) -> None:
+def test_files_are_private_with_any_umask(site: Site, umask: str) -> None:
     site.scan_server.token = "another"  # so that the reports stay in the spool
     done = run(site, prepare=f"umask {umask}")
 

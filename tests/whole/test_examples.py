@@ -46,7 +46,7 @@ def test_yamllint_accepts_the_examples() -> None:
 # cron and logrotate
 
 
-def test_cron_accepts_the_table_and_its_command_exists() -> None:
+def test_cron_accepts_the_crontab_and_its_command_exists() -> None:
     table = EXAMPLES / "cron.d" / NAME
     assert "." not in table.name, "cron passes over names with a dot"
     text = table.read_text()
@@ -86,7 +86,7 @@ def test_hadolint_accepts_the_dockerfile() -> None:
     assert run(BIN / "hadolint", "--no-color", DOCKERFILE) == ""
 
 
-def test_the_dockerfile_copies_what_is_there_and_not_ignored() -> None:
+def test_the_dockerfile_copies_existing_files_that_are_not_ignored() -> None:
     ignored = DOCKERFILE.with_name("Dockerfile.dockerignore").read_text().splitlines()
     copies = [line.split()[1:-1] for line in DOCKERFILE.read_text().splitlines() if line.startswith("COPY ")]
     sources = {source for copied in copies for source in copied if not copied[0].startswith("--from")}

@@ -45,7 +45,7 @@ def host_names(site: Site) -> tuple[dict[str, str], list[str]]:
     return {row["ip"][-1]: row["hostname"] for row in rows if "hostname" in row}, nameserver.asked
 
 
-def test_only_addresses_without_a_name_get_one_and_only_they_are_looked_up(site: Site) -> None:
+def test_only_addresses_without_a_name_are_looked_up_and_named(site: Site) -> None:
     names, asked = host_names(site)
 
     assert names == {"3": "mail", "4": "new"}
@@ -67,7 +67,7 @@ def test_only_addresses_without_a_name_get_one_and_only_they_are_looked_up(site:
         ),
     ],
 )
-def test_always_replaces_other_names_but_no_full_name_by_its_first_label(
+def test_names_always_replaces_names_but_no_full_name_by_its_first_label(
     form: str, names: dict[str, str], site: Site
 ) -> None:
     site.settings |= {"names": "always", "name_form": form}
@@ -81,7 +81,7 @@ def test_names_never_sends_no_query(site: Site) -> None:
     assert host_names(site) == ({}, [])
 
 
-def test_without_phpipams_addresses_every_one_of_them_may_have_a_name(site: ForkedSite) -> None:
+def test_without_phpipams_addresses_no_name_is_looked_up(site: ForkedSite) -> None:
     site.settings["names"] = "always"
     site.phpipam.instead["subnets/10/addresses/"] = Answer(500)
     with Nameserver(NAMESERVER, RECORDS) as nameserver:

@@ -160,7 +160,7 @@ def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(sites: list[F
     assert 0 < seen["sent"] < KILLS
 
 
-def test_half_written_files_of_a_killed_run_are_removed(site: ForkedSite) -> None:
+def test_temporary_files_of_a_killed_run_are_removed(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     for folder, name in (("state/spool", "000000000007.json"), ("cache", "phpipam.json")):
         (site.folder / folder).mkdir(parents=True)
@@ -170,7 +170,7 @@ def test_half_written_files_of_a_killed_run_are_removed(site: ForkedSite) -> Non
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs util-linux")
-def test_sigkill_ends_nmap_too(site: ForkedSite) -> None:
+def test_sigkill_of_the_agent_ends_nmap(site: ForkedSite) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/24")]
     runs.slow_nmap(site, "127.0.20", "exec sleep 300")
     agent = runs.start(site)
@@ -217,7 +217,7 @@ def test_parallel_runs_send_no_report_twice(site: ForkedSite) -> None:
     assert reports_of(site) == []
 
 
-def test_of_runs_with_other_cache_folders_that_share_a_spool_one_works(site: ForkedSite) -> None:
+def test_runs_with_different_cache_folders_do_not_share_a_spool(site: ForkedSite) -> None:
     """Other cache folders are other locks; a service's and a person's run may share the state folder."""
     site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
     site.scan_server.instead = Answer(503)

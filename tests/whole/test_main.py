@@ -81,7 +81,7 @@ def test_no_assigned_subnet_is_a_warning(site: Site) -> None:
     assert "phpIPAM assigns no subnet to this agent" in done.stderr
 
 
-def test_a_list_that_leaves_nothing_to_scan_is_asked_for_again_at_once(site: Site) -> None:
+def test_a_cached_list_without_subnets_to_scan_is_requested_again(site: Site) -> None:
     """Subnet assigned, then Discover ticked, then another one assigned, with a run after each; the cache is on."""
     row = {**site.phpipam.subnets[0], "discoverSubnet": 0}
     site.phpipam.subnets = []
@@ -99,7 +99,7 @@ def test_a_list_that_leaves_nothing_to_scan_is_asked_for_again_at_once(site: Sit
     assert len(site.scan_server.reports) == 2
 
 
-def test_a_row_that_was_wrong_is_asked_for_again_at_once(site: Site) -> None:
+def test_a_cached_invalid_row_is_requested_again(site: Site) -> None:
     mask, site.phpipam.subnets[0]["mask"] = site.phpipam.subnets[0]["mask"], ""
     assert site.run().returncode == 1
     site.phpipam.subnets[0]["mask"] = mask
@@ -107,7 +107,7 @@ def test_a_row_that_was_wrong_is_asked_for_again_at_once(site: Site) -> None:
     assert site.run().returncode == 0
 
 
-def test_configuration_errors_are_a_line_each_before_any_connection(site: Site) -> None:
+def test_each_configuration_error_is_one_line_before_any_connection(site: Site) -> None:
     site.settings |= {"http_port": 99999, "client_tokn": "x", "http_server": "http://127.0.0.1"}
     done = site.run()
 
@@ -141,7 +141,7 @@ def test_ansible_log_path_names_the_log_file(site: Site, tmp_path: Path) -> None
     assert "subnet 127.0.20.0/30: report uploaded" in log.read_text()
 
 
-def test_subnet_limits_the_run_and_names_what_is_not_assigned(site: Site) -> None:
+def test_subnet_limits_the_run_and_names_unassigned_subnets(site: Site) -> None:
     done = site.run("--subnet", "127.0.20.0/24", "--subnet", "127.0.99.0/24", "--format", "json")
 
     assert done.returncode == 1

@@ -43,7 +43,7 @@ def test_systemd_accepts_the_units_and_finds_their_man_page(tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_units_exposure_is_at_most_one_and_a_half() -> None:
+def test_the_units_exposure_level_is_at_most_1_5() -> None:
     done = analyze("security", "--offline=yes", "--threshold=15", SERVICE)
     assert done.returncode == 0, done.stdout
     assert "Overall exposure level" in done.stdout
@@ -103,7 +103,7 @@ def test_the_units_variants_find_hosts_too(options: tuple[str, ...], lab: None) 
     assert (row["ip"], row["mac"]) == ("192.0.2.10", mac)
 
 
-def test_a_unit_without_credentials_says_what_switched_them_off(lab: None) -> None:
+def test_a_unit_without_credentials_names_the_cause(lab: None) -> None:
     with Namespace() as scanner:
         done = run_unit(scanner, "--lxc", subnets=[])
 
