@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +90,7 @@ class Cache:
                 log.info("cache %s was made by another version; asking phpIPAM again", self._path)
                 return
             belongs = document["for"] == self._owner(document["salt"])
-            answers = _answers(document["answers"])
-            tried = {question: float(when) for question, when in document["tried"].items()}
-            excluded = {question: _rows(rows) for question, rows in document["excluded"].items()}
+            answers, tried, excluded = _content(document)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -191,9 +189,13 @@ class Cache:
         return hashlib.scrypt(self._credentials.encode(), salt=bytes.fromhex(salt), n=4096, r=8, p=1).hex()
 
 
-def _answers(kept: Mapping[str, Any]) -> dict[str, _Answer]:
-    """Given the answers of a file, return them. Raise ValueError or TypeError if they are damaged."""
-    return {question: (float(came), _rows(rows)) for question, (came, rows) in kept.items()}
+def _content(document: Any) -> tuple[dict[str, _Answer], dict[str, float], dict[str, Rows]]:
+    """Return a file's answers, times of requests and excluded addresses. Raise one of files.INVALID if damaged."""
+    return (
+        {question: (float(came), _rows(rows)) for question, (came, rows) in document["answers"].items()},
+        {question: float(when) for question, when in document["tried"].items()},
+        {question: _rows(rows) for question, rows in document["excluded"].items()},
+    )
 
 
 def _rows(kept: Any) -> Rows:
