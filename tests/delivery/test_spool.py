@@ -106,6 +106,15 @@ def test_another_agents_reports_in_the_same_folder_are_left_alone(folder: Path, 
     assert [len(each.get(name)[1].rows) for each in (theirs, ours) for name in each.waiting()] == [3, 1]
 
 
+def test_two_reports_of_one_name_in_a_run_have_two_versions(spool: Spool) -> None:
+    """Else the upload of the first would also count as that of the second."""
+    name, first, _ = spool.put(report(10))
+    spool.remove(name, first)
+    again, second, _ = spool.put(report(10))
+    assert again == name
+    assert second > first
+
+
 def test_a_report_that_changed_during_its_upload_stays(spool: Spool, folder: Path, clock: Clock) -> None:
     name, version, _ = spool.put(report(10, hosts=3))
     spool.put(report(10, hosts=4))

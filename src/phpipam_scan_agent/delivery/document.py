@@ -76,7 +76,7 @@ class Entry:
     """Bytes of the file."""
 
     version: int = 0
-    """How many times the file was written in this run."""
+    """Number of the file's last write among all writes of this run; 0 for none."""
 
     durable: bool = True
     """Whether the file survives a power failure."""

@@ -36,6 +36,7 @@ class Folder:
         self.size = 0
         """Bytes of all files."""
         self._prefix = prefix
+        self._version = 0
 
     def load(self) -> Iterator[str]:
         """List the folder anew; yield a line for each file that cannot be read."""
@@ -82,10 +83,10 @@ class Folder:
             files.replace(self.path / name, content, durable=durable)
         except OSError as error:
             raise SpoolError(f"{self.path} cannot keep it ({error.strerror})") from None
-        version = self.entries[name].version + 1 if name in self.entries else 1
+        self._version += 1
         self.forget(name)
         self.entries[name] = Entry(
-            report.network, report.made, len(report.rows), refusal, len(content), version, durable
+            report.network, report.made, len(report.rows), refusal, len(content), self._version, durable
         )
         self.size += len(content)
 
