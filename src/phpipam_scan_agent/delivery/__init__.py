@@ -42,7 +42,7 @@ class Delivery:
         self._dry_run = dry_run
         self._name_form = name_form
         self._tally = Tally()
-        self._uploads = Uploads(spool, server, uploads, self._settle)
+        self._uploads = Uploads(spool, server, uploads)
         self._not_kept = count(1)
         self._stack = ExitStack()
         self.problems: list[str] = []
@@ -65,6 +65,7 @@ class Delivery:
                 self._uploads.stop()
                 self._server.close()
             self._uploads.close()
+            self._settle()
             if not self._dry_run:
                 self._spool.settle()
                 if waiting := self._left():
@@ -84,6 +85,7 @@ class Delivery:
     def finished(self) -> list[Outcome]:
         """Return the outcomes of the subnets that were finished since the last call."""
         self._uploads.raise_failure()
+        self._settle()
         return self._tally.finished()
 
     def finish(self) -> Iterator[Outcome]:
@@ -111,10 +113,11 @@ class Delivery:
                 uploads.append(Upload(f"not kept {next(self._not_kept)}", 1, report, error))
         return uploads
 
-    def _settle(self, upload: Upload) -> None:
-        """Add the end of an upload to the tally; called in the upload's thread."""
-        if not self._tally.settle(upload) and upload.error:
-            self._name_problem(upload.error)
+    def _settle(self) -> None:
+        """Add the ended uploads to the tally; an error of an earlier run's report is a problem of this run."""
+        for upload in self._uploads.ended():
+            if not self._tally.settle(upload) and upload.error:
+                self._name_problem(upload.error)
 
     def _left(self) -> str | None:
         """Return a line about the reports that wait for the next run, with the reason; None without any."""

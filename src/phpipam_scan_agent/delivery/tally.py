@@ -1,8 +1,7 @@
-"""How it went with each subnet, summed over the parts of the large ones and over its reports."""
+"""Results and uploads → outcomes: the sum of a subnet's parts and of the uploads of its reports."""
 
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from ..errors import SpoolError
@@ -42,13 +41,12 @@ class _Subnet:
 
 
 class Tally:
-    """Collects the results and the ended uploads of each subnet; any thread may use it.
+    """Collects the results and the ended uploads of each subnet.
 
     A report's key is its name and version: the reports of several results may be merged before the upload.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._subnets: dict[int, _Subnet] = {}
         self._expected: dict[str, list[tuple[int, int]]] = {}
         """A report's name → the expected versions, each with its subnet's id."""
@@ -56,34 +54,31 @@ class Tally:
 
     def expect(self, result: ScanResult, uploads: Sequence[Upload]) -> None:
         """Add a result with the uploads of its reports."""
-        with self._lock:
-            subnet = self._subnets.setdefault(result.subnet.id, _Subnet())
-            subnet.results.append(result)
-            if not uploads:
-                subnet.ended.append(Upload("no report"))
-            for upload in uploads:
-                subnet.open += 1
-                self._expected.setdefault(upload.name, []).append((upload.version, result.subnet.id))
-            self._finish(result.subnet.id)
+        subnet = self._subnets.setdefault(result.subnet.id, _Subnet())
+        subnet.results.append(result)
+        if not uploads:
+            subnet.ended.append(Upload("no report"))
+        for upload in uploads:
+            subnet.open += 1
+            self._expected.setdefault(upload.name, []).append((upload.version, result.subnet.id))
+        self._finish(result.subnet.id)
 
     def settle(self, upload: Upload) -> bool:
         """Add an ended upload, also for earlier versions; return whether a result of this run expects it."""
-        with self._lock:
-            expected = self._expected.pop(upload.name, [])
-            if later := [each for each in expected if each[0] > upload.version]:
-                self._expected[upload.name] = later
-            settled = [id_ for version, id_ in expected if version <= upload.version]
-            for id_ in settled:
-                self._subnets[id_].open -= 1
-                self._subnets[id_].ended.append(replace(upload, report=None))  # frees its memory
-                self._finish(id_)
-            return bool(settled)
+        expected = self._expected.pop(upload.name, [])
+        if later := [each for each in expected if each[0] > upload.version]:
+            self._expected[upload.name] = later
+        settled = [id_ for version, id_ in expected if version <= upload.version]
+        for id_ in settled:
+            self._subnets[id_].open -= 1
+            self._subnets[id_].ended.append(upload)
+            self._finish(id_)
+        return bool(settled)
 
     def finished(self) -> list[Outcome]:
         """Return the outcomes since the last call: of subnets with all results whose uploads have ended."""
-        with self._lock:
-            finished, self._finished = self._finished, []
-            return finished
+        finished, self._finished = self._finished, []
+        return finished
 
     def _finish(self, id_: int) -> None:
         subnet = self._subnets[id_]

@@ -1,7 +1,7 @@
 """Threads that upload reports, newest first."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from ..errors import (
@@ -29,19 +29,19 @@ JOIN_TIMEOUT = 2.0
 
 
 class Uploads:
-    """Uploads reports in up to `most` threads; `settle` gets each ended upload, in its thread.
+    """Uploads reports in up to `most` threads.
 
     There is one upload at a time until the server has taken a report, so that an unavailable server gets one request.
     """
 
-    def __init__(self, spool: Spool, server: ScanServer, most: int, settle: Callable[[Upload], None]) -> None:
+    def __init__(self, spool: Spool, server: ScanServer, most: int) -> None:
         self._spool = spool
         self._server = server
         self._most = most
-        self._settle = settle
         self._changed = threading.Condition()
         self._pending: list[Upload] = []
         self._active: set[str] = set()
+        self._ended: list[Upload] = []
         self._threads: list[threading.Thread] = []
         self._closed = False
         self._taken = False
@@ -65,6 +65,12 @@ class Uploads:
         """Wait until no upload is left, but at most `seconds`; return whether none is left."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._pending and not self._active, seconds)
+
+    def ended(self) -> list[Upload]:
+        """Return the uploads that have ended since the last call, without their reports."""
+        with self._changed:
+            ended, self._ended = self._ended, []
+            return ended
 
     def stop(self) -> None:
         """Begin no further upload; waiting reports stay in the spool."""
@@ -96,7 +102,9 @@ class Uploads:
         try:
             while upload := self._next():
                 try:
-                    self._settle(self._send(upload))
+                    sent = self._send(upload)
+                    with self._changed:
+                        self._ended.append(replace(sent, report=None))
                 finally:
                     with self._changed:
                         self._active.discard(upload.name)
