@@ -59,9 +59,10 @@ class Site(ExitStack):
     def write_config(self) -> Path:
         """Write the settings as the agent's configuration file."""
         document = {"nofusscomputing_phpipam_scan_agent": self.settings}
-        self.config_file.write_text(yaml.safe_dump(document))
-        self.config_file.chmod(0o600)
-        return self.config_file
+        new = self.config_file.with_suffix(".new")  # an agent that starts meanwhile reads a complete file
+        new.write_text(yaml.safe_dump(document))
+        new.chmod(0o600)
+        return new.replace(self.config_file)
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command that runs the agent of this site."""
