@@ -17,7 +17,7 @@ from ..system.side_by_side import SideBySide
 from .discovery import Discovery
 from .name_memory import NameMemory
 from .neighbours import Neighbours
-from .network import RoutingTable, neighbours, own_links
+from .network import LocalNetwork, neighbours
 from .nmap import find_nmap
 from .process import Processes
 from .rate import Rate, slots
@@ -85,17 +85,17 @@ class Scan(ExitStack):
         return [*self._taken, *(result for results in found for result in results)]
 
     def _start(self) -> None:
-        nmap, links, processes = find_nmap(), own_links(), Processes()
+        nmap, local, processes = find_nmap(), LocalNetwork(), Processes()
         rate = _rate(self._config.max_rate, nmap.raw)
         parallel = slots(rate, self._config.parallel_scans)
 
-        own: dict[IPAddress, str] = {link.address.ip: link.mac for link in links}
+        own: dict[IPAddress, str] = {link.address.ip: link.mac for link in local.links}
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
         discovery = Discovery(nmap, processes, self._config.scan_timeout)
         shares = Rate(rate, parallel, expected=self.addresses)
         names = self._names()
         worker = Worker(discovery, shares, macs, self._now, names, self._config.names == "always")
-        tasks = self._tasks(worker, shares, Neighbours(nmap, links, processes), parallel)
+        tasks = self._tasks(worker, shares, Neighbours(nmap, local.links, processes), local.routes, parallel)
 
         # Closed in reverse: first the processes end, then the name lookups, then the threads with their results.
         # Twice as many threads as processes, so that the next nmap runs while names are looked up.
@@ -114,10 +114,11 @@ class Scan(ExitStack):
 
         return Names(NameMemory(folders.cache() / "names.json"))
 
-    def _tasks(self, worker: Worker, shares: Rate, links: Neighbours, parallel: int) -> Iterator[Task]:
+    def _tasks(
+        self, worker: Worker, shares: Rate, on_link: Neighbours, find_routes: jobs.FindRoutes, parallel: int
+    ) -> Iterator[Task]:
         """Yield the tasks as the subnets arrive."""
         size = jobs.job_size(self.addresses, parallel)
-        find_routes = RoutingTable().routes
         for subnets in batches(self._subnets, self._expected):
             scannable = []
             for subnet in subnets:
@@ -125,7 +126,7 @@ class Scan(ExitStack):
                     failure = ScanResult(subnet, (), self._now(), seconds=0.0, error=error)
                     yield partial(list, [failure])
                 else:
-                    scannable.append(links.with_candidates(subnet))
+                    scannable.append(on_link.with_candidates(subnet))
             ready = jobs.make(scannable, size, find_routes)
             for job in ready:
                 shares.add(job.size)

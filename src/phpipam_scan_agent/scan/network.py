@@ -40,8 +40,8 @@ class Link:
     mac: str
 
 
-class RoutingTable:
-    """The kernel's routes at the time of construction; nothing is sent.
+class LocalNetwork:
+    """The machine's interfaces and routes, each as when it was first needed; nothing is sent.
 
     The prefixes of the interfaces are not enough: a more specific route can lead 10.5.0.0/16 through a router
     although the interface has 10.0.0.1/8. nmap asks the kernel, and misses a third of such hosts with ARP's options.
@@ -49,7 +49,18 @@ class RoutingTable:
 
     def __init__(self) -> None:
         self._devices = {link["ifname"]: link for link in _ip("address", "show")}
-        self._edges = {version: _edges(version) for version in (4, 6)}
+        self._edges: dict[int, list[int]] = {}
+
+    @property
+    def links(self) -> list[Link]:
+        """The machine's addresses on Ethernet interfaces."""
+        return [
+            Link(link["ifname"], ip_interface(f"{at['local']}/{at['prefixlen']}"), link["address"].upper())
+            for link in self._devices.values()
+            if link.get("link_type") == "ether"
+            for at in link["addr_info"]
+            if "local" in at
+        ]
 
     def routes(self, version: int, wanted: Sequence[Ranges]) -> list[dict[Route, Ranges]]:
         """Return the routes to each set of addresses; 4,000 subnets take 0.2 s.
@@ -57,6 +68,10 @@ class RoutingTable:
         Between the edges of all routes and rules every address has the same route. The kernel is asked for the first
         and the last address, since either can be the machine's own or a broadcast address.
         """
+        if not wanted:
+            return []
+        if version not in self._edges:
+            self._edges[version] = _edges(version)
         areas = [self._areas(version, whole) for whole in wanted]
         ends = {at for parts in areas for area in parts for at in (area[0].start, area[-1].stop - 1)}
         kernel = _kernel_routes(version, ends)
@@ -132,17 +147,6 @@ def has_route(ip: IPAddress) -> bool:
     except OSError as error:
         return error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL)
     return True
-
-
-def own_links() -> list[Link]:
-    """Return the machine's addresses on Ethernet interfaces."""
-    return [
-        Link(link["ifname"], ip_interface(f"{at['local']}/{at['prefixlen']}"), link["address"].upper())
-        for link in _ip("address", "show")
-        if link.get("link_type") == "ether"
-        for at in link["addr_info"]
-        if "local" in at
-    ]
 
 
 def neighbours() -> dict[IPAddress, str]:
