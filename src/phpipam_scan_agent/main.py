@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from . import output
 from .arguments import Options
@@ -156,5 +155,9 @@ def _clock(config: Config) -> Callable[[], float]:
 
 def _now(config: Config, clock: Callable[[], float]) -> Callable[[], datetime]:
     """Return the agent's time with its zone."""
-    zone = ZoneInfo(config.timezone) if config.timezone else None
+    zone = None
+    if config.timezone:
+        from zoneinfo import ZoneInfo  # takes a while to load
+
+        zone = ZoneInfo(config.timezone)
     return lambda: datetime.fromtimestamp(clock(), zone).astimezone(zone)

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, SecretStr
 
@@ -55,6 +54,8 @@ def _app_id(value: str) -> str:
 
 
 def _time_zone(value: str) -> str:
+    from zoneinfo import ZoneInfo  # takes a while to load
+
     try:
         ZoneInfo(value)
     except (ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError

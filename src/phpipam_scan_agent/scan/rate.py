@@ -8,8 +8,9 @@ from itertools import islice
 from ..plan.jobs import MAX_ADDRESSES
 
 MIN_SHARE = 1000
-"""Packets per second below which a further process does not pay: 12,700 addresses at 2,000 packets a second took
-13.5 s with 32 processes and 12.7 s with 4, at a third of the CPU time."""
+"""Packets per second below which a further process does not pay. 12,700 addresses at 2,000 packets a second took 13.5
+s with 32 processes and 12.7 s with 4, at a third of the CPU time; 2 take as long as 4, at two thirds of the CPU
+time."""
 
 
 def slots(packets_per_second: float, parallel_scans: int) -> int:
