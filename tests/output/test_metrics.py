@@ -24,6 +24,16 @@ PREFIX = "phpipam_scan_agent_"
 Figures = dict[str, float]
 
 
+SCANNED = {
+    f"info {VERSION}": 1,
+    "subnet_hosts_up 10 127.0.20.0/30": 2,
+    "subnet_hosts_new 10 127.0.20.0/30": 1,
+    "subnet_hosts_back 10 127.0.20.0/30": 1,
+    "subnet_macs_changed 10 127.0.20.0/30": 0,
+    "subnet_hosts_missing 10 127.0.20.0/30": 0,
+}
+
+
 @pytest.fixture(autouse=True)
 def metrics_file(site: Site) -> Path:
     """In a folder of its own, as the collector's."""
@@ -70,12 +80,7 @@ def test_a_run_without_a_failure(site: Site, metrics_file: Path) -> None:
         "last_run_exit_code": 0,
         "spool_reports": 0,
         "spool_bytes": 0,
-        f"info {VERSION}": 1,
-        "subnet_hosts_up 10 127.0.20.0/30": 2,
-        "subnet_hosts_new 10 127.0.20.0/30": 1,
-        "subnet_hosts_back 10 127.0.20.0/30": 1,
-        "subnet_macs_changed 10 127.0.20.0/30": 0,
-        "subnet_hosts_missing 10 127.0.20.0/30": 0,
+        **SCANNED,
         "subnet_uploaded 10 127.0.20.0/30": 1,
         "subnet_waiting 10 127.0.20.0/30": 0,
     }
@@ -96,12 +101,7 @@ def test_reports_that_wait(site: Site, metrics_file: Path) -> None:
         "last_run_exit_code": 1,
         "spool_reports": 1,
         "spool_bytes": report.stat().st_size,
-        f"info {VERSION}": 1,
-        "subnet_hosts_up 10 127.0.20.0/30": 2,
-        "subnet_hosts_new 10 127.0.20.0/30": 1,
-        "subnet_hosts_back 10 127.0.20.0/30": 1,
-        "subnet_macs_changed 10 127.0.20.0/30": 0,
-        "subnet_hosts_missing 10 127.0.20.0/30": 0,
+        **SCANNED,
         "subnet_uploaded 10 127.0.20.0/30": 0,
         "subnet_waiting 10 127.0.20.0/30": 1,
     }
