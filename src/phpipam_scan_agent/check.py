@@ -15,7 +15,7 @@ from .delivery.server import ScanServer
 from .delivery.spool import Spool
 from .errors import ScanAgentError, UsageError
 from .https import Identity
-from .https.tls import shown_by
+from .https.tls import certificate_of
 from .models import Check, Subnet
 from .phpipam import PhpIpam
 from .phpipam.cache import Cache
@@ -45,8 +45,8 @@ def run_checks(path: Path, config: Config, clock: Callable[[], float], spool: Sp
 
 
 def _configuration(path: Path) -> Check:
-    path = folders.loaded(path)
-    shown = folders.shown(path)
+    path = folders.path_to_read(path)
+    shown = folders.path_to_show(path)
     if shown != path:
         return Check("configuration", True, f"{shown}, as systemd's credential")
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -136,7 +136,7 @@ def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
     if not url.startswith("https:") or os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY"):
         return  # the request that follows has the error
     try:
-        shown = shown_by(url, identity)
+        shown = certificate_of(url, identity)
     except (OSError, ScanAgentError):
         return
     detail = f"by {shown.issuer}, {shown.days_left} days left"

@@ -141,13 +141,13 @@ def test_embedded_nameservers_are_used() -> None:
         "nameservers": {"namesrv1": "192.0.2.53;ns.example"},
     }
     assert subnet(row).nameservers == (ip_address("192.0.2.53"),)
-    assert not decode.wants_nameservers(row)
+    assert not decode.lacks_nameservers(row)
 
 
 @pytest.mark.parametrize("embedded", [None, [], "192.0.2.53", 0, {}, {"namesrv1": None}])
 def test_nameservers_are_looked_up_by_id_if_not_embedded(embedded: object) -> None:
     row = {**SUBNET, "resolveDNS": 1, "nameserverId": 3, "nameservers": embedded}
-    assert decode.wants_nameservers(row)
+    assert decode.lacks_nameservers(row)
     whole = decode.with_nameservers(row, {3: {"id": 3, "namesrv1": "192.0.2.53"}})
     assert subnet(whole).nameservers == (ip_address("192.0.2.53"),)
 
@@ -156,7 +156,7 @@ def test_nameservers_are_looked_up_by_id_if_not_embedded(embedded: object) -> No
     "change", [{"nameserverId": None}, {"nameserverId": "0"}, {"resolveDNS": 0}], ids=str
 )
 def test_a_subnet_without_nameservers_needs_no_lookup(change: dict[str, object]) -> None:
-    assert not decode.wants_nameservers({**SUBNET, "resolveDNS": 1, "nameserverId": 3, **change})
+    assert not decode.lacks_nameservers({**SUBNET, "resolveDNS": 1, "nameserverId": 3, **change})
 
 
 def test_assigned_subnets_have_their_direct_children() -> None:

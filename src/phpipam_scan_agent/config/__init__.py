@@ -150,14 +150,16 @@ class Config(BaseModel):
 
 def load(path: Path) -> Config:
     """Given the file's path, return the configuration. Raise ConfigError with all mistakes."""
-    path = folders.loaded(path)
+    path = folders.path_to_read(path)
     document = yaml_text.read(path)
     if not isinstance(document, dict) or ROOT_KEY not in document:
         problem = f"has no {ROOT_KEY}: at its top; every setting belongs below that key"
-        raise ConfigError(folders.shown(path), [problem])
+        raise ConfigError(folders.path_to_show(path), [problem])
     settings = document[ROOT_KEY] or {}
     if not isinstance(settings, dict):
-        raise ConfigError(folders.shown(path), [f"{ROOT_KEY}: must hold settings, one `key: value` a line"])
+        raise ConfigError(
+            folders.path_to_show(path), [f"{ROOT_KEY}: must hold settings, one `key: value` a line"]
+        )
     # Roots of the same collection's other programs may share the file.
     outside = [key for key in document if not key.startswith("nofusscomputing_")]
     problems = [f"{_shown_key(key, settings)}: belongs below {ROOT_KEY}; indent it" for key in outside]
@@ -184,7 +186,7 @@ def _checked(path: Path, settings: dict[Key, Any], problems: list[str]) -> Confi
             if not error["loc"] or error["loc"][0] not in several
         ]
     if problems:
-        raise ConfigError(folders.shown(path), problems)
+        raise ConfigError(folders.path_to_show(path), problems)
     return config
 
 
@@ -242,7 +244,7 @@ def _about(key: str, typed: dict[Key, str], given: dict[str, str]) -> str:
     """Return the start of a message about a file: key and path, or key and line if the path may be a secret."""
     if _is_hidden(typed[Key(key)], typed):
         return f"{_with_line(key, typed)}: the file"
-    return f"{key}: {folders.shown(Path(given[key]))}"
+    return f"{key}: {folders.path_to_show(Path(given[key]))}"
 
 
 def _with_line(key: str, typed: dict[Key, str]) -> str:

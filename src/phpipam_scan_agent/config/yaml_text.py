@@ -49,7 +49,7 @@ class _Loader(yaml.BaseLoader):
 
 def read(path: Path) -> Any:
     """Given the file's path, return its document. Raise ConfigError with the line and column of an error."""
-    shown = folders.shown(path)
+    shown = folders.path_to_show(path)
     content = b""
     try:
         with signals.interruptible():

@@ -67,7 +67,7 @@ class Delivery:
             self._uploads.close()
             self._settle()
             if not self._dry_run:
-                self._spool.settle()
+                self._spool.sync()
                 if waiting := self._left():
                     self._name_problem(waiting)
 

@@ -51,7 +51,7 @@ COLLECTION = {
 """The status of a refusal by the collection's server → the start of its text, and what to check."""
 
 
-def is_ours(answer: Answer) -> bool:
+def is_of_this_project(answer: Answer) -> bool:
     """Return whether the answer is of this project's Scan Server."""
     return _said(answer) is not None
 

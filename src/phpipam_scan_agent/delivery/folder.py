@@ -46,7 +46,7 @@ class Folder:
                 try:
                     self.entries[path.name] = _entry(path)
                 except OSError as error:
-                    yield cannot_be_read(path, error)
+                    yield read_error(path, error)
         self.size = sum(entry.size for entry in self.entries.values())
 
     def numbered(self) -> list[Path]:
@@ -106,7 +106,7 @@ class Folder:
             self.size -= entry.size
 
 
-def cannot_be_read(path: Path, error: OSError) -> str:
+def read_error(path: Path, error: OSError) -> str:
     """Return the message about a file that cannot be read."""
     if isinstance(error, PermissionError):
         return (

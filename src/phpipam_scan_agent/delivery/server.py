@@ -69,10 +69,12 @@ class ScanServer:
         401 before the body is read, or 400 because it is not JSON.
         """
         health = self._send("GET", f"{self._url}health")
-        if answers.is_ours(health):
+        if answers.is_of_this_project(health):
             answers.check(self._url, health)
         answers.check_refused_json(self._url, self._post(b"?"))
-        stores = "and could store a report" if answers.is_ours(health) else "(the collection's server)"
+        stores = (
+            "and could store a report" if answers.is_of_this_project(health) else "(the collection's server)"
+        )
         return f"{self._url} takes the token {stores}"
 
     def _post(self, body: bytes) -> Answer:

@@ -14,7 +14,7 @@ from ..models import Report
 from ..system import files, folders
 from . import document
 from .document import Entry
-from .folder import MAX_FILE, Folder, cannot_be_read
+from .folder import MAX_FILE, Folder, read_error
 from .report import merge, without_old_rows
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Spool:
             content = document.encode(report)
             if len(content) > self._max_size:
                 raise SpoolError(f"{self.folder} cannot keep it (it is larger than spool_max_size)")
-            # A new file is uploaded at once and need only survive a kill; `settle` syncs the files that still wait.
+            # A new file is uploaded at once and need only survive a kill; `sync` is for the files that still wait.
             self._waiting.write(name, report, durable=waits)
             version = self._waiting.entries[name].version
             if self._waiting.size + self._aside.size > self._max_size:
@@ -150,7 +150,7 @@ class Spool:
             self._waiting.remove(name)
             return aside
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Make the waiting reports survive a power failure, after the last upload."""
         with self._lock:
             loose = [name for name, entry in self._waiting.entries.items() if not entry.durable]
@@ -203,7 +203,7 @@ class Spool:
             for path in numbered:
                 path.replace(self.folder / path.name)
             again = [name for name in self._aside.entries if self._wait_again(name)]
-            self.settle()
+            self.sync()
             for name in again:
                 self._aside.remove(name)
             self._remember_settings()
@@ -236,15 +236,15 @@ class Spool:
                     reports[name] = merge(reports[name], report) if name in reports else report
                 merged.append(path)
             except PermissionError as error:
-                yield cannot_be_read(path, error)
+                yield read_error(path, error)
             except OSError as error:
-                yield f"{cannot_be_read(path, error)}; it is set aside as {self.set_aside(path.name, '')}"
+                yield f"{read_error(path, error)}; it is set aside as {self.set_aside(path.name, '')}"
             except files.INVALID:
                 yield f"{path} holds no report; it is set aside as {self.set_aside(path.name, '')}"
         try:
             for report in reports.values():
                 self.put(report)
-            self.settle()
+            self.sync()
             for path in merged:
                 path.unlink()
         except (OSError, SpoolError) as error:

@@ -112,11 +112,11 @@ class Client:
             requested = None
             try:
                 came: Answer = once()
-                if retries >= retry.after_answer(came, self._limits):
+                if retries >= retry.retries_after_answer(came, self._limits):
                     return came
                 requested = came.retry_after
             except requests.RequestException as error:
-                if retries >= retry.after_failure(error, self._limits):
+                if retries >= retry.retries_after_failure(error, self._limits):
                     raise
             deadline.sleep(retry.pause(retries, requested, self._limits))
             retries += 1
@@ -128,7 +128,7 @@ class Client:
             if 300 <= response.status_code < 400:
                 raise _Redirected(response)
             came = answer.read(response, self._limit)
-            if retry.after_answer(came, self._limits):
+            if retry.retries_after_answer(came, self._limits):
                 # An overloaded server often ends the connection a moment later, which would fail the retry.
                 self._session.close()
             return came

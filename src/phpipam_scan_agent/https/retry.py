@@ -14,7 +14,7 @@ OVERLOADED = frozenset((429, 502, 503, 504))
 """HTTP statuses of an overloaded server or proxy."""
 
 
-def after_answer(answer: Answer, limits: Limits) -> int:
+def retries_after_answer(answer: Answer, limits: Limits) -> int:
     """Return the maximum number of retries of a request with this answer."""
     if answer.status == 500 and not answer.body:  # a database that restarts
         return limits.retries
@@ -25,7 +25,7 @@ def after_answer(answer: Answer, limits: Limits) -> int:
     return limits.retries if answer.status in OVERLOADED else 0
 
 
-def after_failure(error: requests.RequestException, limits: Limits) -> int:
+def retries_after_failure(error: requests.RequestException, limits: Limits) -> int:
     """Return the maximum number of retries after this error. A report may be sent twice, since it is an update."""
     found = list(causes(error))
     if isinstance(error, requests.exceptions.ConnectTimeout) or any(

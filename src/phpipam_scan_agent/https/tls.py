@@ -81,7 +81,7 @@ class Certificate:
     days_left: int
 
 
-def shown_by(url: str, identity: Identity) -> Certificate:
+def certificate_of(url: str, identity: Identity) -> Certificate:
     """Return the certificate of an https URL's server, without a proxy. Raise OSError if it is not trusted."""
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 443)

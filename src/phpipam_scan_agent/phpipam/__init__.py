@@ -147,17 +147,17 @@ class PhpIpam:
 
     def _with_nameservers(self, rows: Rows) -> tuple[list[Row], list[Outcome]]:
         """Return the rows with their nameservers, by one request, and an Outcome for each row that lacks them."""
-        if not any(map(decode.wants_nameservers, rows)):
+        if not any(map(decode.lacks_nameservers, rows)):
             return list(rows), []
         try:
             sets = {
                 decode.number(row.get("id")): row for row in self._list(NAMESERVERS, decode.NAMESERVER_FIELDS)
             }
         except ScanAgentError as error:
-            failed = [decode.failed(row, error) for row in rows if decode.wants_nameservers(row)]
-            return [row for row in rows if not decode.wants_nameservers(row)], failed
+            failed = [decode.failed(row, error) for row in rows if decode.lacks_nameservers(row)]
+            return [row for row in rows if not decode.lacks_nameservers(row)], failed
         return [
-            decode.with_nameservers(row, sets) if decode.wants_nameservers(row) else row for row in rows
+            decode.with_nameservers(row, sets) if decode.lacks_nameservers(row) else row for row in rows
         ], []
 
     def _list(self, path: str, fields: frozenset[str]) -> Rows:

@@ -113,7 +113,7 @@ def nested(found: Iterable[Row]) -> list[str]:
     return [_cidr(row) for row in found if not flag(row, "isFolder")]
 
 
-def wants_nameservers(row: Row) -> bool:
+def lacks_nameservers(row: Row) -> bool:
     """Return whether a subnet's row needs nameservers that it only refers to."""
     embedded = row.get("nameservers")
     known = isinstance(embedded, dict) and nameservers(embedded)

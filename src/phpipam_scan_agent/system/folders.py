@@ -60,7 +60,7 @@ def credentials() -> Path | None:
     return Path(value) if value else None
 
 
-def loaded(path: Path) -> Path:
+def path_to_read(path: Path) -> Path:
     """Return the path to read: systemd's copy if the unit loads the configuration as a credential."""
     folder = credentials()
     if folder and path.parent == CONFIGURATION and (folder / path.name).exists():
@@ -68,7 +68,7 @@ def loaded(path: Path) -> Path:
     return path
 
 
-def shown(path: Path) -> Path:
+def path_to_show(path: Path) -> Path:
     """Return the path to show in a message: for a credential, the path that systemd has copied it from."""
     return CONFIGURATION / path.name if path.parent == credentials() else path
 
