@@ -113,11 +113,14 @@ def test_a_signal_interrupts_the_wait_for_a_result() -> None:
     def handle(*_: object) -> None:
         raise Ended
 
+    def items() -> Iterator[int]:
+        time.sleep(0.05)  # until the other thread waits; earlier, the signal would end it just as well
+        os.kill(os.getpid(), signal.SIGUSR1)
+        yield from iter(SimpleQueue[int]().get, None)
+
     signal.signal(signal.SIGUSR1, handle)
     try:
-        with SideBySide(str, iter(SimpleQueue[int]().get, None), threads=1) as results:
-            threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1]).start()
-            with pytest.raises(Ended):
-                list(results)
+        with pytest.raises(Ended), SideBySide(str, items(), threads=1) as results:
+            list(results)
     finally:
         signal.signal(signal.SIGUSR1, signals_before)

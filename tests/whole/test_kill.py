@@ -5,11 +5,8 @@ import os
 import random
 import shutil
 import subprocess
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,19 +25,6 @@ KILLS = 30
 SEED = 20261124
 NETWORKS = [f"127.0.{n}.0/24" for n in range(20, 23)]
 HOSTS = 254
-
-
-@pytest.fixture
-def sites(tmp_path: Path) -> Iterator[list[ForkedSite]]:
-    """Two, so that both of a small machine's cores have work."""
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
-    with ForkedSite(folders[0]) as one, ForkedSite(folders[1]) as two:
-        for site in (one, two):
-            site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
-            site.settings["max_rate"] = 20_000
-        yield [one, two]
 
 
 def reports_of(site: ForkedSite) -> list[Report]:
@@ -80,11 +64,24 @@ def killed(site: ForkedSite, seconds: float) -> float:
     return time.monotonic() - began
 
 
-def round_of_kills(site: ForkedSite, chance: random.Random, kills: int) -> Counter[str]:
-    """Kill so many runs, each at its own moment, and look at what is left after each."""
+def check_truth(site: ForkedSite) -> None:
+    """Every report is complete, and a scan that was told of twice was told of in the same words."""
+    known: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for each in site.scan_server.reports:
+        scan = each["scan"]
+        assert len({row["ip"] for row in scan["results"]}) == len(scan["results"]) == HOSTS
+        (seen,) = {row["lastSeen"] for row in scan["results"]}
+        (id_,) = (row["id"] for row in scan["results"] if "id" in row)
+        assert known.setdefault((scan["subnet"], seen, id_), scan) == scan
+
+
+def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(site: ForkedSite) -> None:
+    site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
+    site.settings["max_rate"] = 20_000
+    chance = random.Random(SEED)
     seen: Counter[str] = Counter()
     whole = 0.0  # seconds of a run that is not killed, on this machine under its present load
-    for turn in range(kills + 1):
+    for turn in range(KILLS + 1):
         # Each turn phpIPAM knows other ids, by which a report can be told from those of other turns.
         site.phpipam.addresses = [
             address(1000 * (turn + 1) + n, 10 + n, network.replace("0/24", "1"))
@@ -123,38 +120,6 @@ def round_of_kills(site: ForkedSite, chance: random.Random, kills: int) -> Count
         assert reports_of(site) == []
         assert runs.leftovers(site) == []
     check_truth(site)
-    return seen
-
-
-def check_truth(site: ForkedSite) -> None:
-    """Every report is complete, and a scan that was told of twice was told of in the same words."""
-    known: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for each in site.scan_server.reports:
-        scan = each["scan"]
-        assert len({row["ip"] for row in scan["results"]}) == len(scan["results"]) == HOSTS
-        (seen,) = {row["lastSeen"] for row in scan["results"]}
-        (id_,) = (row["id"] for row in scan["results"] if "id" in row)
-        assert known.setdefault((scan["subnet"], seen, id_), scan) == scan
-
-
-def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(sites: list[ForkedSite]) -> None:
-    outcomes: list[Counter[str]] = []
-    failures: list[BaseException] = []
-
-    def work(site: ForkedSite, seed: int) -> None:
-        try:
-            outcomes.append(round_of_kills(site, random.Random(seed), KILLS // 2))
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=work, args=(site, SEED + n)) for n, site in enumerate(sites)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    seen = sum(outcomes, Counter())
     # The moments were what they were meant to be: some before, some after the first report.
     assert 0 < seen["spooled"] < KILLS
     assert 0 < seen["sent"] < KILLS
