@@ -62,7 +62,7 @@ def test_behind_a_gateway_quiet_hosts_answer_tcp_and_the_others_icmp() -> None:
 def test_a_firewall_with_resets_makes_nmap_call_everything_up() -> None:
     with Network("192.0.2.1/24", gateway="192.0.2.254", alive=20, resets=True) as net:
         found = scan(net, "10.77.16.0/26")
-        honest = scan(net, "--discovery-ignore-rst", "10.77.16.0/26")
+        honest = scan(net, "-PE", "10.77.16.0/26")
     assert len(found) == 64
     assert {address for address, reason in found.items() if reason == "echo-reply/60"} == set(honest)
     assert set(found.values()) == {"echo-reply/60", "reset/63"}
