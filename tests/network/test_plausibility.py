@@ -52,6 +52,28 @@ def test_a_machine_with_most_addresses_of_the_segment_keeps_them_and_its_mac() -
     assert (done.status, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("answers", [{"resets": True}, {"syn_proxy": True}])
+def test_a_firewall_that_answers_for_a_whole_small_subnet_answers_for_its_network_address_too(
+    answers: dict[str, bool],
+) -> None:
+    with Network(**ROUTED, alive=0, **answers) as network:
+        done = run(network, [subnet(1, "10.77.1.0/29"), subnet(2, "10.77.1.8/30")])
+
+    assert done.found() == set()
+    assert len(done.said) == 2
+
+
+def test_a_full_small_subnet_of_hosts_that_drop_icmp_stays() -> None:
+    there = ["192.0.2.2/30", *(f"10.77.1.{last}/32" for last in range(1, 7))]
+    with Namespace() as scanner, Hosts(scanner, there, ["192.0.2.1/30"]) as hosts:
+        hosts.run(["sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1"])
+        scanner.ip("route", "add", "10.77.1.0/29", "via", "192.0.2.2")
+        done = run(scanner, [subnet(1, "10.77.1.0/29")])
+
+    assert done.found() == {f"10.77.1.{last}" for last in range(1, 7)}
+    assert (done.status, done.stderr) == (0, "")
+
+
 def test_behind_a_router_that_answers_for_an_ipv6_segment_real_hosts_are_found() -> None:
     block = "2001:db8:1::/120"
     there = ["2001:db8:1::10/64"]

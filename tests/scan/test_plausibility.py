@@ -216,6 +216,32 @@ def test_routers_and_their_virtual_address_nearer_than_the_hosts_are_accepted() 
     assert not [host for suspect in suspects for host in suspect.hosts if host.ttl == 254]
 
 
+@pytest.mark.parametrize("network", ["10.1.1.0/29", "10.1.1.0/30"])
+def test_a_small_full_subnet_that_only_resets_is_a_firewalls_if_its_network_address_resets_too(
+    network: str,
+) -> None:
+    hosts = tuple(Host(ip, "reset", FAR) for ip in IPv4Network(network).hosts())
+    answers = Answers(network, len(hosts), hosts, True)
+    (undecided,) = plausibility.undecided(answers)
+    assert plausibility.suspects(answers) == ()
+    assert plausibility.is_proven(undecided, [Host(ip_address("10.1.1.0"), "reset", FAR)])
+    assert not plausibility.is_proven(undecided, [Host(ip_address("10.1.1.0"), "reset", NEAR)])
+    assert not plausibility.is_proven(undecided, [])
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [Host(ip_address(f"10.1.1.{last}"), "reset", FAR) for last in range(1, 6)],
+        [Host(ip_address(f"10.1.1.{last}"), "echo-reply", FAR) for last in range(1, 7)],
+        [Host(ip_address(f"10.1.1.{last}"), ("reset", "echo-reply")[last % 2], FAR) for last in range(1, 7)],
+    ],
+    ids=["one is silent", "echo", "RST and echo"],
+)
+def test_other_small_subnets_need_no_further_probe(hosts: list[Host]) -> None:
+    assert plausibility.undecided(Answers("10.1.1.0/29", 6, tuple(hosts), True)) == ()
+
+
 def test_resets_of_all_distances_are_one_firewalls() -> None:
     hosts = tuple(Host(ip, "reset", 40 + int(ip) % 20) for ip in Net().ips)
     (suspect,) = plausibility.suspects(Answers("10.1.1.0/24", 254, hosts, True))

@@ -99,19 +99,27 @@ def of_subnet(subnet: Subnet) -> Ranges:
     phpIPAM's "ping exclude".
     """
     network = subnet.network
-    whole = ranges.of_network(network)
     excluded = [_single(int(known.ip)) for known in subnet.addresses if known.exclude_ping]
-    if network.prefixlen < network.max_prefixlen - 1 and not subnet.is_pool:
-        # Network and broadcast address; in IPv6 the subnet-router anycast address (RFC 4291, 2.6.1).
-        excluded.append(_single(whole.start))
-        excluded += [_single(whole.stop - 1)] if network.version == 4 else []
+    excluded += reserved(subnet)
     if subnet.discover:
         excluded += map(ranges.of_network, subnet.nested)
     if subnet.discover and not too_large(network):
-        return ranges.without((whole,), excluded)
+        return ranges.without((ranges.of_network(network),), excluded)
     known = (int(known.ip) for known in subnet.addresses if known.ip in network)
     listed = map(_single, (*known, *map(int, subnet.candidates)))
     return ranges.without(ranges.union(listed), excluded)
+
+
+def reserved(subnet: Subnet) -> Ranges:
+    """Return the addresses that no host can have: the network and the broadcast address.
+
+    In IPv6 it is the subnet-router anycast address (RFC 4291, 2.6.1). A pool or a subnet of two addresses has none.
+    """
+    network = subnet.network
+    if network.prefixlen >= network.max_prefixlen - 1 or subnet.is_pool:
+        return ()
+    whole = ranges.of_network(network)
+    return (_single(whole.start), _single(whole.stop - 1))[: 2 if network.version == 4 else 1]
 
 
 def too_large(network: IPNetwork) -> bool:

@@ -141,6 +141,12 @@ class Discovery:
             silent = ranges.without(silent, ranges.of_hosts(new))
         return found
 
+    def controls(self, job: Job, reserved: Iterable[range], rate: float) -> tuple[Host, ...]:
+        """Probe addresses behind a router that no host can have, by TCP, and return those with an answer."""
+        if job.route.on_link or not self._nmap.raw:
+            return ()
+        return self._pass(job, ranges.union(reserved), rate, Probes.TCP).hosts
+
     def _pass_by_ip(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> tuple[Host, ...]:
         """Probe without ARP; on the agent's own segment no faster than the kernel's neighbour table allows."""
         if not job.route.on_link:

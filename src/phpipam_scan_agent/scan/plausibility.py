@@ -32,6 +32,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..models import Host
+from ..plan.ranges import Ranges
 
 COVERAGE = 0.7
 """Share of the addresses without another answerer from which a nearer answerer is a suspect."""
@@ -104,6 +105,9 @@ class Answers:
     whole: bool
     """Whether every address was probed, not only known addresses, which may all be up."""
 
+    reserved: Ranges = ()
+    """Addresses of the subnet that no host can have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
@@ -130,11 +134,7 @@ class Suspect:
 
 def suspects(answers: Answers) -> tuple[Suspect, ...]:
     """Return the suspicious answerers of a subnet. Loopback is never suspicious."""
-    groups: defaultdict[tuple[Kind, str | int | None], list[Host]] = defaultdict(list)
-    for host in answers.hosts:
-        kind = KINDS.get(host.reason)
-        if kind and not host.ip.is_loopback:
-            groups[kind, host.mac if kind is Kind.ARP else host.ttl].append(host)
+    groups = _by_answerer(answers.hosts)
     resets = [group for (kind, _), group in groups.items() if kind is Kind.RST]
     found = [
         suspect
@@ -146,6 +146,30 @@ def suspects(answers: Answers) -> tuple[Suspect, ...]:
     if not any(suspect.kind is Kind.RST for suspect in found):
         found += _by_rst_alone([host for group in resets for host in group], answers)
     return tuple(found)
+
+
+def undecided(answers: Answers) -> tuple[Suspect, ...]:
+    """Return the answerers by TCP of a full subnet that have too few addresses to be suspects: hosts or a firewall.
+
+    A firewall also answers for the subnet's network or broadcast address (`is_proven`), which no host has. Silence
+    there proves nothing: Linux 6 with REJECT in its FORWARD chain answers for both, but as the last router only for
+    the network address, and other last routers drop packets to both. So a full subnet with FEW or more quiet hosts
+    at one distance is a suspect all the same.
+    """
+    found = {suspect.hosts[0].ip for suspect in suspects(answers)}
+    return tuple(
+        Suspect(kind, tuple(group))
+        for (kind, _), group in _by_answerer(answers.hosts).items()
+        if kind.is_tcp and answers.whole and group[0].ip not in found
+        if _coverage(group, answers) >= FULL and _is_no_host(kind, group, answers.hosts)
+    )
+
+
+def is_proven(suspect: Suspect, controls: Iterable[Host]) -> bool:
+    """Given the answers for addresses that no host can have, return whether one of them is the suspect's."""
+    return any(
+        KINDS.get(host.reason) is suspect.kind and host.ttl == suspect.hosts[0].ttl for host in controls
+    )
 
 
 def accepted(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
@@ -176,6 +200,15 @@ def host_mac(text: str) -> str | None:
     mac = text.upper()
     six = re.fullmatch("[0-9A-F]{2}(:[0-9A-F]{2}){5}", mac)
     return mac if six and not int(mac[1], 16) & 1 and mac != "00:00:00:00:00:00" else None
+
+
+def _by_answerer(hosts: Iterable[Host]) -> dict[tuple[Kind, str | int | None], list[Host]]:
+    groups: defaultdict[tuple[Kind, str | int | None], list[Host]] = defaultdict(list)
+    for host in hosts:
+        kind = KINDS.get(host.reason)
+        if kind and not host.ip.is_loopback:
+            groups[kind, host.mac if kind is Kind.ARP else host.ttl].append(host)
+    return groups
 
 
 def _suspect(kind: Kind, group: Sequence[Host], answers: Answers) -> Suspect | None:

@@ -114,12 +114,14 @@ class Worker:
             whole = any(subnet.discover for subnet, _ in chunk.subnets) and not targets.too_large(
                 chunk.network
             )
-            answers.append(Answers(str(chunk.network), ranges.size(chunk.ranges), here, whole))
+            reserved = targets.reserved(chunk.subnets[0][0]) if chunk.parts == 1 else ()
+            answers.append(Answers(str(chunk.network), ranges.size(chunk.ranges), here, whole, reserved))
         return self._accepted(job, answers, rate)
 
     def _accepted(self, job: Job, answers: Sequence[Answers], rate: float) -> tuple[Host, ...]:
         """Probe the addresses of suspects by other means, all chunks at once, and return the hosts to report."""
         suspected = [(each, suspect) for each in answers for suspect in plausibility.suspects(each)]
+        suspected += self._proven(job, answers, rate)
         unproven = {host.ip for _, suspect in suspected for host in suspect.hosts}
         # By address: it is in two chunks where subnets of two VRFs overlap.
         accepted = {host.ip: host for each in answers for host in each.hosts if host.ip not in unproven}
@@ -136,6 +138,17 @@ class Worker:
                 accepted |= {host.ip: host for host in kept}
                 self._warn(each.network, suspect, len(ips) - len(kept))
         return tuple(accepted.values())
+
+    def _proven(self, job: Job, answers: Sequence[Answers], rate: float) -> list[tuple[Answers, Suspect]]:
+        """Return the undecided answerers that also answer for an address that no host can have."""
+        undecided = [(each, suspect) for each in answers for suspect in plausibility.undecided(each)]
+        reserved = ranges.union(part for each, _ in undecided for part in each.reserved)
+        controls = self._discovery.controls(job, reserved, rate)
+        return [
+            (each, suspect)
+            for each, suspect in undecided
+            if plausibility.is_proven(suspect, ranges.pick(controls, each.reserved, job.version))
+        ]
 
     def _warn(self, network: str, suspect: Suspect, dropped: int) -> None:
         if dropped and network not in self._suspected:
