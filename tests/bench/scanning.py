@@ -3,12 +3,14 @@
     .venv-tests/bin/python tests/bench/scanning.py            # 50 subnets in two networks: 10 minutes
     .venv-tests/bin/python tests/bench/scanning.py --memory   # a /20, a /18 and a /16: 1 minute
     .venv-tests/bin/python tests/bench/scanning.py --others   # what answers for dead addresses: 3 minutes
+    .venv-tests/bin/python tests/bench/scanning.py --sizes    # the same in subnets of four sizes: 5 minutes
 
 Needs root, nmap, fping and gcc; packets go to network namespaces that lead nowhere. Prints Markdown.
 """
 
 import argparse
 import ipaddress
+import itertools
 import os
 import statistics
 import sys
@@ -53,8 +55,14 @@ OTHERS: dict[str, dict[str, Any]] = {
     "a router, by ARP (proxy ARP)": {"proxy_arp": True},
     "a router, by ARP, for 79 % of the dead": {"proxy_arp": True, "share": 79},
     "nobody, hosts drop ICMP": ROUTED | {"quiet": 100},
+    "the same, inside the interface's prefix": {
+        "address": "10.77.255.254/16",
+        "gateway": "10.77.255.253",
+        "rtt": 20,
+        "quiet": 100,
+    },
 }
-"""What answers for addresses that nobody has."""
+"""What answers for dead addresses; in the last row a more specific route leads through the router."""
 
 Scanned = tuple[set[str], float]
 """Who is said to be up, and the seconds that it took."""
@@ -181,6 +189,8 @@ def others() -> None:
     for name, like in OTHERS.items():
         for alive in (5, 40, 90, 95):
             with Network(**like, alive=alive, loss=1) as network:
+                if network.gateway and ipaddress.ip_address(network.gateway) in network.address.network:
+                    network.ip("route", "add", block, "via", network.gateway)
                 live = len(network.live(block))
                 warned: list[str] = []
 
@@ -196,6 +206,31 @@ def others() -> None:
                         f" | {seen.seconds:.1f} s | {'yes' if warned else 'no'} |",
                         flush=True,
                     )
+    print()
+
+
+def sizes() -> None:
+    """Print what the agent finds in subnets of four sizes where others answer for dead addresses."""
+    blocks = {"/29": "10.77.2.0/29", "/28": "10.77.1.0/28", "/24": "10.77.5.0/24", "/20": "10.77.16.0/20"}
+    print(
+        "### What answers for others, by size of the subnet\n\nmax_rate 10000; found, of live, and false.\n"
+    )
+    print("| who answers for dead addresses | of the dead | live | loss |", *blocks, sep=" | ", end=" |\n")
+    print("|---|--:|--:|--:|" + "---|" * len(blocks), flush=True)
+    answerers = [
+        name for name in OTHERS if name.startswith("a firewall, ") or name == "a router, by ARP (proxy ARP)"
+    ]
+    cases = itertools.product(answerers, (5, 40, 90), ((0, 100), (5, 100), (5, 79)))
+    for name, alive, (loss, share) in cases:
+        with Network(**OTHERS[name], alive=alive, loss=loss, share=share) as network:
+            # The kernel's neighbour table, which is asked behind proxy ARP, makes a /20 take two minutes there.
+            some = {size: block for size, block in blocks.items() if size != "/20" or network.gateway}
+            done = agent.run(network, [subnet(1 + at, block) for at, block in enumerate(some.values())])
+            cells = []
+            for at, block in enumerate(some.values()):
+                live, found = network.live(block), done.found(1 + at)
+                cells.append(f"{len(found & live):,} of {len(live):,}, {len(found - live)}")
+            print(f"| {name} | {share} % | {alive} % | {loss} % |", *cells, sep=" | ", end=" |\n", flush=True)
     print()
 
 
@@ -222,6 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--memory", action="store_true", help="measure the memory instead")
     parser.add_argument("--others", action="store_true", help="measure who answers for others instead")
+    parser.add_argument("--sizes", action="store_true", help="the same by size of the subnet")
     parser.add_argument("--times", type=int, help="measure each row so often")
     options = parser.parse_args()
     try:
@@ -234,6 +270,8 @@ def main() -> None:
         memory()
     elif options.others:
         others()
+    elif options.sizes:
+        sizes()
     else:
         for title, like in NETWORKS.items():
             compare(title, like, options.times)
