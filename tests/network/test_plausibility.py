@@ -54,7 +54,7 @@ def test_a_machine_with_most_addresses_of_the_segment_keeps_them_and_its_mac() -
 
 @pytest.mark.parametrize("answers", [{"resets": True}, {"syn_proxy": True}])
 def test_a_firewall_that_answers_for_a_whole_small_subnet_answers_for_its_network_address_too(
-    answers: dict[str, bool],
+    answers: dict[str, Any],
 ) -> None:
     with Network(**ROUTED, alive=0, **answers) as network:
         done = run(network, [subnet(1, "10.77.1.0/29"), subnet(2, "10.77.1.8/30")])
