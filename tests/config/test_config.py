@@ -307,10 +307,11 @@ def test_a_key_beside_the_root_key_is_named_with_its_right_place(tmp_path: Path)
 # The settings
 
 
-@pytest.mark.parametrize("empty", [None, "", "~", "null", '""', "''"])
 @pytest.mark.parametrize("key", configs.MANDATORY)
-def test_a_missing_or_empty_mandatory_setting_is_named(key: str, empty: str | None, tmp_path: Path) -> None:
-    assert problem(tmp_path, configs.text(**{key: empty})).startswith(f"{key}: missing or empty; set it to ")
+def test_a_missing_or_empty_mandatory_setting_is_named(key: str, tmp_path: Path) -> None:
+    for empty in (None, "", "~", "null", '""', "''"):
+        said = problem(tmp_path, configs.text(**{key: empty}))
+        assert said.startswith(f"{key}: missing or empty; set it to "), empty
 
 
 def test_a_missing_secret_is_named_with_its_place_in_phpipam(tmp_path: Path) -> None:
@@ -378,14 +379,14 @@ def test_a_wrong_secret_is_named_without_its_value(key: str, value: str, tmp_pat
     assert SECRET not in said
 
 
-@pytest.mark.parametrize(
-    "written", [r"\n", r"\r", r"\t", r"\0", r"\e", r"\x7f", r"\x9b", r"\u2028", r"\u2029", r"\ud800"]
-)
 @pytest.mark.parametrize("key", [*SECRET_KEYS, "client_name"])
-def test_control_characters_are_refused(key: str, written: str, tmp_path: Path) -> None:
-    content = configs.text(**{"http_server": "https://h", key: f'"a{written}b"'})
-    said = problem(tmp_path, content)
-    assert said == f"{key}: has control characters or line breaks; write it on one line, in quotes"
+def test_control_characters_are_refused(key: str, tmp_path: Path) -> None:
+    for written in (r"\n", r"\r", r"\t", r"\0", r"\e", r"\x7f", r"\x9b", r"\u2028", r"\u2029", r"\ud800"):
+        content = configs.text(**{"http_server": "https://h", key: f'"a{written}b"'})
+        said = problem(tmp_path, content)
+        assert said == f"{key}: has control characters or line breaks; write it on one line, in quotes", (
+            written
+        )
 
 
 def test_a_token_over_two_lines_is_refused(tmp_path: Path) -> None:
@@ -521,13 +522,13 @@ TOKEN = "Zk3_vX9-qLm2RtYw7BnPe4HsUc6JdGa1"
 @pytest.mark.parametrize(
     "key", sorted(set(Config.model_fields) - {"client_token", "auth_token", "scanagent_code", "client_name"})
 )
-@pytest.mark.parametrize("value", [TOKEN, TOKEN[:15], f"/{TOKEN}/x", f"{TOKEN}=="])
-def test_a_token_in_another_setting_is_not_shown(key: str, value: str, tmp_path: Path) -> None:
-    content = configs.text(**{key: value, "auth_token": value, "http_server": "https://h"} | {key: value})
-    with pytest.raises(ConfigError) as refused:
-        load(tmp_path, content)
-    assert f": {key}" in str(refused.value)
-    assert value not in str(refused.value)
+def test_a_token_in_another_setting_is_not_shown(key: str, tmp_path: Path) -> None:
+    for value in (TOKEN, TOKEN[:15], f"/{TOKEN}/x", f"{TOKEN}=="):
+        content = configs.text(**{"auth_token": value, "http_server": "https://h"} | {key: value})
+        with pytest.raises(ConfigError) as refused:
+            load(tmp_path, content)
+        assert f": {key}" in str(refused.value), value
+        assert value not in str(refused.value)
 
 
 def test_a_token_in_another_setting_is_named_by_its_line(tmp_path: Path) -> None:
@@ -630,11 +631,3 @@ def test_any_file_is_a_configuration_or_a_configuration_error(content: bytes | s
     rest = content if isinstance(content, bytes) else f"{configs.text()}  {content}".encode()
     with contextlib.suppress(ConfigError):
         load(tmp_path, rest)
-
-
-@pytest.mark.parametrize("key", config.Config.model_fields)
-def test_every_setting_is_in_the_example_and_in_the_readme(key: str) -> None:
-    root = Path(__file__).parents[2]
-    example = (root / "examples" / "scan_agent.yaml").read_text(encoding="utf-8")
-    assert re.search(rf"^  (# )?{key}:", example, re.MULTILINE)
-    assert f"`{key}`" in (root / "README.md").read_text(encoding="utf-8")

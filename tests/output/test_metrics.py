@@ -123,7 +123,10 @@ def test_a_run_that_ends_before_the_first_scan(site: Site, metrics_file: Path) -
 
 
 def test_a_machine_without_nmap(site: Site, metrics_file: Path) -> None:
-    assert runs.without("nmap", site).returncode == 2
+    done = runs.without("nmap", site)
+
+    assert done.returncode == 2
+    assert "nmap is not installed" in done.stderr
     assert figures(metrics_file)["last_run_exit_code"] == 2
 
 

@@ -110,6 +110,8 @@ def test_the_example_lacks_only_the_mandatory_values(schema: Draft202012Validato
 
     example[ROOT_KEY] |= configs.MANDATORY
     assert complaints(schema, example) == []
+    keys = re.findall(r"^  (?:# )?(\w+):", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert Config.model_fields.keys() - set(keys) == set()
 
 
 def test_the_example_names_the_schema_to_editors() -> None:

@@ -10,9 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
-import runs
 from forked import ForkedSite
 from stand_ins.https import Server
 from stand_ins.phpipam import address, refusal, subnet
@@ -73,26 +71,20 @@ def test_the_second_run_uses_the_cache_unless_refresh_is_given(site: Site) -> No
     assert len(site.api.requests) == 2 * asked
 
 
-def test_no_assigned_subnet_is_a_warning(site: Site) -> None:
-    site.phpipam.subnets = []
-    done = site.run()
-
-    assert done.returncode == 0
-    assert "phpIPAM assigns no subnet to this agent" in done.stderr
-
-
 def test_a_cached_list_without_subnets_to_scan_is_requested_again(site: Site) -> None:
     """Subnet assigned, then Discover ticked, then another one assigned, with a run after each; the cache is on."""
     row = {**site.phpipam.subnets[0], "discoverSubnet": 0}
     site.phpipam.subnets = []
-    said = [site.run().stderr]
+    done = site.run()
+    said = [done.stderr]
     site.phpipam.subnets = [row]
     said += [site.run().stderr]
     row["discoverSubnet"] = 1
     said += [site.run().stderr]
     site.phpipam.subnets += [subnet(12, "127.0.22.0/30")]
 
-    assert "assigns no subnet" in said[0]
+    assert done.returncode == 0
+    assert "phpIPAM assigns no subnet to this agent" in said[0]
     assert "assigns 1 subnets to this agent, none to be scanned: neither Discover new hosts nor" in said[1]
     assert said[2] == ""
     assert site.run("--subnet", "127.0.22.0/30").returncode == 0
@@ -201,20 +193,3 @@ def test_no_secret_is_in_the_process_list(site: Site) -> None:
 
     assert b"nmap\0" in seen
     assert all(secret.encode() not in seen for secret in site.secrets)
-
-
-def test_a_machine_without_nmap_is_a_usage_error(site: Site) -> None:
-    done = runs.without("nmap", site)
-
-    assert done.returncode == 2
-    assert "nmap is not installed" in done.stderr
-
-
-def test_the_example_configuration_lacks_only_the_mandatory_values(site: Site) -> None:
-    example = Path(__file__).parents[2] / "examples" / "scan_agent.yaml"
-    site.settings = next(iter(yaml.safe_load(example.read_text()).values()))
-    done = site.run()
-
-    assert done.returncode == 2
-    missing = [line.split(": ")[3] for line in done.stderr.splitlines()]
-    assert missing == ["api_url", "client_token", "client_name", "scanagent_code"]
