@@ -65,7 +65,10 @@ class Config(BaseModel):
         for key in ("mysql_password", "auth_token"):
             if getattr(self, key).get_secret_value().startswith(SAMPLE):
                 raise ValueError(f"{key}: is still the sample's; change it")
-        self._check_tls()
+        self.tls("tls")
+        self.tls("mysql_ssl", self.mysql_ssl_ca)
+        if self.mysql_ssl_cert and not self.mysql_ssl_ca:
+            raise ValueError("mysql_ssl_ca: is needed with mysql_ssl_cert")
         if not _is_loopback(self.host):
             if self.auth_token.get_secret_value() == NO_TOKEN:
                 raise ValueError(f"auth_token: is needed, as http_host is {self.host}")
@@ -76,20 +79,19 @@ class Config(BaseModel):
                 )
         return self
 
-    def _check_tls(self) -> None:
-        for prefix, authority in (("tls", None), ("mysql_ssl", self.mysql_ssl_ca)):
-            cert, key = getattr(self, f"{prefix}_cert"), getattr(self, f"{prefix}_key")
-            if bool(cert) != bool(key):
-                raise ValueError(f"{prefix}_cert and {prefix}_key belong together; set both or none")
-            try:
-                context = ssl.create_default_context(cafile=authority)
-                if cert:
-                    context.load_cert_chain(cert, key)
-            except OSError as error:
-                names = f"{prefix}_ca, " if authority else ""
-                raise ValueError(f"{names}{prefix}_cert, {prefix}_key: cannot be used: {error}") from None
-        if self.mysql_ssl_cert and not self.mysql_ssl_ca:
-            raise ValueError("mysql_ssl_ca: is needed with mysql_ssl_cert")
+    def tls(self, prefix: str, authority: Path | None = None) -> ssl.SSLContext:
+        """Return the TLS context with the certificate and key of `prefix`. Raise ValueError if it cannot be."""
+        cert, key = getattr(self, f"{prefix}_cert"), getattr(self, f"{prefix}_key")
+        if bool(cert) != bool(key):
+            raise ValueError(f"{prefix}_cert and {prefix}_key belong together; set both or none")
+        try:
+            context = ssl.create_default_context(cafile=authority)
+            if cert:
+                context.load_cert_chain(cert, key)
+        except OSError as error:
+            names = f"{prefix}_ca, " if authority else ""
+            raise ValueError(f"{names}{prefix}_cert, {prefix}_key: cannot be used: {error}") from None
+        return context
 
 
 class _Loader(yaml.BaseLoader):

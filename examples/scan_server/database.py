@@ -7,21 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Update,
-    column,
-    create_engine,
-    insert,
-    literal,
-    select,
-    table,
-    update,
-)
+from sqlalchemy import Connection, Engine, Update, column, create_engine, select, table, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.expression import false
 
 from .answers import error_number
 from .config import Config, ConfigError
@@ -45,8 +33,17 @@ settings = _table("settings", "updateTags pingStatus")
 tags = _table("ipTags", "id updateTag")
 api = _table("api", "app_last_access")
 
-INSERTED = ("subnetId", "ip_addr", "hostname", "mac", "lastSeen", "description", "note", "state")
-"""The columns of an address that is added."""
+CHECKS = (
+    "SELECT id, code FROM scanAgents LIMIT 1",
+    "SELECT id, subnet, mask, scanAgent, discoverSubnet, pingSubnet, lastDiscovery, lastScan FROM subnets LIMIT 1",
+    "SELECT id, subnetId, ip_addr, hostname, mac, lastSeen FROM ipaddresses LIMIT 1",
+    "UPDATE scanAgents SET last_access = NULL WHERE FALSE",
+    "UPDATE subnets SET lastDiscovery = NULL, lastScan = NULL WHERE FALSE",
+    "UPDATE ipaddresses SET hostname = NULL, mac = NULL, lastSeen = NULL WHERE FALSE",
+    "INSERT INTO ipaddresses (subnetId, ip_addr, hostname, mac, lastSeen, description, note, state)"
+    " SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE FALSE",
+)
+"""What a report needs; the statements change no row."""
 
 _DENIED = frozenset((1054, 1142, 1143, 1146))
 """MariaDB's errors for a column or table that is not there, or that the user may not use."""
@@ -68,18 +65,21 @@ def connect(config: Config) -> Engine:
         url = URL.create("sqlite", database=str(config.sqlite_file))
         return create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
 
-    socket: dict[str, Any] = {}
+    options: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
     if config.mysql_host.startswith("/"):
-        socket = {"unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
+        options |= {"unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
+    if (
+        config.mysql_ssl_ca
+    ):  # otherwise the connection is perhaps encrypted, as the server has it, but never verified
+        options["ssl"] = config.tls("mysql_ssl", config.mysql_ssl_ca)
     url = URL.create(
         "mysql+pymysql",
         username=config.mysql_user,
         password=config.mysql_password.get_secret_value(),
-        host=None if socket else config.mysql_host,
-        port=None if socket else config.mysql_port,
+        host=None if "unix_socket" in options else config.mysql_host,
+        port=config.mysql_port,
         database=config.mysql_database,
     )
-    timeouts = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
     return create_engine(
         url,
         hide_parameters=True,  # an agent's code is one, and errors are logged
@@ -88,20 +88,8 @@ def connect(config: Config) -> Engine:
         pool_size=POOL,
         max_overflow=2,  # for /health, and for the clock
         pool_timeout=10,
-        connect_args={"charset": "utf8mb4", **socket, **timeouts, **_tls(config)},
+        connect_args={"charset": "utf8mb4", **options},
     )
-
-
-def _tls(config: Config) -> dict[str, Any]:
-    """Without mysql_ssl_ca, the connection is what the server makes of it: encrypted perhaps, verified never."""
-    if not config.mysql_ssl_ca:
-        return {}
-    files = {
-        "ssl_ca": config.mysql_ssl_ca,
-        "ssl_cert": config.mysql_ssl_cert,
-        "ssl_key": config.mysql_ssl_key,
-    }
-    return {**files, "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 
 def update_rows(ids: list[int]) -> Update:
@@ -114,18 +102,12 @@ def update_rows(ids: list[int]) -> Update:
 
 
 def check(engine: Engine) -> None:
-    """Raise SQLAlchemyError unless a report could be stored: every statement of one is tried on no row."""
-    new = select(*(literal(None) for _ in INSERTED)).where(false())
+    """Raise SQLAlchemyError unless a report could be stored."""
     with engine.connect() as connection:
-        for used in (agents, subnets, addresses):
-            optional = ("state", "excludePing", "description", "note", "last_access")
-            connection.execute(select(*(c for c in used.c if c.name not in optional)).limit(1))
-        if connection.dialect.name == "sqlite":  # no grants to try, and a statement waits for a report's
-            return
-        connection.execute(update(agents).where(false()).values(last_access=None))
-        connection.execute(update(subnets).where(false()).values(lastDiscovery=None, lastScan=None))
-        connection.execute(update(addresses).where(false()).values(hostname=None, mac=None, lastSeen=None))
-        connection.execute(insert(addresses).from_select(INSERTED, new))
+        for statement in CHECKS:
+            # SQLite has no grants to try, and an UPDATE would wait for a report's.
+            if connection.dialect.name != "sqlite" or statement.startswith("SELECT"):
+                connection.execute(text(statement))
         connection.rollback()
 
 
