@@ -6,26 +6,25 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import datetime, timezone
-from ipaddress import ip_address
 from typing import Any
 from weakref import WeakValueDictionary
 
-import anyio
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, move_on_after, to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from . import database, decode, metrics, write
 from .answers import Refusal, answer, failed, refused, unavailable, unrouted
-from .config import Config
+from .config import Config, is_loopback
 from .limits import Guesses
-from .log import AccessLog
+from .log import access
 from .php_time import Zone
 
 log = logging.getLogger(__name__)
@@ -55,7 +54,6 @@ class Service:
     def __init__(self, config: Config, engine: Engine) -> None:
         self._config = config
         self._engine = engine
-        self._token = config.auth_token.get_secret_value().encode()
         self._zone = Zone(config.timezone)
         self._guesses = Guesses()
         self._in_progress = 0
@@ -76,7 +74,7 @@ class Service:
             self._in_progress -= 1
 
     async def _store(self, request: Request, body: bytes) -> Response:
-        code, client = decode.code(body), request.client.host if request.client else "?"
+        code, client = decode.code(body), request.state.fields["client"]
         self._guesses.check(client)
         # In turn, so that one agent's reports leave connections to the others'.
         turn = self._agents.setdefault(code, asyncio.Lock())
@@ -120,29 +118,28 @@ class Service:
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics, on loopback only unless asked for."""
-        client = request.client.host if request.client else ""
-        local = client and ip_address(client).is_loopback and "x-forwarded-for" not in request.headers
-        if self._config.metrics == "off" or (self._config.metrics == "loopback" and not local):
+        local = is_loopback(request.state.fields["client"]) and "x-forwarded-for" not in request.headers
+        if self._config.metrics == "loopback" and not local:
             raise HTTPException(404)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
         """Watch PHP's clock while the service runs."""
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._watch_clock)
-            yield
-            tasks.cancel_scope.cancel()
+        watch = asyncio.create_task(self._watch_clock())
+        yield
+        watch.cancel()
 
     async def _watch_clock(self) -> None:
         while True:
             with suppress(SQLAlchemyError):  # away, as reports and /health say
                 await to_thread.run_sync(self._look)
-            await anyio.sleep(CLOCK_SECONDS)
+            await asyncio.sleep(CLOCK_SECONDS)
 
     def _authorise(self, request: Request) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token):
+        token = self._config.auth_token.get_secret_value()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
             why = "auth_token: missing or wrong; it must be the one of the Scan Server's configuration"
             raise Refusal(401, "token", why, {"WWW-Authenticate": "Bearer"})
 
@@ -156,7 +153,7 @@ def make_app(config: Config, engine: Engine) -> Starlette:
             Route("/health", service.health),
             Route("/metrics", service.metrics),
         ],
-        middleware=[Middleware(AccessLog)],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=access)],
         exception_handlers={
             Refusal: refused,
             HTTPException: unrouted,
@@ -175,7 +172,7 @@ async def _read(request: Request) -> bytes:
     if int(request.headers.get("content-length", 0)) > MAX_BODY:
         raise too_large
     body = bytearray()
-    with anyio.move_on_after(PATIENCE):
+    with move_on_after(PATIENCE):
         try:
             async for chunk in request.stream():
                 body += chunk

@@ -41,7 +41,7 @@ class Config(BaseModel):
     """PHP's time zone where phpIPAM runs; without it, the offset is observed."""
     names: Literal["missing", "always"] = "missing"
     """Whether a host name is stored only where phpIPAM has none, or replaces the one that is there."""
-    metrics: Literal["loopback", "everyone", "off"] = "loopback"
+    metrics: Literal["loopback", "everyone"] = "loopback"
     http_host: str = ""
     http_port: int = Field(5000, ge=0, le=65535)
     """0 lets the system choose one, and the log names it."""
@@ -69,7 +69,7 @@ class Config(BaseModel):
         self.tls("mysql_ssl", self.mysql_ssl_ca)
         if self.mysql_ssl_cert and not self.mysql_ssl_ca:
             raise ValueError("mysql_ssl_ca: is needed with mysql_ssl_cert")
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             if self.auth_token.get_secret_value() == NO_TOKEN:
                 raise ValueError(f"auth_token: is needed, as http_host is {self.host}")
             if not self.tls_cert:
@@ -139,7 +139,8 @@ def _problem(error: Any) -> str:
     return f"{error['loc'][0]}: {what}" if error["loc"] else what
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

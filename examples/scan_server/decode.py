@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timezone
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -63,12 +63,12 @@ class Report(NamedTuple):
 
 def code(body: bytes) -> str:
     """Return the report's scan agent code; its results are not looked at. Raise Refusal 400."""
-    return _validated(_Code, body).code
+    return str(_validated(_Code, body).code)
 
 
 def decode(body: bytes, now: datetime) -> Report:
     """Given a request's body and the time of its arrival, return the Report. Raise Refusal 400."""
-    report = _validated(_Report, body)
+    report: _Report = _validated(_Report, body)
     scan = report.scan
     agents_zone = datetime.strptime(scan.tz, "%z").tzinfo
     hosts: dict[str, Host] = {}
@@ -144,10 +144,7 @@ class _Report(_Code):
     scan: _Scan
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _validated(model: type[_Model], body: bytes) -> _Model:
+def _validated(model: type[BaseModel], body: bytes) -> Any:
     try:
         return model.model_validate_json(body)
     except ValidationError as invalid:

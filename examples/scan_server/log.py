@@ -5,7 +5,9 @@ import logging
 import time
 from datetime import datetime, timezone
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.requests import Request
+from starlette.responses import Response
 
 from . import metrics
 
@@ -26,33 +28,17 @@ class JsonLines(logging.Formatter):
         return json.dumps(line | getattr(record, "fields", {}))
 
 
-class AccessLog:
-    """Logs and counts each request with what the service has put into `request.state.fields`."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        started = time.monotonic()
-        client = (scope["client"] or "?")[0]
-        fields = {
-            "client": client,
-            "method": scope["method"][:MAX_TEXT],
-            "path": scope["path"][:MAX_TEXT],
-            "status": 500,
-        }
-        scope.setdefault("state", {})["fields"] = fields
-
-        async def noting_status(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                fields["status"] = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting_status)
-        finally:
-            fields["seconds"] = round(time.monotonic() - started, 3)
-            log.info("request", extra={"fields": fields})
-            metrics.count(fields)
+async def access(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Log and count a request with what the service has put into `request.state.fields`."""
+    started = time.monotonic()
+    client = request.client.host if request.client else "?"
+    method, path = request.method[:MAX_TEXT], request.scope["path"][:MAX_TEXT]
+    request.state.fields = fields = {"client": client, "method": method, "path": path, "status": 500}
+    try:
+        response = await call_next(request)
+        fields["status"] = response.status_code
+        return response
+    finally:
+        fields["seconds"] = round(time.monotonic() - started, 3)
+        log.info("request", extra={"fields": fields})
+        metrics.count(fields)

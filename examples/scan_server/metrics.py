@@ -2,15 +2,12 @@
 
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import Counter, Histogram, generate_latest
 
-_registry = CollectorRegistry()
-_reports = Counter("scan_server_reports", "Reports stored", registry=_registry)
-_hosts = Counter("scan_server_hosts", "Results of stored reports", ["outcome"], registry=_registry)
-_refusals = Counter("scan_server_refusals", "Requests refused", ["reason"], registry=_registry)
-_seconds = Histogram(
-    "scan_server_report_seconds", "Time from a report's head to its answer", registry=_registry
-)
+_reports = Counter("scan_server_reports", "Reports stored")
+_hosts = Counter("scan_server_hosts", "Results of stored reports", ["outcome"])
+_refusals = Counter("scan_server_refusals", "Requests refused", ["reason"])
+_seconds = Histogram("scan_server_report_seconds", "Time from a report's head to its answer")
 
 
 def count(fields: dict[str, Any]) -> None:
@@ -27,4 +24,4 @@ def count(fields: dict[str, Any]) -> None:
 
 def text() -> bytes:
     """Return all in Prometheus' text format."""
-    return generate_latest(_registry)
+    return generate_latest()

@@ -4,10 +4,9 @@ import random
 import re
 import time
 from collections import defaultdict
-from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from . import tags
@@ -98,18 +97,13 @@ def _assigned(connection: Connection, agent: int, report: Report) -> list[Any]:
         queries = [mine.where(subnets.c.id == report.subnet_id)]
     else:  # phpIPAM may keep a host's address in the network's place: then all of this mask are read
         queries = [mine.where(subnets.c.subnet == address), mine]
+    first, last = int(report.network[0]), int(report.network[-1])
     for query in queries:
-        if found := [row for row in connection.execute(query) if _is_network(row, report)]:
+        rows = [row for row in connection.execute(query) if str(row.subnet).isdecimal()]  # a folder's is not
+        if found := [row for row in rows if first <= int(row.subnet) <= last]:
             return found
     why = f"scan.subnet: phpIPAM assigns no {report.network} to this scan agent"
     raise Refusal(403, "subnet", why, field="scan.subnet", subnet=str(report.network))
-
-
-def _is_network(row: Any, report: Report) -> bool:
-    try:  # a folder has no network
-        return ip_network((ip_address(int(row.subnet)), row.mask), strict=False) == report.network
-    except (TypeError, ValueError):
-        return False
 
 
 def _stamp(connection: Connection, subnet: Any, report: Report, php: PhpTime) -> None:
@@ -211,19 +205,12 @@ def _refused(connection: Connection, change: _Change, error: DBAPIError) -> tupl
 
 
 def _execute(connection: Connection, changes: list[_Change]) -> None:
-    """Insert all at once; update all that become equal at once, and the others column by column."""
+    """Insert all at once; update all that become equal at once, which most do."""
     if new := [change.values for change in changes if change.id is None]:
         connection.execute(insert(addresses), new)
     equal = defaultdict(list)
     for change in changes:
         if change.id is not None:
             equal[tuple(change.values.items())].append(change.id)
-    single = defaultdict(list)
     for values, ids in equal.items():
-        if len(ids) > 1:
-            connection.execute(update_rows(ids).values(dict(values)))
-        else:
-            single[tuple(dict(values))].append({"key": ids[0], **{f"new_{k}": v for k, v in values}})
-    for names, rows in single.items():
-        one = update(addresses).where(addresses.c.id == bindparam("key"))
-        connection.execute(one.values({name: bindparam(f"new_{name}") for name in names}), rows)
+        connection.execute(update_rows(ids).values(dict(values)))
