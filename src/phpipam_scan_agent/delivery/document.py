@@ -13,7 +13,6 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
     StringConstraints,
-    TypeAdapter,
 )
 
 from ..models import IPNetwork, Report, Row
@@ -35,10 +34,8 @@ _Row = tuple[
 ]
 """The values of a Row, whose address is not parsed yet."""
 
-_ROW: TypeAdapter[_Row] = TypeAdapter(_Row)
 
-
-class _Header(BaseModel, strict=True):
+class _Header(BaseModel, strict=True, defer_build=True):
     """The first line of a file: enough to list the reports without reading their rows."""
 
     format: Literal[2]
@@ -50,7 +47,7 @@ class _Header(BaseModel, strict=True):
     refusal: str | None
 
 
-class _Body(BaseModel, strict=True):
+class _Body(BaseModel, strict=True, defer_build=True):
     """The second line of a file."""
 
     silent: tuple[PositiveInt, ...]
@@ -127,10 +124,12 @@ def decode_format_1(content: bytes) -> Iterator[Report]:
     if len(ids) > 1 or min(ids, default=1) < 1:
         raise ValueError
     blocks: dict[int, dict[Any, Row]] = {} if scan["results"] else {0: {}}
+    lines = []
     for result in scan["results"]:
         seen = datetime.fromisoformat(result["lastSeen"]).replace(tzinfo=zone).isoformat()
-        values = [result["ip"], seen, *(result.get(key) for key in ("id", "hostname", "mac"))]
-        row = _row(network, None, _ROW.validate_json(json.dumps(values), strict=True))
+        lines.append([result["ip"], seen, *(result.get(key) for key in ("id", "hostname", "mac"))])
+    for values in _Body.model_validate_json(json.dumps({"silent": [], "rows": lines})).rows:
+        row = _row(network, None, values)
         blocks.setdefault(block(network, row.ip), {})[row.ip] = row
     for number, rows in blocks.items():
         yield Report(network, min(ids, default=None), made, tuple(rows.values()), (), number)
