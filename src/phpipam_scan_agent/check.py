@@ -129,7 +129,9 @@ def _waiting(spool: Spool) -> Iterator[Check]:
     if refused := spool.refused():
         first = f"{refused[0].network}: {refused[0].refusal}" if refused[0].refusal else "see the folder"
         detail = f"{len(refused)} in {spool.folder}/refused, the first of {first}"
-        yield Check("reports refused", True, detail, "they are sent once more after a change of the settings")
+        yield Check(
+            "reports refused", True, detail, "a changed configuration or a new version sends them again"
+        )
 
 
 def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
@@ -166,7 +168,7 @@ def _phpipam(config: Config, clock: Callable[[], float]) -> Iterator[Check]:
 
 def _clocks(ahead: float | None) -> Check:
     if ahead is None:
-        return Check("clock", True, "phpIPAM's server does not tell the time")
+        return Check("clock", True, "phpIPAM's answers have no Date header")
     detail = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} phpIPAM's"
     return Check("clock", abs(ahead) < 60, detail, None if abs(ahead) < 60 else "set the clocks")
 

@@ -103,7 +103,7 @@ def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[
     for outcome in outcomes:
         _logged(outcome)
         if outcome.skipped:
-            log.info("subnet %s: left alone: %s", outcome.subnet, outcome.skipped)
+            log.info("subnet %s: skipped: %s", outcome.subnet, outcome.skipped)
     return chosen, outcomes
 
 

@@ -469,4 +469,4 @@ def test_control_characters_in_a_name_are_escaped(site: Site) -> None:
 def test_an_answer_without_a_date_is_not_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BaseHTTPRequestHandler, "date_time_string", lambda *_: "some day")
 
-    assert "✓ clock: phpIPAM's server does not tell the time" in site.run("--check").stdout
+    assert "✓ clock: phpIPAM's answers have no Date header" in site.run("--check").stdout

@@ -85,7 +85,7 @@ def _problem(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     # The message quotes the text at the error, which may be a token (`client_token: *abc`), unless one character.
     harmless_or_not = r"'(\\?.|<[a-z ]+>)'|'[^']*'"
-    what = re.sub(harmless_or_not, lambda said: said[0] if said[1] else "'…'", error.problem or "not YAML")
+    what = re.sub(harmless_or_not, lambda found: found[0] if found[1] else "'…'", error.problem or "not YAML")
     what = what.replace(r"character '\t'", "a tab")
     if isinstance(error, yaml.constructor.ConstructorError):
         return f"{where}{what}"

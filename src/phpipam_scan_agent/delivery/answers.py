@@ -53,27 +53,27 @@ COLLECTION = {
 
 def is_of_this_project(answer: Answer) -> bool:
     """Return whether the answer is of this project's Scan Server."""
-    return _said(answer) is not None
+    return _own_json(answer) is not None
 
 
 def check(url: str, answer: Answer) -> None:
     """Return if the Scan Server has taken a report. Raise ServerError, whose class decides about the report."""
-    said = _said(answer)
-    if answer.status == 200 and (said or not answer.body):
+    own = _own_json(answer)
+    if answer.status == 200 and (own or not answer.body):
         if not answer.marked_end:
             raise UnavailableError(f"Scan Server at {url}: the answer was cut off; check the network")
         return
-    if not said:
+    if not own:
         raise _other(url, answer)
-    kind, advice = REASONS.get(str(said.get("reason")), (ServerError, "see the server's log"))
-    why = excerpt(str(said.get("error")), 200)
+    kind, advice = REASONS.get(str(own.get("reason")), (ServerError, "see the server's log"))
+    why = excerpt(str(own.get("error")), 200)
     raise kind(f"Scan Server at {url} answers HTTP {answer.status}: {why}; {advice}")
 
 
 def check_refused_json(url: str, answer: Answer) -> None:
     """Return if a Scan Server has accepted the token and refused a body that is not JSON. Raise ServerError."""
-    said = _said(answer)
-    if answer.status == 400 and said and said.get("reason") == "json":
+    own = _own_json(answer)
+    if answer.status == 400 and own and own.get("reason") == "json":
         return
     if answer.status == 400 and _line(answer).startswith(COLLECTION[400][0]):
         return
@@ -82,13 +82,13 @@ def check_refused_json(url: str, answer: Answer) -> None:
     check(url, answer)
 
 
-def _said(answer: Answer) -> dict[str, Any] | None:
+def _own_json(answer: Answer) -> dict[str, Any] | None:
     """Return the JSON of this project's server; None for any other answer."""
     try:
-        said = json.loads(answer.body)
+        document = json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
-    return said if isinstance(said, dict) and said.get("server") == SERVER else None
+    return document if isinstance(document, dict) and document.get("server") == SERVER else None
 
 
 def _other(url: str, answer: Answer) -> ServerError:
@@ -110,8 +110,8 @@ def _other(url: str, answer: Answer) -> ServerError:
 
 def _not_a_scan_server(url: str, answer: Answer) -> UnavailableError:
     server = f" (Server: {excerpt(answer.server, 40)})" if answer.server else ""
-    said = excerpt(answer.body.decode("utf-8", "replace"), 80)
-    shown = f" {said!r}" if said else ""
+    text = excerpt(answer.body.decode("utf-8", "replace"), 80)
+    shown = f" {text!r}" if text else ""
     return UnavailableError(
         f"something else than a Scan Server answers at {url}: HTTP {answer.status}{shown}{server};"
         " check http_server and http_port, and what stands between"
@@ -119,8 +119,8 @@ def _not_a_scan_server(url: str, answer: Answer) -> UnavailableError:
 
 
 def _where(url: str, answer: Answer) -> str:
-    said = excerpt(answer.body.decode("utf-8", "replace"), 100)
-    return f"Scan Server at {url} answers HTTP {answer.status}{': ' if said else ''}{said}"
+    text = excerpt(answer.body.decode("utf-8", "replace"), 100)
+    return f"Scan Server at {url} answers HTTP {answer.status}{': ' if text else ''}{text}"
 
 
 def _line(answer: Answer) -> str:

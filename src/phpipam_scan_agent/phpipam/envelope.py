@@ -60,11 +60,13 @@ def data(url: str, answer: Answer, memory: int) -> object:
         raise kind(f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(answer)}") from None
     if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
         return envelope["data"]
-    said = excerpt(str(envelope.get("message") or "nothing more"), 300)
-    if answer.status in (200, 404) and (said in NOTHING_FOUND or "message" not in envelope):
+    message = excerpt(str(envelope.get("message") or "nothing more"), 300)
+    if answer.status in (200, 404) and (message in NOTHING_FOUND or "message" not in envelope):
         return []
-    advice = next((advice for start, advice in ADVICE.items() if said.startswith(start)), "see phpIPAM's log")
-    raise PhpIpamError(f"phpIPAM at {url} refuses with HTTP {answer.status}: {said}; {advice}")
+    advice = next(
+        (advice for start, advice in ADVICE.items() if message.startswith(start)), "see phpIPAM's log"
+    )
+    raise PhpIpamError(f"phpIPAM at {url} refuses with HTTP {answer.status}: {message}; {advice}")
 
 
 def _not_json(answer: Answer) -> str:
@@ -72,7 +74,7 @@ def _not_json(answer: Answer) -> str:
         return "and nothing else; its database is down or PHP ran out of memory, see its log"
     if not answer.body:
         return "and nothing else; see the log of its web server and PHP"
-    said = excerpt(answer.body[:100_000].decode("utf-8", "replace"), 120)
+    message = excerpt(answer.body[:100_000].decode("utf-8", "replace"), 120)
     if answer.status in (502, 503, 504):
-        return f"({said}); the web server or proxy in front has trouble"
-    return f"({said}), which is not JSON; check that api_url is phpIPAM's front page, and its log"
+        return f"({message}); the web server or proxy in front has trouble"
+    return f"({message}), which is not JSON; check that api_url is phpIPAM's front page, and its log"

@@ -149,7 +149,7 @@ def _reason_to_skip(subnet: Subnet, ipv6: bool, scan_parents: bool) -> str | Non
     if subnet.network.version == 6 and not ipv6:
         return "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"
     if subnet.discover and subnet.nested and not scan_parents:
-        return "it has nested subnets; scan_parents: true scans the rest of it, which phpIPAM then calls orphaned"
+        return "it has nested subnets; scan_parents: true scans its other addresses, which phpIPAM calls orphaned"
     return None
 
 
