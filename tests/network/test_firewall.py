@@ -20,7 +20,9 @@ ROUTED: dict[str, Any] = {"address": "192.0.2.1/24", "gateway": "192.0.2.254", "
         pytest.param({"alive": 0}, "10.1.1.0/24", id="nobody there"),
     ],
 )
-def test_hosts_that_only_a_firewall_answers_for_are_not_reported(like: dict[str, Any], block: str) -> None:
+def test_addresses_that_only_a_firewall_answers_for_are_not_reported(
+    like: dict[str, Any], block: str
+) -> None:
     with Network(**ROUTED | like, resets=True) as network:
         live = network.live(block)
         by_default = network.run(["nmap", "-sn", "-n", "--min-rate", "5000", block]).stdout
@@ -33,7 +35,7 @@ def test_hosts_that_only_a_firewall_answers_for_are_not_reported(like: dict[str,
     assert f"subnet {block}: a firewall" in done.stderr
 
 
-def test_behind_a_firewall_hosts_that_are_silent_to_icmp_do_not_let_others_be_invented() -> None:
+def test_hosts_silent_to_icmp_behind_a_firewall_cause_no_invented_hosts() -> None:
     block = "10.1.1.0/24"
     with Network(**ROUTED, resets=True, quiet=20, alive=50, loss=5) as network:
         live = network.live(block)
@@ -44,7 +46,7 @@ def test_behind_a_firewall_hosts_that_are_silent_to_icmp_do_not_let_others_be_in
     assert len(done.said) == 1
 
 
-def test_each_subnet_behind_a_firewall_is_named_and_no_other() -> None:
+def test_only_subnets_behind_a_firewall_are_named() -> None:
     behind = {1: "10.1.1.0/26", 2: "10.1.2.0/26"}
     with Network(**ROUTED, resets=True) as network:
         done = run(network, [*(subnet(*block) for block in behind.items()), subnet(3, "192.0.2.0/26")])

@@ -81,7 +81,7 @@ def test_in_a_large_subnet_neighbours_on_the_link_are_found(place: Place, prefix
     assert (done.status, done.stderr) == (0, "")
 
 
-def test_ipv6_is_off_unless_it_is_switched_on(place: Place) -> None:
+def test_ipv6_is_off_by_default(place: Place) -> None:
     done = place.run(subnet(1, "2001:db8:1::ab00/120"), subnet(2, "192.0.2.0/28"), ipv6=False)
 
     assert done.probed_in("2001:db8::/32") == set()

@@ -33,7 +33,7 @@ def names() -> list[str]:
     return listing.stdout.split()
 
 
-def test_every_live_host_of_the_segment_and_nobody_else_is_found() -> None:
+def test_all_live_hosts_of_the_segment_and_no_others_are_found() -> None:
     with Network(alive=20) as net:
         found = scan(net, "10.77.16.0/25")
         counters = net.counters()
@@ -50,7 +50,7 @@ def test_hosts_show_their_own_hardware_address() -> None:
     assert Network.mac(address) in done.stdout
 
 
-def test_behind_a_gateway_quiet_hosts_answer_tcp_and_the_others_icmp() -> None:
+def test_behind_a_gateway_quiet_hosts_answer_tcp_only() -> None:
     with Network("192.0.2.1/24", gateway="192.0.2.254", alive=40, quiet=50, serving=50) as net:
         found = scan(net, "10.77.16.0/26")
         counters = net.counters()
@@ -59,7 +59,7 @@ def test_behind_a_gateway_quiet_hosts_answer_tcp_and_the_others_icmp() -> None:
     assert min(counters.echo, counters.timestamp, counters.tcp) > 0
 
 
-def test_a_firewall_with_resets_makes_nmap_call_everything_up() -> None:
+def test_a_firewall_with_resets_makes_every_address_appear_up() -> None:
     with Network("192.0.2.1/24", gateway="192.0.2.254", alive=20, resets=True) as net:
         found = scan(net, "10.77.16.0/26")
         honest = scan(net, "-PE", "10.77.16.0/26")
@@ -69,7 +69,7 @@ def test_a_firewall_with_resets_makes_nmap_call_everything_up() -> None:
     assert set(honest) == net.live("10.77.16.0/26", ends=True)
 
 
-def test_the_same_probes_get_lost_again_after_the_counters_were_taken() -> None:
+def test_packet_loss_repeats_after_the_counters_were_read() -> None:
     with Network(alive=100, loss=40, rtt=1) as net:
         once = ["--max-retries", "0", "10.77.16.0/26"]
         first, counted = scan(net, *once), net.counters()
@@ -79,7 +79,7 @@ def test_the_same_probes_get_lost_again_after_the_counters_were_taken() -> None:
     assert 10 <= counted.lost <= 42
 
 
-def test_seeds_differ_and_repeat() -> None:
+def test_a_seed_determines_the_live_hosts() -> None:
     one, other = Network(seed=1, alive=50), Network(seed=2, alive=50)
     block = "10.77.0.0/20"
     assert one.live(block) == Network(seed=1, alive=50).live(block) != other.live(block)
@@ -87,7 +87,7 @@ def test_seeds_differ_and_repeat() -> None:
     assert one.live("10.77.0.0/24") < one.live(block)
 
 
-def test_an_end_of_the_network_counts_as_live_only_if_asked_for() -> None:
+def test_network_and_broadcast_addresses_are_live_only_if_configured() -> None:
     net = Network(alive=100)
     assert len(net.live("10.77.16.0/24")) == 254
     assert len(net.live("10.77.16.0/24", ends=True)) == 256
@@ -126,7 +126,7 @@ def test_sigterm_prints_the_counters() -> None:
     assert json.loads(out)["arp"] >= 1
 
 
-def test_a_device_that_leads_out_stops_every_run() -> None:
+def test_a_device_with_a_route_out_stops_every_run() -> None:
     with Network() as net:
         net.ip("tuntap", "add", "way0", "mode", "tap")
         with pytest.raises(LeadsOutError, match=f"namespace {net.name} .* way0"):
@@ -135,7 +135,7 @@ def test_a_device_that_leads_out_stops_every_run() -> None:
         assert net.run(["true"]).returncode == 0
 
 
-def test_a_veth_into_the_machine_stops_every_run() -> None:
+def test_a_veth_to_the_machine_stops_every_run() -> None:
     with Namespace() as lonely:
         lonely.ip(
             "link", "add", "way0", "type", "veth", "peer", "name", f"out{lonely.name[-8:]}", "netns", "1"
@@ -144,7 +144,7 @@ def test_a_veth_into_the_machine_stops_every_run() -> None:
             lonely.popen(["true"])
 
 
-def test_nothing_is_left_behind_by_a_test_that_fails() -> None:
+def test_a_failed_test_leaves_no_namespace() -> None:
     net = Network()
     hosts = Hosts(net, [], [])
     started: list[subprocess.Popen[str]] = []
@@ -172,7 +172,7 @@ def test_real_hosts_answer_on_both_families() -> None:
         assert hosts.mac in scanner.run(["nmap", "-sn", "-n", "192.0.2.10"]).stdout
 
 
-def test_the_machines_nameservers_are_out_of_sight() -> None:
+def test_the_machines_nameservers_are_unreachable() -> None:
     with Namespace() as lonely:
         assert lonely.run(["cat", "/etc/resolv.conf"]).stdout == "nameserver 127.0.0.1\n"
 

@@ -30,20 +30,20 @@ def wanting_names(*nameservers: str) -> Row:
     return subnet(1, BLOCK, resolveDNS=1, nameservers={"namesrv1": "; ".join(nameservers)})
 
 
-def test_hosts_are_reported_by_the_names_that_the_subnets_nameserver_has(scanner: Namespace) -> None:
+def test_hosts_have_the_names_of_the_subnets_nameserver(scanner: Namespace) -> None:
     done = run(scanner, [wanting_names(GOOD)], nameservers={GOOD: ZONE})
 
     assert done.each("hostname") == NAMES
     assert (done.found(), done.status, done.stderr) == (HOSTS, 0, "")
 
 
-def test_without_nameservers_of_its_own_the_systems_are_asked(scanner: Namespace) -> None:
+def test_a_subnet_without_nameservers_uses_the_systems(scanner: Namespace) -> None:
     done = run(scanner, [subnet(1, BLOCK, resolveDNS=1)], nameservers={SYSTEM: ZONE})
 
     assert done.each("hostname") == NAMES
 
 
-def test_names_are_not_looked_up_unless_phpipam_wants_them(scanner: Namespace) -> None:
+def test_names_are_looked_up_only_if_phpipam_requests_it(scanner: Namespace) -> None:
     done = run(scanner, [wanting_names(GOOD) | {"resolveDNS": 0}], nameservers={GOOD: ZONE})
 
     assert done.found() == HOSTS
@@ -51,7 +51,7 @@ def test_names_are_not_looked_up_unless_phpipam_wants_them(scanner: Namespace) -
 
 
 @pytest.mark.usefixtures("lab")
-def test_a_silent_nameserver_loses_no_host_and_is_named_once_for_many_subnets() -> None:
+def test_a_silent_nameserver_of_many_subnets_is_named_once() -> None:
     blocks = {number: f"10.77.{number}.0/24" for number in range(1, 5)}
     with Network(alive=100) as network:
         live = {str(ip) for block in blocks.values() for ip in network.live(block)}

@@ -29,7 +29,7 @@ def scanned(**like: Any) -> tuple[Run, set[str], Network]:
         pytest.param({**ROUTED, "echoes": True, "alive": 40, "loss": 1}, id="echoes, 40 % live"),
     ],
 )
-def test_hosts_are_reported_and_addresses_that_others_answer_for_are_not(like: dict[str, Any]) -> None:
+def test_addresses_that_other_hosts_answer_for_are_not_reported(like: dict[str, Any]) -> None:
     done, live, network = scanned(**like)
 
     assert done.found() == live
@@ -41,7 +41,7 @@ def test_hosts_are_reported_and_addresses_that_others_answer_for_are_not(like: d
         assert done.each("mac") == {ip: network.mac(ip) for ip in live}
 
 
-def test_a_machine_with_most_addresses_of_the_segment_keeps_them_and_its_mac() -> None:
+def test_a_machine_with_most_addresses_of_the_segment_is_reported() -> None:
     block = "192.0.2.0/28"
     there = [f"192.0.2.{last}/28" for last in range(2, 14)]
     with Namespace() as scanner, Hosts(scanner, there, ["192.0.2.1/28"]) as hosts:

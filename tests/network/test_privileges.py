@@ -68,7 +68,7 @@ def test_each_host_of_a_large_segment_has_its_own_mac(lab: None) -> None:
 
 
 @pytest.mark.usefixtures("nobody")
-def test_without_raw_sockets_the_kernel_knows_the_macs_and_it_is_said_once_what_is_missing(lab: None) -> None:
+def test_without_raw_sockets_macs_come_from_the_kernel_with_one_warning(lab: None) -> None:
     blocks = {1: "10.77.8.0/26", 2: "10.77.9.0/26"}
     with Network(alive=20) as network:
         live = set().union(*(network.live(block) for block in blocks.values()))
@@ -94,7 +94,7 @@ def test_without_raw_sockets_routed_hosts_are_found(lab: None) -> None:
 
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize("prefix", [(), NOBODY], ids=["root", "nothing"])
-def test_a_subnet_without_a_route_gives_a_warning_and_holds_up_no_other(
+def test_a_subnet_without_a_route_is_a_warning(
     place: tuple[Namespace, Hosts], prefix: tuple[str, ...]
 ) -> None:
     scanner, _ = place

@@ -83,7 +83,7 @@ def test_there_are_never_more_nmap_processes_than_parallel_scans(recorder: Recor
     assert done.found() == live - {ip for ip in live if ip.endswith((".0", ".255"))}
 
 
-def test_a_large_subnet_is_reported_piece_by_piece_while_others_are_scanned(recorder: Recorder) -> None:
+def test_a_large_subnet_is_reported_in_parts_while_others_are_scanned(recorder: Recorder) -> None:
     blocks = {1: "10.77.0.0/20", 2: "10.77.128.0/22"}
     with Network() as network:
         live = {number: network.live(block) for number, block in blocks.items()}

@@ -60,7 +60,7 @@ def test_all_live_hosts_and_no_others_are_reported(like: dict[str, Any], block: 
     [{"late": 30, "lateness": 1500}, {"dozing": 30}],
     ids=["answer after 1.5 s", "every third request"],
 )
-def test_known_hosts_that_are_slow_to_answer_are_found_among_quick_ones(like: dict[str, Any]) -> None:
+def test_slow_known_hosts_are_found_among_quick_hosts(like: dict[str, Any]) -> None:
     block = "10.77.16.0/24"
     with Network(alive=20, **like) as network:
         live = network.live(block)

@@ -43,7 +43,7 @@ def test_an_interface_without_carrier_fails_its_subnet_and_no_other() -> None:
     assert f"interface {TAP}" in said
 
 
-def test_probes_that_the_machine_itself_does_not_let_out_fail_their_subnet_only() -> None:
+def test_probes_blocked_by_the_machine_fail_their_subnet_only() -> None:
     blocks = {1: "10.1.1.0/28", 2: "10.1.2.0/28"}
     with Network("192.0.2.1/24", gateway="192.0.2.254", alive=50, quiet=0) as network:
         # As a firewall on the machine does: packets of raw sockets only, so that nmap finds a route.

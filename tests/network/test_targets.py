@@ -50,12 +50,12 @@ def ips(net: int, last: Iterable[int]) -> set[str]:
     return {f"10.77.{net}.{number}" for number in last}
 
 
-def test_discovery_probes_all_but_the_ends_and_what_is_excluded(done: Run) -> None:
+def test_discovery_excludes_network_broadcast_and_ping_exclude(done: Run) -> None:
     assert done.probed_in("10.77.1.0/24") == done.found(1) == ips(1, range(1, 15)) - ips(1, (5,))
     assert [(row["id"], row["ip"]) for row in done.rows(1) if "id" in row] == [(2, "10.77.1.6")]
 
 
-def test_in_a_pool_the_network_and_broadcast_addresses_are_hosts(done: Run) -> None:
+def test_network_and_broadcast_addresses_of_a_pool_are_hosts(done: Run) -> None:
     assert done.probed_in("10.77.2.0/24") == done.found(2) == ips(2, range(16))
 
 
@@ -64,7 +64,7 @@ def test_masks_31_and_32_have_no_network_and_broadcast_address(done: Run) -> Non
     assert done.probed_in("10.77.3.0/24") == ips(3, (0, 1, 9))
 
 
-def test_a_status_check_probes_what_phpipam_knows(done: Run) -> None:
+def test_a_status_check_probes_phpipams_addresses(done: Run) -> None:
     assert done.probed_in("10.77.5.0/24") == ips(5, (6,))
     assert [(row["id"], row["ip"]) for row in done.rows(5)] == [(4, "10.77.5.6")]
 
@@ -74,12 +74,12 @@ def test_a_full_subnet_is_scanned(done: Run) -> None:
 
 
 @pytest.mark.parametrize("block", ["10.77.7.0/24", "10.77.8.0/24", "10.77.99.0/24", "2001:db8::/32"])
-def test_folders_idle_subnets_and_ipv6_are_sent_nothing(done: Run, block: str) -> None:
+def test_folders_idle_subnets_and_ipv6_are_not_probed(done: Run, block: str) -> None:
     assert done.probed_in(block) == set()
 
 
 @pytest.mark.parametrize("id_", [7, 8, 9, 11, 17])
-def test_of_subnets_left_alone_there_is_no_report(done: Run, id_: int) -> None:
+def test_skipped_subnets_have_no_report(done: Run, id_: int) -> None:
     left = SUBNETS[id_ - 1]
     assert f"{left['subnet']}/{left['mask']}" not in {report["subnet"] for report in done.reports}
 
@@ -92,11 +92,11 @@ def test_of_subnets_left_alone_there_is_no_report(done: Run, id_: int) -> None:
         ("2001:db8::/64", "IPv6 is off"),
     ],
 )
-def test_at_v_it_is_said_which_subnets_are_left_alone_and_why(done: Run, block: str, why: str) -> None:
+def test_option_v_lists_skipped_subnets_with_reasons(done: Run, block: str, why: str) -> None:
     assert any(f"subnet {block}: left alone: " in line and why in line for line in done.said)
 
 
-def test_a_nested_subnet_of_another_agent_is_sent_nothing(done: Run) -> None:
+def test_a_nested_subnet_of_another_agent_is_not_probed(done: Run) -> None:
     assert done.probed_in("10.77.10.0/24") == done.found(10) == ips(10, range(1, 15)) - ips(10, range(8, 12))
 
 
@@ -111,7 +111,7 @@ def test_an_address_that_one_vrf_excludes_is_reported_for_the_other_only(done: R
     assert (done.found(15), done.found(16)) == (ips(15, (1, 2, 3, 4, 6)), ips(15, range(1, 7)))
 
 
-def test_nothing_went_wrong(done: Run) -> None:
+def test_the_run_has_one_warning_and_no_error(done: Run) -> None:
     assert done.status == 0
     (warning,) = [line for line in done.said if ": warning: " in line or ": error: " in line]
     assert "10.77.15.0/29 (ids 15, 16)" in warning

@@ -70,7 +70,7 @@ def test_the_segment_is_probed_until_a_pass_finds_no_new_host() -> None:
     assert all("--max-retries 0" in options for _, options in process.runs)
 
 
-def test_a_host_that_the_first_pass_missed_brings_a_third_pass_to_every_job() -> None:
+def test_a_host_missed_by_the_first_pass_causes_a_third_pass_of_every_job() -> None:
     process = Process([1], [2], [], [], [], [])
     discover = discovery(process)
     discover.find(job(), 1000)
@@ -79,13 +79,13 @@ def test_a_host_that_the_first_pass_missed_brings_a_third_pass_to_every_job() ->
     assert len(process.runs) == 6
 
 
-def test_passes_after_a_lost_packet_go_at_half_the_rate_each() -> None:
+def test_passes_after_a_lost_packet_halve_the_rate() -> None:
     process = Process([1], [2], [3], [])
     discovery(process).find(job(), 1000)
     assert rates(process) == [1000, 1000, 500, 250]
 
 
-def test_passes_come_to_an_end() -> None:
+def test_the_number_of_passes_is_limited() -> None:
     process = Process(*([last] for last in range(1, 15)))
     assert len(discovery(process).find(job(), 1000).hosts) == MAX_PASSES
 
@@ -124,7 +124,7 @@ def test_probes_that_were_not_sent_are_an_error_and_the_hosts_are_kept(stderr: l
     assert "could not be sent" in found.error
 
 
-def test_a_single_probe_of_many_that_was_not_sent_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_single_unsent_probe_of_many_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert discovery(Process([1], stderr=[SENDTO])).find(job(ROUTED, "192.0.2.0/24"), 1000).error is None
     assert "Operation not permitted" in caplog.text

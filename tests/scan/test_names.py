@@ -81,35 +81,33 @@ def test_a_delegated_reverse_zone_is_followed(zone: Nameserver) -> None:
     assert look_up(ip(3)) == {ip(3): "printer.example.net"}
 
 
-def test_the_smallest_of_several_names_is_taken(zone: Nameserver) -> None:
+def test_the_smallest_of_several_names_is_used(zone: Nameserver) -> None:
     assert look_up(ip(2)) == {ip(2): "alpha.example.net"}
 
 
 @pytest.mark.parametrize("last", [99, 4, 7], ids=["no such name", "no PTR", "the root"])
-def test_without_a_name_there_is_none_and_nothing_to_say(
-    last: int, zone: Nameserver, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_missing_name_is_no_error(last: int, zone: Nameserver, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert look_up(ip(last)) == {}
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize("last", [5, 8], ids=["to itself", "to nowhere"])
-def test_an_alias_that_leads_nowhere_gives_no_name(last: int, zone: Nameserver) -> None:
+def test_a_dangling_alias_gives_no_name(last: int, zone: Nameserver) -> None:
     assert look_up(ip(last), ip(1)) == {ip(1): "gw.example.net"}
 
 
-def test_a_wild_name_stays_one_line_of_ascii(zone: Nameserver) -> None:
+def test_a_hostile_name_is_escaped_to_one_line_of_ascii(zone: Nameserver) -> None:
     assert look_up(ip(6)) == {ip(6): r"o'brien\;x\.y\195\188.example.net"}
 
 
-def test_many_are_looked_up_in_one_go(zone: Nameserver) -> None:
+def test_many_addresses_are_looked_up_in_one_call(zone: Nameserver) -> None:
     found = look_up(*map(ip, range(256)))
     assert {1, 2, 3} <= {int(str(found_ip).rpartition(".")[2]) for found_ip in found}
     assert set(zone.asked) >= {f"{last}.2.0.192.in-addr.arpa." for last in range(256)}
 
 
-def test_no_addresses_ask_nothing(zone: Nameserver) -> None:
+def test_without_addresses_no_query_is_sent(zone: Nameserver) -> None:
     assert look_up() == {}
     assert zone.asked == []
 
@@ -117,7 +115,7 @@ def test_no_addresses_ask_nothing(zone: Nameserver) -> None:
 @pytest.mark.parametrize(
     "reply", [nameserver.silence, nameserver.refusal, nameserver.failure, nameserver.garbage, nameserver.half]
 )
-def test_a_bad_nameserver_costs_the_names_and_is_named_once(
+def test_a_failing_nameserver_is_named_once(
     reply: nameserver.Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
     with Nameserver(FIRST, reply=reply) as bad, caplog.at_level(logging.INFO):
@@ -128,7 +126,7 @@ def test_a_bad_nameserver_costs_the_names_and_is_named_once(
     assert len(warning.splitlines()) == 1
 
 
-def test_a_nameserver_that_is_not_there_costs_the_names(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_nameserver_gives_no_names(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         assert look_up(*map(ip, range(9)), at=(NOBODY,)) == {}
     (warning,) = caplog.messages
@@ -138,14 +136,14 @@ def test_a_nameserver_that_is_not_there_costs_the_names(caplog: pytest.LogCaptur
 @pytest.mark.parametrize(
     "reply", [nameserver.silence, nameserver.refusal, nameserver.failure, nameserver.garbage, nameserver.half]
 )
-def test_the_second_nameserver_answers_for_a_bad_first(reply: nameserver.Reply) -> None:
+def test_the_second_nameserver_is_asked_if_the_first_fails(reply: nameserver.Reply) -> None:
     records = ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]
     with Nameserver(FIRST, reply=reply) as first, Nameserver(SECOND, records):
         assert look_up(ip(1), at=(FIRST, SECOND)) == {ip(1): "gw.example.net"}
     assert first.asked
 
 
-def test_the_second_nameserver_is_not_asked_when_the_first_knows(zone: Nameserver) -> None:
+def test_the_second_nameserver_is_not_asked_if_the_first_answers(zone: Nameserver) -> None:
     with Nameserver(SECOND, ["1.2.0.192.in-addr.arpa. PTR other.example.net."]) as second:
         assert look_up(ip(1), ip(99), at=(FIRST, SECOND)) == {ip(1): "gw.example.net"}
     assert second.asked == []
@@ -168,7 +166,7 @@ def test_all_nameservers_are_asked_in_order_until_one_answers() -> None:
     assert [each.asked for each in (first, second, third)] == [["1.2.0.192.in-addr.arpa."]] * 3
 
 
-def test_a_silent_nameserver_is_left_out_for_the_rest_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_silent_nameserver_is_skipped_for_the_rest_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
     everybody = [ip_address("192.0.2.0") + offset for offset in range(3 * server.CONCURRENT)]
     records = [f"{address.reverse_pointer}. PTR some.example.net." for address in everybody]
     at = (ip_address(FIRST), ip_address(SECOND))
@@ -187,7 +185,7 @@ def test_a_silent_nameserver_is_left_out_for_the_rest_of_the_run(caplog: pytest.
     assert warning.startswith(f"nameserver {FIRST} gives no names (")
 
 
-def test_lost_answers_cost_neither_names_nor_the_nameserver(caplog: pytest.LogCaptureFixture) -> None:
+def test_lost_answers_are_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
     """The first question for every other name stays unanswered: more than strikes, but not in a row."""
     batch = server.MAX_FAILURES_KNOWN - 1
     seen: set[str] = set()
@@ -207,7 +205,7 @@ def test_lost_answers_cost_neither_names_nor_the_nameserver(caplog: pytest.LogCa
     assert caplog.messages == []
 
 
-def test_a_nameserver_that_dies_during_the_run_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_nameserver_that_fails_during_the_run_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
     with Names(NameMemory(None)) as run:
         with Nameserver(FIRST, ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]):
             assert run.look_up([ip(1)], (ip_address(FIRST),)) == {ip(1): "gw.example.net"}
@@ -226,7 +224,7 @@ def address_of(zone: int, last: int) -> IPAddress:
 
 
 @pytest.mark.parametrize("refuse", [nameserver.refusal, nameserver.failure])
-def test_a_refused_reverse_zone_costs_no_other_zone_its_names(
+def test_a_refused_reverse_zone_does_not_affect_other_zones(
     refuse: nameserver.Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
     def reply(question: dns.message.Message) -> bytes | None:
@@ -244,7 +242,7 @@ def test_a_refused_reverse_zone_costs_no_other_zone_its_names(
 
 
 @pytest.mark.parametrize("limited", [nameserver.refusal, nameserver.silence])
-def test_a_nameserver_that_limits_questions_is_asked_slower(
+def test_a_rate_limiting_nameserver_is_asked_more_slowly(
     limited: nameserver.Reply, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As Pi-hole does: 60 questions within half a second, then refusals until that is over."""
@@ -290,7 +288,7 @@ def of_no_answer(answer: dns.message.Message) -> None:
 
 
 @pytest.mark.parametrize("change", [of_another_id, of_another_question, of_no_answer])
-def test_a_datagram_that_is_no_answer_is_ignored_while_the_answer_is_awaited(
+def test_an_invalid_datagram_is_ignored(
     change: Callable[[dns.message.Message], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     good = nameserver.always("gw.example.net.")
@@ -299,7 +297,7 @@ def test_a_datagram_that_is_no_answer_is_ignored_while_the_answer_is_awaited(
     assert caplog.messages == []
 
 
-def test_a_datagram_from_another_source_is_ignored_while_the_answer_is_awaited() -> None:
+def test_a_datagram_from_another_source_is_ignored() -> None:
     evil, good = nameserver.always("evil.example.net."), nameserver.always("gw.example.net.")
     with Nameserver(FIRST, reply=good, before=[evil], source=SECOND):
         assert look_up(ip(1)) == {ip(1): "gw.example.net"}
@@ -310,14 +308,14 @@ def of_another_name(answer: dns.message.Message) -> None:
 
 
 @pytest.mark.parametrize("change", [of_another_name])
-def test_a_record_that_is_not_of_the_question_is_no_name(
+def test_a_record_of_another_question_is_ignored(
     change: Callable[[dns.message.Message], object],
 ) -> None:
     with Nameserver(FIRST, reply=spoiled(change)):
         assert look_up(ip(1)) == {}
 
 
-def test_only_class_in_counts() -> None:
+def test_records_of_other_classes_are_ignored() -> None:
     question = dns.message.make_query("1.2.0.192.in-addr.arpa.", "PTR")
     answer = dns.message.make_response(question)
     record = dns.rrset.from_text("1.2.0.192.in-addr.arpa.", 60, "CH", "PTR", "evil.example.net.")
@@ -343,14 +341,14 @@ def test_a_name_is_asked_for_again_only_after_its_ttl(zone: Nameserver, tmp_path
     assert {"1.2.0.192.in-addr.arpa.", "3.2.0.192.in-addr.arpa."} <= set(zone.asked)
 
 
-def test_nameservers_of_another_subnet_are_asked_themselves(zone: Nameserver, tmp_path: Path) -> None:
+def test_other_nameservers_do_not_share_cached_names(zone: Nameserver, tmp_path: Path) -> None:
     with Nameserver(SECOND, ["1.2.0.192.in-addr.arpa. PTR other.example.net."]):
         for at, name in ((FIRST, "gw.example.net"), (SECOND, "other.example.net")):
             with Names(NameMemory(tmp_path / "names.json")) as names:
                 assert names.look_up([ip(1)], (ip_address(at),)) == {ip(1): name}
 
 
-def test_no_answer_is_not_remembered(tmp_path: Path) -> None:
+def test_a_missing_answer_is_not_cached(tmp_path: Path) -> None:
     with Nameserver(FIRST, reply=nameserver.failure), Names(NameMemory(tmp_path / "names.json")) as names:
         names.look_up([ip(1)], (ip_address(FIRST),))
     assert not (tmp_path / "names.json").exists()
@@ -369,13 +367,13 @@ def test_no_answer_is_not_remembered(tmp_path: Path) -> None:
         b"\xff",
     ],
 )
-def test_a_damaged_file_of_names_is_passed_over(content: bytes, zone: Nameserver, tmp_path: Path) -> None:
+def test_a_damaged_file_of_names_is_ignored(content: bytes, zone: Nameserver, tmp_path: Path) -> None:
     (tmp_path / "names.json").write_bytes(content)
     with Names(NameMemory(tmp_path / "names.json")) as names:
         assert names.look_up([ip(1)], (ip_address(FIRST),)) == {ip(1): "gw.example.net"}
 
 
-def test_names_are_kept_no_longer_than_a_day_and_absence_no_longer_than_an_hour(clock: Clock) -> None:
+def test_names_are_cached_for_a_day_and_their_absence_for_an_hour_at_most(clock: Clock) -> None:
     memory = NameMemory(None, clock)
     memory.set((FIRST,), ip(1), "gw", 10**9)
     memory.set((FIRST,), ip(2), None, 10**9)
@@ -394,7 +392,7 @@ def test_many_threads_look_up_side_by_side(zone: Nameserver) -> None:
     assert found == [{ip(1): "gw.example.net"}, {ip(3): "printer.example.net"}, {}] * 20
 
 
-def test_leaving_the_block_ends_questions_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_the_block_ends_running_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of a run waits for no nameserver."""
     monkeypatch.setattr(server, "TIMEOUT", 3600)
     arrived = threading.Event()
@@ -436,7 +434,7 @@ def test_after_the_block_there_are_no_names(zone: Nameserver) -> None:
         (b"\xff\x00options x\n", [], []),
     ],
 )
-def test_a_line_of_resolv_conf_that_is_not_valid_is_passed_over(
+def test_an_invalid_line_of_resolv_conf_is_ignored(
     lines: bytes, found: list[str], wrong: list[int], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "resolv.conf").write_bytes(lines)
@@ -466,7 +464,7 @@ with Nameserver("127.53.0.3", ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]), 
     ],
     ids=["one nameserver", "empty", "none"],
 )
-def test_the_systems_nameservers_are_used_without_others(resolv_conf: str, said: str, tmp_path: Path) -> None:
+def test_the_systems_nameservers_are_the_default(resolv_conf: str, said: str, tmp_path: Path) -> None:
     """In namespaces with an /etc/resolv.conf of our own and no way out to the real one's nameserver."""
     (tmp_path / "resolv.conf").write_text(resolv_conf)
     inside = 'mount --bind "$1" /etc/resolv.conf && ip link set lo up && exec "$2" -c "$3"'

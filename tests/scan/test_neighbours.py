@@ -53,14 +53,12 @@ def large(block: str = "2001:db8::/64", discover: bool = True) -> Subnet:
     return Subnet(1, ip_network(block), discover=discover, ping=True)
 
 
-def test_candidates_are_what_answered_what_its_interface_identifier_suggests_and_what_the_kernel_knows() -> (
-    None
-):
+def test_ipv6_candidates_come_from_answers_interface_identifiers_and_the_kernel() -> None:
     some = neighbours(Process("fe80::5", "2001:db8::7", "2001:db8:2::8")).with_candidates(large())
     assert list(map(str, some.candidates)) == ["2001:db8::1", "2001:db8::5", "2001:db8::7", "2001:db8::99"]
 
 
-def test_the_link_is_asked_once_and_only_if_a_subnet_needs_it() -> None:
+def test_the_link_is_asked_at_most_once() -> None:
     process = Process("2001:db8::7")
     links = neighbours(process)
     for other in (large("2001:db8::/120"), large(discover=False), large("2001:db8:5::/64")):
@@ -74,7 +72,7 @@ def test_without_raw_sockets_only_known_addresses_are_checked() -> None:
     assert neighbours(Process("2001:db8::7"), raw=False).with_candidates(large()) == large()
 
 
-def test_where_nmap_fails_the_kernels_table_remains(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_nmap_the_kernels_table_is_used(caplog: pytest.LogCaptureFixture) -> None:
     some = neighbours(Process(status=1)).with_candidates(large())
     assert list(map(str, some.candidates)) == ["2001:db8::1", "2001:db8::99"]
     assert "IPv6 neighbour discovery failed" in caplog.text

@@ -49,7 +49,7 @@ def test_macs_of_the_machine_and_of_its_neighbours() -> None:
     assert "2001:db8::77" not in neighbours
 
 
-def test_without_iproute_there_are_no_macs_and_no_failure(
+def test_without_iproute_there_are_no_macs_and_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -58,7 +58,7 @@ def test_without_iproute_there_are_no_macs_and_no_failure(
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo '[{]'", "echo; echo no JSON", "true"])
-def test_an_ip_that_speaks_no_json_costs_the_macs_alone(script: str, path: Path) -> None:
+def test_an_ip_command_without_json_gives_no_macs(script: str, path: Path) -> None:
     fake(path, script).rename(path / "ip")
     assert network.LocalNetwork().links == []
     assert network.neighbours() == {}
@@ -87,7 +87,7 @@ def routes(namespace: Namespace, *blocks: str) -> list[list[Any]]:
 
 
 @needs_root
-def test_the_kernel_says_which_addresses_of_a_subnet_are_on_the_segment() -> None:
+def test_the_kernel_states_which_addresses_are_on_the_segment() -> None:
     with Namespace() as here, Hosts(here, [], ["10.0.0.1/8", "2001:db8::1/64"]) as there:
         device = there.device
         here.ip("route", "add", "10.5.0.0/16", "via", "10.0.0.254")
@@ -137,7 +137,7 @@ def test_an_interface_without_carrier_is_an_error() -> None:
     assert "no carrier (state DOWN)" in error
 
 
-def test_without_iproute_the_kernel_still_says_whether_there_is_a_route(path: Path) -> None:
+def test_without_iproute_the_kernel_states_whether_there_is_a_route(path: Path) -> None:
     fake(path, "exit 1").rename(path / "ip")
     loopback = (range(int(ip_address("127.0.0.1")), int(ip_address("127.0.0.9"))),)
     assert list(network.LocalNetwork().routes(4, [loopback])[0].values()) == [loopback]

@@ -60,13 +60,13 @@ def test_root_without_the_capability_may_not(copy: Path) -> None:
 
 
 @needs_root
-def test_an_ordinary_user_may_not(copy: Path) -> None:
+def test_an_unprivileged_user_may_not(copy: Path) -> None:
     assert ask(copy, *NOBODY) == "may not and cannot"
 
 
 @needs_root
 @pytest.mark.parametrize("more", [(), ("--no-new-privs",)], ids=["", "no new privileges"])
-def test_an_ordinary_user_with_the_ambient_capability_may(copy: Path, more: tuple[str, ...]) -> None:
+def test_an_unprivileged_user_with_the_ambient_capability_may(copy: Path, more: tuple[str, ...]) -> None:
     assert ask(copy, *NOBODY, *AMBIENT, *more) == "may and can"
 
 
@@ -117,19 +117,19 @@ def test_the_real_nmap_is_found() -> None:
         ("Nmap version 10.0 ( https://nmap.org )", (10, 0)),
     ],
 )
-def test_versions_are_read_as_nmap_writes_them(said: str, version: tuple[int, int], path: Path) -> None:
+def test_versions_are_read_in_nmaps_format(said: str, version: tuple[int, int], path: Path) -> None:
     fake(path, f"echo\necho '{said}'")
     assert find_nmap().version == version
 
 
-def test_a_missing_nmap_is_said_and_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_nmap_is_named_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="nmap is not installed, or not on PATH; install it"):
         find_nmap()
 
 
 @pytest.mark.parametrize("version", ["7.79", "7.60", "6.99"])
-def test_an_nmap_that_is_too_old_is_named(version: str, path: Path) -> None:
+def test_an_old_nmap_is_named(version: str, path: Path) -> None:
     nmap = fake(path, f"echo 'Nmap version {version} ( https://nmap.org )'")
     with pytest.raises(UsageError) as refused:
         find_nmap()
@@ -154,7 +154,7 @@ def test_an_nmap_that_does_not_work_is_named_in_one_line(script: str, path: Path
     assert line.startswith(f"{nmap} is no working nmap")
 
 
-def test_an_nmap_that_is_no_program_is_named_in_one_line(path: Path) -> None:
+def test_a_file_that_is_no_program_is_named_in_one_line(path: Path) -> None:
     nmap = fake(path, "")
     nmap.write_bytes(b"\x7fELF, but no more")
     with pytest.raises(UsageError) as refused:

@@ -51,16 +51,16 @@ def test_the_hosts_that_are_up_come_in_order(parser: Any, loopback: str) -> None
     assert [host.ip for host in found] == [ip_address(f"127.0.3.{last}") for last in (4, 5, 6, 7)]
 
 
-def test_what_nmap_takes_as_the_proof_comes_too(parser: Any, loopback: str) -> None:
+def test_the_reason_of_each_host_is_read(parser: Any, loopback: str) -> None:
     """Nobody listens there on the probed ports, or somebody does: a connect probe learns no more."""
     assert {host.reason for host in nmap_xml.read(parser, loopback)} <= {"conn-refused", "syn-ack"}
 
 
-def test_ipv6_hosts_are_read_too(parser: Any) -> None:
+def test_ipv6_hosts_are_read(parser: Any) -> None:
     assert [host.ip for host in nmap_xml.read(parser, run(targets="::1\n", version=6))] == [ip_address("::1")]
 
 
-def test_a_scan_that_found_nobody_is_no_error(parser: Any) -> None:
+def test_a_scan_without_hosts_is_no_error(parser: Any) -> None:
     assert nmap_xml.read(parser, run(targets="")) == ()
 
 
@@ -86,12 +86,12 @@ def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
     )
 
 
-def test_names_in_the_xml_are_not_taken(parser: Any) -> None:
+def test_names_in_the_xml_are_ignored(parser: Any) -> None:
     """Names are the names stage's; nmap runs with -n."""
     assert {host.name for host in nmap_xml.read(parser, SWITCHED)} == {None}
 
 
-def test_xml_cut_anywhere_is_refused(parser: Any, loopback: str) -> None:
+def test_truncated_xml_is_refused(parser: Any, loopback: str) -> None:
     whole = loopback.rstrip()
     for length in range(0, len(whole), 5):
         with pytest.raises(ScanError):
@@ -106,24 +106,24 @@ def test_a_scan_that_nmap_ended_with_an_error_is_refused(parser: Any) -> None:
 
 
 @pytest.mark.parametrize("said", ["", "QUITTING!", "<html></html>", "\0", "<nmaprun></nmaprun>"])
-def test_what_is_no_finished_scan_is_refused(parser: Any, said: str) -> None:
+def test_an_unfinished_scan_is_refused(parser: Any, said: str) -> None:
     with pytest.raises(ScanError, match="nmap did not finish"):
         nmap_xml.read(parser, said)
 
 
-def test_what_is_no_xml_is_refused(parser: Any, loopback: str) -> None:
+def test_invalid_xml_is_refused(parser: Any, loopback: str) -> None:
     with pytest.raises(ScanError, match="nmap's answer is not the XML of a scan"):
         nmap_xml.read(parser, loopback + "<")
 
 
-def test_of_a_scan_cut_anywhere_the_whole_hosts_are_read(parser: Any, loopback: str) -> None:
+def test_complete_hosts_of_a_truncated_scan_are_read(parser: Any, loopback: str) -> None:
     whole = nmap_xml.read(parser, loopback)
     for length in range(0, len(loopback), 5):
         part = loopback[:length]
         assert nmap_xml.read_part(parser, part) == whole[: part.count("</host>")]
 
 
-def test_of_a_scan_that_wrote_garbage_nothing_can_be_read(parser: Any) -> None:
+def test_garbage_gives_no_hosts(parser: Any) -> None:
     assert nmap_xml.read_part(parser, "<nmaprun><host><</host>") == ()
 
 

@@ -110,9 +110,7 @@ LIARS = {
 @pytest.mark.parametrize("name", LIARS)
 @pytest.mark.parametrize("loss", [0, 0.05])
 @pytest.mark.parametrize("alive", [0.05, 0.4, 0.9])
-def test_no_address_that_nobody_has_is_believed_and_no_host_is_missed(
-    name: str, loss: float, alive: float
-) -> None:
+def test_no_unused_address_is_accepted_and_no_host_is_missed(name: str, loss: float, alive: float) -> None:
     liar, segment = LIARS[name]
     for seed in range(10):
         net = Net(alive=alive, liar=liar, segment=segment, loss=loss, seed=seed)
@@ -122,14 +120,14 @@ def test_no_address_that_nobody_has_is_believed_and_no_host_is_missed(
 
 @pytest.mark.parametrize("name", LIARS)
 @pytest.mark.parametrize("alive", [0.05, 0.4, 0.9])
-def test_nor_where_only_four_fifths_of_the_dead_are_answered_for(name: str, alive: float) -> None:
+def test_no_unused_address_is_accepted_if_four_fifths_are_answered_for(name: str, alive: float) -> None:
     liar, segment = LIARS[name]
     for seed in range(10):
         assert outcome(Net(alive=alive, liar=liar, segment=segment, share=0.85, seed=seed)) == (0, 0)
 
 
 @pytest.mark.parametrize("name", LIARS)
-def test_in_a_small_subnet_as_well(name: str) -> None:
+def test_no_unused_address_is_accepted_in_a_small_subnet(name: str) -> None:
     liar, segment = LIARS[name]
     for seed in range(10):
         for alive in (0.05, 0.4, 0.9):
@@ -176,13 +174,13 @@ def owned(first: int, number: int, block: str = "10.1.1.") -> dict[str, str]:
         pytest.param(Net(owners=owned(1, 240), segment=True), id="server with 240 addresses"),
     ],
 )
-def test_the_addresses_of_one_machine_stay_with_its_mac(net: Net) -> None:
+def test_several_addresses_of_one_machine_keep_its_mac(net: Net) -> None:
     found = {str(host.ip): host.mac for host in net.accepted()}
     assert outcome(net) == (0, 0)
     assert {ip: found[ip] for ip in net.owners} == net.owners
 
 
-def test_a_silent_nat_router_with_a_dozen_addresses_stays() -> None:
+def test_a_nat_router_with_a_dozen_addresses_is_accepted() -> None:
     net = Net(owners=owned(1, 12), segment=True)
     answers = Answers(
         net.block, 254, tuple(Host(ip_address(ip), "arp-response", mac=ROUTER) for ip in net.owners), True
@@ -190,7 +188,7 @@ def test_a_silent_nat_router_with_a_dozen_addresses_stays() -> None:
     assert plausibility.suspects(answers) == ()
 
 
-def test_the_mac_of_a_router_is_not_that_of_the_hosts_behind_it() -> None:
+def test_the_mac_of_a_router_is_not_reported_for_hosts_behind_it() -> None:
     hosts = [Host(ip, "arp-response", mac=ROUTER) for ip in Net().ips]
     (suspect,) = plausibility.suspects(Answers("10.1.1.0/24", 254, tuple(hosts), True))
     for confirmed in (
@@ -242,7 +240,7 @@ def test_other_small_subnets_need_no_further_probe(hosts: list[Host]) -> None:
     assert plausibility.undecided(Answers("10.1.1.0/29", 6, tuple(hosts), True)) == ()
 
 
-def test_resets_of_all_distances_are_one_firewalls() -> None:
+def test_resets_with_all_ttls_come_from_one_firewall() -> None:
     hosts = tuple(Host(ip, "reset", 40 + int(ip) % 20) for ip in Net().ips)
     (suspect,) = plausibility.suspects(Answers("10.1.1.0/24", 254, hosts, True))
     assert (suspect.kind, len(suspect.hosts)) == (Kind.RST, 254)
@@ -264,12 +262,12 @@ def test_a_mac_address_is_one_of_an_ethernet_host(said: str, mac: str | None) ->
     assert plausibility.host_mac(said) == mac
 
 
-def test_loopback_is_never_suspicious() -> None:
+def test_loopback_is_always_accepted() -> None:
     hosts = tuple(Host(ip_address(f"127.0.1.{last}"), "reset", 64) for last in range(1, 255))
     assert plausibility.suspects(Answers("127.0.1.0/24", 254, hosts, True)) == ()
 
 
-def test_every_kind_of_answer_can_be_confirmed_by_others() -> None:
+def test_every_kind_of_answer_can_be_confirmed_by_other_probes() -> None:
     assert set(CONFIRMING) == set(Kind)
     assert all(
         isinstance(probes, Probes) and probes.skips_arp

@@ -37,7 +37,7 @@ def test_nmap_knows_the_options_of_every_kind_of_probe(kinds: Probes) -> None:
     assert 'exit="success"' in scan("127.0.3.4\n", kinds=kinds).stdout
 
 
-def test_ipv6_is_asked_without_a_timestamp() -> None:
+def test_ipv6_is_probed_without_a_timestamp_request() -> None:
     assert 'exit="success"' in scan("::1\n", version=6).stdout
 
 
@@ -48,7 +48,7 @@ def test_without_raw_sockets_the_kind_of_probe_makes_no_difference(kinds: Probes
     assert "--unprivileged" in line
 
 
-def test_an_nmap_that_does_not_know_how_to_ignore_resets_is_not_asked_to() -> None:
+def test_the_option_to_ignore_resets_needs_a_recent_nmap() -> None:
     old = probes.discovery((7, 80), raw=True, version=4, rate=1000, kinds=Probes.IGNORE_RST)
     new = probes.discovery((7, 94), raw=True, version=4, rate=1000, kinds=Probes.IGNORE_RST)
     assert "--discovery-ignore-rst" in new
@@ -56,6 +56,6 @@ def test_an_nmap_that_does_not_know_how_to_ignore_resets_is_not_asked_to() -> No
     assert old[-2:] == ("-PE", "-PP")
 
 
-def test_the_rate_is_a_ceiling_also_where_it_is_less_than_a_packet_a_second() -> None:
+def test_a_rate_below_one_packet_a_second_is_a_ceiling() -> None:
     line = probes.discovery((7, 80), raw=True, version=4, rate=0.25, kinds=Probes.DEFAULT)
     assert line[line.index("--max-rate") + 1] == "0.250"

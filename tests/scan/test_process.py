@@ -83,7 +83,7 @@ def test_a_command_gets_its_stdin_and_its_output_is_kept(processes: Processes) -
     assert (done.stdout, done.stderr, done.returncode) == ("192.0.2.1\n", "oh\n", 3)
 
 
-def test_bytes_that_are_no_utf8_do_no_harm(processes: Processes) -> None:
+def test_bytes_that_are_not_utf8_are_replaced(processes: Processes) -> None:
     done = shell(processes, r"printf '\303x\377'; printf 'No such device \351\n' >&2")
     assert (done.stdout, done.stderr) == ("\ufffdx\ufffd", "No such device \ufffd\n")
 
@@ -92,7 +92,7 @@ def test_a_command_that_reads_no_stdin_is_not_waited_for(processes: Processes) -
     assert shell(processes, "exec <&-; echo done", "192.0.2.0/24\n" * 200_000).stdout == "done\n"
 
 
-def test_a_command_that_writes_much_before_it_reads_does_not_get_stuck(processes: Processes) -> None:
+def test_a_command_that_writes_much_before_it_reads_does_not_block(processes: Processes) -> None:
     """More than pipes hold, on all three."""
     script = """
 import sys
@@ -118,7 +118,7 @@ def test_a_child_that_holds_the_output_is_not_waited_for(processes: Processes) -
     until(lambda: not is_running(int(done.stdout)))
 
 
-def test_a_command_that_is_not_there_raises(processes: Processes) -> None:
+def test_a_missing_command_raises(processes: Processes) -> None:
     done = None
     try:
         done = processes.run(("/nonexistent/nmap",), "", STUCK)
@@ -133,13 +133,13 @@ def test_what_was_written_before_the_timeout_is_kept(processes: Processes) -> No
     assert expired.stdout == "<host>\n"
 
 
-def test_a_command_may_finish_when_it_is_told_to_end(processes: Processes) -> None:
+def test_a_command_may_finish_after_sigterm(processes: Processes) -> None:
     script = "trap 'echo the rest; exit 0' TERM; echo half; while :; do sleep 0.05; done"
     assert overdue(processes, script).stdout == "half\nthe rest\n"
 
 
 @pytest.mark.usefixtures("little_grace")
-def test_a_command_that_does_not_want_to_end_is_killed(processes: Processes) -> None:
+def test_a_command_that_ignores_sigterm_is_killed(processes: Processes) -> None:
     script = "trap '' TERM; echo $$; while :; do sleep 0.05; done"
     assert not is_running(int(overdue(processes, script).stdout))
 
@@ -152,7 +152,7 @@ def test_children_of_a_command_end_with_it(deaf: bool, processes: Processes) -> 
     until(lambda: not is_running(int(expired.stdout)))
 
 
-def test_all_are_ended_at_once(processes: Processes, tmp_path: Path) -> None:
+def test_all_commands_are_ended_at_once(processes: Processes, tmp_path: Path) -> None:
     """By another thread than those that wait for them, as when the run is interrupted."""
     with ThreadPoolExecutor(4) as pool:
         waiting = [
@@ -166,7 +166,7 @@ def test_all_are_ended_at_once(processes: Processes, tmp_path: Path) -> None:
     assert not any(map(is_running, pids))
 
 
-def test_all_are_ended_with_their_children(processes: Processes, tmp_path: Path) -> None:
+def test_all_commands_are_ended_with_their_children(processes: Processes, tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         pool.submit(shell, processes, f"sleep 3600 & echo $! >{tmp_path}/pid; wait")
         pid = pid_in(tmp_path / "pid")
@@ -174,14 +174,14 @@ def test_all_are_ended_with_their_children(processes: Processes, tmp_path: Path)
     until(lambda: not is_running(pid))
 
 
-def test_none_is_started_after_the_end(processes: Processes, tmp_path: Path) -> None:
+def test_no_command_is_started_after_the_end(processes: Processes, tmp_path: Path) -> None:
     processes.end_all()
     with pytest.raises(InterruptedError):
         shell(processes, f"touch {tmp_path}/started")
     assert not (tmp_path / "started").exists()
 
 
-def test_the_end_does_no_harm_to_what_has_ended(processes: Processes) -> None:
+def test_ending_a_finished_command_does_nothing(processes: Processes) -> None:
     assert shell(processes, "true").returncode == 0
     processes.end_all()
     processes.end_all()
@@ -221,7 +221,7 @@ def test_nothing_is_left_behind_when_the_parent_is_killed(tmp_path: Path) -> Non
     until(lambda: not any(map(is_running, pids)))
 
 
-def test_a_thread_that_waits_does_not_hold_up_another(processes: Processes, tmp_path: Path) -> None:
+def test_a_waiting_thread_does_not_block_another(processes: Processes, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "gate")
     slow = threading.Thread(target=shell, args=(processes, f"read line <{tmp_path}/gate"))
     slow.start()

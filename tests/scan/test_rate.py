@@ -41,7 +41,7 @@ class Seen:
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 8])
-def test_threads_get_every_place_and_never_more_than_the_rate(parallel: int) -> None:
+def test_threads_use_every_place_within_the_rate(parallel: int) -> None:
     sizes = [1 + at % 7 * 100 for at in range(8 * parallel)]
     rate, seen = Rate(2000, parallel, sizes), Seen()
     # A round is over only when each place of it is taken.
@@ -65,7 +65,7 @@ def test_threads_get_every_place_and_never_more_than_the_rate(parallel: int) -> 
     st.integers(1, 20),
     st.randoms(use_true_random=False),
 )
-def test_whoever_comes_when_the_shares_stay_below_the_rate(
+def test_the_shares_stay_below_the_rate_in_any_order_of_jobs(
     sizes: list[int], parallel: int, packets: float, threads: int, order: Random
 ) -> None:
     rate, seen = Rate(packets, parallel, sizes), Seen()
@@ -83,19 +83,19 @@ def test_whoever_comes_when_the_shares_stay_below_the_rate(
     assert seen.most_packets <= packets * (1 + 1e-9)
 
 
-def test_jobs_side_by_side_share_by_their_sizes() -> None:
+def test_parallel_jobs_share_the_rate_by_their_sizes() -> None:
     """So that they end at the same time."""
     rate = Rate(1000, 3, [300, 100, 100])
     with rate.share(300) as large, rate.share(100) as small, rate.share(100) as other:
         assert [large, small, other] == pytest.approx([600, 200, 200])
 
 
-def test_a_single_job_gets_everything() -> None:
+def test_a_single_job_gets_the_whole_rate() -> None:
     with Rate(2000, 32, [254]).share(254) as share:
         assert share == 2000
 
 
-def test_the_last_jobs_get_what_is_free() -> None:
+def test_the_last_jobs_get_the_free_rate() -> None:
     rate = Rate(1000, 2, [10, 10, 10])
     with ExitStack() as first, ExitStack() as second:
         first.enter_context(rate.share(10))
@@ -110,7 +110,7 @@ def test_the_last_jobs_get_what_is_free() -> None:
         assert last == pytest.approx(1000)
 
 
-def test_a_job_of_nothing_takes_next_to_nothing_and_holds_up_nobody() -> None:
+def test_an_empty_job_takes_a_minimal_share_and_delays_no_other() -> None:
     rate = Rate(1000, 2, [0, 999])
     with rate.share(0), rate.share(999) as share:
         assert share == pytest.approx(999)
@@ -128,11 +128,11 @@ def test_a_job_that_fails_gives_its_share_back() -> None:
     ("packets", "most", "expected"),
     [(1, 32, 1), (MIN_SHARE, 32, 1), (4 * MIN_SHARE, 32, 4), (10_000, 1, 1), (1_000_000, 32, 32)],
 )
-def test_there_are_as_many_places_as_the_rate_is_worth(packets: float, most: int, expected: int) -> None:
+def test_the_rate_limits_the_number_of_places(packets: float, most: int, expected: int) -> None:
     assert slots(packets, most) == expected
 
 
-def test_a_job_leaves_their_part_to_those_that_are_still_to_come() -> None:
+def test_a_job_leaves_the_share_of_later_jobs() -> None:
     rate = Rate(1000, 4, expected=3 * MAX_ADDRESSES)
     rate.add(MAX_ADDRESSES)
     with rate.share(MAX_ADDRESSES) as first:
@@ -143,7 +143,7 @@ def test_a_job_leaves_their_part_to_those_that_are_still_to_come() -> None:
             assert last == pytest.approx(2000 / 3)
 
 
-def test_a_job_that_nobody_expected_waits_until_there_is_a_share_worth_having() -> None:
+def test_an_unexpected_job_waits_for_a_minimal_share() -> None:
     rate = Rate(1000, 4, [MAX_ADDRESSES])
     ended = threading.Event()
     shares: list[float] = []

@@ -69,13 +69,13 @@ def test_a_subnet_is_discovered_without_its_first_and_last_address() -> None:
     assert all(host.mac is None and host.name is None for host in result.hosts)
 
 
-def test_a_check_finds_the_known_addresses_alone() -> None:
+def test_a_check_finds_known_addresses_only() -> None:
     some = subnet("127.0.20.0/24", discover=False, ping=True, addresses=known("127.0.20.7", "127.0.20.99"))
     (result,) = scan(some)
     assert ips(result) == ["127.0.20.7", "127.0.20.99"]
 
 
-def test_addresses_not_to_ping_are_not_found() -> None:
+def test_addresses_with_ping_exclude_are_not_found() -> None:
     (result,) = scan(subnet("127.0.20.0/29", addresses=known("127.0.20.2", exclude_ping=True)))
     assert ips(result) == [f"127.0.20.{last}" for last in (1, 3, 4, 5, 6)]
 
@@ -102,7 +102,7 @@ def test_known_addresses_that_do_not_answer_are_silent_if_they_were_probed(
     assert [str(address.ip) for address in result.silent] == ["127.0.20.2"]
 
 
-def test_after_an_error_nobody_is_silent(nmap: Callable[[str], None]) -> None:
+def test_after_an_error_no_address_is_silent(nmap: Callable[[str], None]) -> None:
     nmap(say(START, HOST) + "exit 3")
     (result,) = scan(subnet("127.0.20.0/29", addresses=known("127.0.20.1", "127.0.20.2")))
     assert result.error
@@ -118,13 +118,13 @@ def test_no_subnets_give_no_results() -> None:
     assert scan() == []
 
 
-def test_every_subnet_comes_with_its_own_hosts() -> None:
+def test_every_subnet_has_its_own_hosts() -> None:
     subnets = [subnet(f"127.0.{20 + at}.0/29", at) for at in range(1, 31)]
     found = {result.subnet.id: ips(result) for result in scan(*subnets)}
     assert found == {at: [f"127.0.{20 + at}.{last}" for last in range(1, 7)] for at in range(1, 31)}
 
 
-def test_a_large_subnet_comes_in_parts_that_are_all_of_it() -> None:
+def test_the_parts_of_a_large_subnet_contain_all_of_it() -> None:
     results = scan(subnet("127.1.0.0/20"), max_rate=100_000)
     assert len(results) > 1
     assert {result.parts for result in results} == {len(results)}
@@ -133,14 +133,14 @@ def test_a_large_subnet_comes_in_parts_that_are_all_of_it() -> None:
     assert set(found) == {str(ip) for ip in ip_network("127.1.0.0/20").hosts()}
 
 
-def test_twins_of_two_vrfs_are_each_told_what_they_want() -> None:
+def test_equal_subnets_of_two_vrfs_have_their_own_results() -> None:
     one = subnet("127.0.20.0/29", 1, vrf=1)
     other = subnet("127.0.20.0/29", 2, discover=False, ping=True, vrf=2, addresses=known("127.0.20.3"))
     found = {result.subnet.id: ips(result) for result in scan(one, other)}
     assert found == {1: [f"127.0.20.{last}" for last in range(1, 7)], 2: ["127.0.20.3"]}
 
 
-def test_twins_of_two_vrfs_are_scanned_once_also_where_one_comes_later() -> None:
+def test_equal_subnets_of_two_vrfs_are_scanned_once_even_if_one_comes_later() -> None:
     twins = [subnet("127.0.20.0/29", 1, vrf=1), subnet("127.0.20.0/29", 2, vrf=2)]
     others = [subnet(f"127.0.{20 + at}.0/29", 10 + at) for at in (1, 2)]
 
@@ -213,25 +213,25 @@ def test_an_nmap_that_fails_is_quoted(nmap: Callable[[str], None]) -> None:
     assert failed() == ([], "nmap failed with exit code 1: Failed to open device QUITTING!")
 
 
-def test_an_nmap_that_fails_without_a_word_is_an_error_too(nmap: Callable[[str], None]) -> None:
+def test_an_nmap_that_fails_without_a_message_is_an_error(nmap: Callable[[str], None]) -> None:
     nmap("exit 7")
     assert failed() == ([], "nmap failed with exit code 7: without a message")
 
 
-def test_what_a_failing_nmap_had_found_is_reported(nmap: Callable[[str], None]) -> None:
+def test_hosts_of_a_failed_nmap_are_reported(nmap: Callable[[str], None]) -> None:
     nmap(say(START, HOST) + "kill -SEGV $$")
     hosts, error = failed()
     assert hosts == ["127.0.20.1"]
     assert error.startswith("nmap failed with exit code -11")
 
 
-def test_what_nmap_warns_of_is_no_failure(nmap: Callable[[str], None]) -> None:
+def test_a_warning_of_nmap_is_no_failure(nmap: Callable[[str], None]) -> None:
     nmap(f"echo 'Warning: it is late' >&2; exec {REAL} \"$@\"")
     (result,) = scan(subnet("127.0.20.0/29"))
     assert (len(result.hosts), result.error) == (6, None)
 
 
-def test_an_error_that_nmap_hides_in_its_xml_is_one(nmap: Callable[[str], None]) -> None:
+def test_an_error_in_nmaps_xml_is_an_error(nmap: Callable[[str], None]) -> None:
     nmap(say(START, HOST, END.replace('exit="success"', 'exit="error" errormsg="no such device"')))
     hosts, error = failed()
     assert (hosts, error) == (["127.0.20.1"], "nmap did not finish")
@@ -240,7 +240,7 @@ def test_an_error_that_nmap_hides_in_its_xml_is_one(nmap: Callable[[str], None])
 @pytest.mark.parametrize(
     "end", ["", END[:20], "<host><status st", END[:-5]], ids=["end", "stats", "host", "tail"]
 )
-def test_xml_cut_short_is_an_error_and_its_hosts_are_reported(end: str, nmap: Callable[[str], None]) -> None:
+def test_truncated_xml_is_an_error_and_its_hosts_are_reported(end: str, nmap: Callable[[str], None]) -> None:
     nmap(f"printf %s '{START}{HOST}{end}'")
     hosts, error = failed()
     assert hosts == ["127.0.20.1"]
@@ -267,7 +267,7 @@ def test_an_nmap_that_is_too_slow_is_ended_and_its_hosts_are_reported(
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 
-def test_a_slow_nmap_that_wrote_garbage_is_still_too_slow(nmap: Callable[[str], None]) -> None:
+def test_a_slow_nmap_that_wrote_garbage_is_reported_as_slow(nmap: Callable[[str], None]) -> None:
     nmap("echo '<nmaprun><host><</host>'; exec sleep 3600")
     hosts, error = failed(scan_timeout=1, max_rate=1_000_000)
     assert hosts == []
@@ -282,7 +282,9 @@ def test_a_failing_subnet_does_not_stop_the_others(nmap: Callable[[str], None]) 
     assert {at: bool(result.error) for at, result in results.items()} == {20: False, 21: True, 22: False}
 
 
-def test_what_is_fatal_for_one_subnet_costs_no_other_of_the_same_process(nmap: Callable[[str], None]) -> None:
+def test_a_fatal_error_of_one_subnet_does_not_affect_others_of_its_process(
+    nmap: Callable[[str], None],
+) -> None:
     nmap(
         'targets=$(cat); case "$targets" in *127.0.21.*) echo "dnet: Failed to open device tun9" >&2; exit 1;; esac;'
         f' echo "$targets" | exec {REAL} "$@"'
@@ -301,7 +303,7 @@ def test_what_is_fatal_for_one_subnet_costs_no_other_of_the_same_process(nmap: C
     assert [at for at, result in results.items() if result.error] == [21]
 
 
-def test_where_everything_fails_not_every_subnet_is_tried(
+def test_after_several_failures_further_subnets_are_not_tried(
     nmap: Callable[[str], None], tmp_path: Path
 ) -> None:
     nmap(f"echo run >>{tmp_path}/runs; exit 1")
@@ -343,7 +345,7 @@ def test_never_more_nmaps_than_allowed(nmap: Callable[[str], None], tmp_path: Pa
     assert max(counts) <= 2
 
 
-def test_whoever_wants_no_more_results_ends_the_scan(nmap: Callable[[str], None], tmp_path: Path) -> None:
+def test_closing_the_results_ends_the_scan(nmap: Callable[[str], None], tmp_path: Path) -> None:
     nmap(
         f"echo $$ >>{tmp_path}/pids\n"
         "targets=$(cat)\n"
@@ -423,7 +425,7 @@ def test_a_signal_ends_the_agent_and_every_nmap(
     assert not any(map(is_running, pids))
 
 
-def test_a_killed_agent_leaves_no_nmap_behind(slow_site: Site, tmp_path: Path) -> None:
+def test_a_killed_agent_leaves_no_nmap(slow_site: Site, tmp_path: Path) -> None:
     with start(slow_site) as agent:
         pids = pids_in(tmp_path / "pids", 3)
         agent.kill()

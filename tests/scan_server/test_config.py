@@ -39,13 +39,13 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Row:
     return {"tls_cert": str(folder / "cert.pem"), "tls_key": str(folder / "key.pem")}
 
 
-def test_file_of_the_ansible_collection_is_enough(tmp_path: Path) -> None:
+def test_configuration_of_the_ansible_collection_is_accepted(tmp_path: Path) -> None:
     config = read(tmp_path, MYSQL | {"auth_token": "secret-token"})
     assert (config.mysql_port, config.mysql_database) == (3306, "phpipam")
     assert (config.host, config.http_port, config.timezone) == ("127.0.0.1", 5000, None)
 
 
-def test_sample_file_is_right_once_its_secrets_are_changed(tmp_path: Path, tls: Row) -> None:
+def test_sample_file_is_valid_with_other_secrets(tmp_path: Path, tls: Row) -> None:
     sample = (EXAMPLE / "scan_server.yaml").read_text().replace("tls.crt", tls["tls_cert"])
     sample = sample.replace("tls.key", tls["tls_key"])
     assert problems(tmp_path, sample) == ["mysql_password: is still the sample's; change it"]
@@ -59,7 +59,7 @@ def test_readme_names_every_variable() -> None:
     assert [name for name in Config.model_fields if f"`{name}`" not in readme] == []
 
 
-def test_values_stay_as_typed(tmp_path: Path) -> None:
+def test_values_stay_text(tmp_path: Path) -> None:
     text = (
         "nofusscomputing_phpipam_scan_server:\n  mysql_host: db\n  mysql_user: on\n  mysql_password: 0123\n"
         "  mysql_port: 3307\n  auth_token: 1e3\n"
@@ -76,20 +76,20 @@ def test_secrets_are_not_in_its_repr(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", MYSQL)
-def test_database_must_be_whole(tmp_path: Path, missing: str) -> None:
+def test_database_settings_must_be_complete(tmp_path: Path, missing: str) -> None:
     for nothing in (MYSQL.keys() - {missing}, MYSQL.keys()):
         settings = {key: MYSQL[key] for key in nothing} | ({missing: ""} if missing in nothing else {})
         assert problems(tmp_path, settings) == [f"{missing}: missing or empty"]
 
 
-def test_sqlite_takes_the_place_of_the_database(tmp_path: Path) -> None:
+def test_sqlite_replaces_the_database(tmp_path: Path) -> None:
     assert read(tmp_path, {"sqlite_file": "hosts.db"}).sqlite_file == tmp_path / "hosts.db"
     assert problems(tmp_path, MYSQL | {"sqlite_file": "x"}) == [
         "sqlite_file: leave it out where mysql_host is set"
     ]
 
 
-def test_every_mistake_is_named(tmp_path: Path) -> None:
+def test_every_error_is_named(tmp_path: Path) -> None:
     wrong = {
         "http_port": "x",
         "mysql_port": "65536",
@@ -123,7 +123,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "scan.example.org"])
-def test_token_never_crosses_the_network_in_the_clear(tmp_path: Path, tls: Row, host: str) -> None:
+def test_token_without_tls_is_refused_beyond_loopback(tmp_path: Path, tls: Row, host: str) -> None:
     settings = MYSQL | {"auth_token": "secret-token", "http_host": host}
     (problem,) = problems(tmp_path, settings)
     assert problem.startswith("auth_token: would cross the network in the clear")
@@ -132,7 +132,7 @@ def test_token_never_crosses_the_network_in_the_clear(tmp_path: Path, tls: Row, 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", ""])
 @pytest.mark.parametrize("token", [{}, {"auth_token": "no-token-set"}])
-def test_token_that_everybody_knows_is_for_loopback(tmp_path: Path, tls: Row, host: str, token: Row) -> None:
+def test_default_token_is_accepted_on_loopback_only(tmp_path: Path, tls: Row, host: str, token: Row) -> None:
     (problem,) = problems(tmp_path, MYSQL | tls | {"http_host": host} | token)
     assert problem.startswith("auth_token: is needed")
     read(tmp_path, MYSQL | token)
@@ -159,7 +159,7 @@ def test_token_may_be_sent_on_loopback(tmp_path: Path, host: str) -> None:
     assert read(tmp_path, MYSQL | {"auth_token": "secret-token", "http_host": host}).host == host
 
 
-def test_with_tls_it_listens_to_everybody(tmp_path: Path, tls: Row) -> None:
+def test_with_tls_it_listens_on_all_addresses(tmp_path: Path, tls: Row) -> None:
     assert read(tmp_path, MYSQL | {"auth_token": "secret-token"} | tls).host == "0.0.0.0"
 
 
@@ -175,7 +175,7 @@ def test_certificate_and_key_belong_together(tmp_path: Path, tls: Row) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"sqlite_file": "/nowhere/phpipam.db"}])
-def test_wrong_configuration_ends_the_service_with_a_line(tmp_path: Path, settings: Any) -> None:
+def test_wrong_configuration_ends_the_service_with_one_line(tmp_path: Path, settings: Any) -> None:
     done = subprocess.run(
         start_command(tmp_path, settings), cwd=EXAMPLE.parent, capture_output=True, text=True, check=False
     )

@@ -81,7 +81,7 @@ def test_any_bytes_are_refused_with_a_reason(body: bytes) -> None:
 
 
 @given(broken(), st.booleans())
-def test_anything_in_any_field_is_taken_or_refused_with_a_reason(document: object, as_ascii: bool) -> None:
+def test_any_field_value_is_accepted_or_refused_with_a_reason(document: object, as_ascii: bool) -> None:
     body = json.dumps(document, ensure_ascii=as_ascii).encode(errors="surrogatepass")
     try:
         taken = decode(body, NOW)
@@ -95,7 +95,7 @@ def test_anything_in_any_field_is_taken_or_refused_with_a_reason(document: objec
 
 
 @given(NETWORKS, st.lists(st.integers(0, 2**128 - 1), max_size=20))
-def test_addresses_become_phpipams_numbers_each_once(network: Any, picks: list[int]) -> None:
+def test_addresses_become_unique_decimal_numbers(network: Any, picks: list[int]) -> None:
     ips = [network[pick % network.num_addresses] for pick in picks]
     taken = read(report("code", str(network), *(host(str(ip)) for ip in ips)))
     assert taken.network == network
@@ -103,7 +103,7 @@ def test_addresses_become_phpipams_numbers_each_once(network: Any, picks: list[i
 
 
 @given(st.datetimes(datetime(2000, 1, 3), datetime(2026, 11, 22)), OFFSETS)
-def test_time_is_the_moment_that_the_agent_means(local: datetime, offset: str) -> None:
+def test_time_is_read_with_its_utc_offset(local: datetime, offset: str) -> None:
     text = local.strftime("%Y-%m-%d %H:%M:%S")
     (one,) = read(report("code", "192.0.2.0/24", host("192.0.2.1", lastSeen=text), tz=offset)).hosts
     minutes = int(f"{offset[0]}1") * (int(offset[1:3]) * 60 + int(offset[3:]))
@@ -111,7 +111,7 @@ def test_time_is_the_moment_that_the_agent_means(local: datetime, offset: str) -
 
 
 @given(st.datetimes(datetime(2026, 11, 26), datetime(9999, 12, 31)), OFFSETS)
-def test_time_to_come_is_now(local: datetime, offset: str) -> None:
+def test_time_in_the_future_becomes_now(local: datetime, offset: str) -> None:
     text = local.strftime("%Y-%m-%d %H:%M:%S")
     document = report("code", "192.0.2.0/24", host("192.0.2.1", lastSeen=text), tz=offset)
     document["scan"]["made"] = "2027-01-01T00:00:00Z"
@@ -127,28 +127,28 @@ def test_time_to_come_is_now(local: datetime, offset: str) -> None:
         (None, 0, "2026-11-24 11:00"),
     ],
 )
-def test_report_says_when_it_was_made(made: str | None, hosts: int, expected: str) -> None:
+def test_report_has_its_time(made: str | None, hosts: int, expected: str) -> None:
     document = report("code", "192.0.2.0/24", *[host("192.0.2.1")] * hosts)
     document["scan"]["made"] = made
     assert read(document).made == datetime.fromisoformat(f"{expected}+00:00")
 
 
 @given(st.datetimes(datetime(1, 1, 1), datetime(1999, 12, 30)), OFFSETS)
-def test_time_of_a_clock_that_is_not_set_is_refused(local: datetime, offset: str) -> None:
+def test_time_of_an_unset_clock_is_refused(local: datetime, offset: str) -> None:
     text = f"{local.year:04}{local.strftime('-%m-%d %H:%M:%S')}"
     document = report("code", "192.0.2.0/24", host("192.0.2.1", lastSeen=text), tz=offset)
     assert refusal(document).startswith("scan.results.0.lastSeen: ")
 
 
 @given(st.text())
-def test_name_is_taken_to_the_letter_or_left_out(name: str) -> None:
+def test_name_is_kept_exactly_or_left_out(name: str) -> None:
     (one,) = read(report("code", "192.0.2.0/24", host("192.0.2.1", hostname=name))).hosts
     assert one.name in (name or None, None)
     assert not set(one.name or "") & set("<>\"'&;%\\ \n\x00")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": "\\ud800"}'])
-def test_what_is_no_json_is_called_so(body: bytes) -> None:
+def test_invalid_json_is_named(body: bytes) -> None:
     assert refusal(body) == "Invalid JSON payload"
 
 
@@ -233,12 +233,12 @@ def test_hostile_text_is_refused_or_left_out(text: str) -> None:
         assert (one.id, one.name) == (None, None)
 
 
-def test_report_that_is_no_object_is_called_so() -> None:
+def test_report_that_is_no_object_is_named() -> None:
     assert refusal([]).startswith("report: ")
 
 
 @pytest.mark.parametrize("nothing", [{}, {"hostname": None, "mac": None}, {"hostname": "", "mac": ""}])
-def test_empty_is_as_good_as_left_out(nothing: Row) -> None:
+def test_empty_field_equals_a_missing_field(nothing: Row) -> None:
     (one,) = read(report("code", "192.0.2.0/24", host("192.0.2.1", **nothing))).hosts
     assert (one.name, one.mac) == (None, None)
 
@@ -265,7 +265,7 @@ def test_too_many_results_end_the_decoding(results: Any) -> None:
     assert time.process_time() - started < 2
 
 
-def test_unknown_fields_are_passed_over() -> None:
+def test_unknown_fields_are_ignored() -> None:
     document = report("code", "192.0.2.0/24", host("192.0.2.1", id="nonsense", status="up"))
     assert len(read(document | {"version": 2}).hosts) == 1
 

@@ -67,7 +67,7 @@ def connect(url: str) -> socket.socket:
     return socket.create_connection((str(parts.hostname), parts.port or 0), 30)
 
 
-def test_idle_connections_keep_nobody_out_and_are_ended(
+def test_idle_connections_block_no_other_and_are_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 clients send nothing, half a head, a byte now and then, or the body of a request that is refused."""
@@ -89,7 +89,7 @@ def test_idle_connections_keep_nobody_out_and_are_ended(
         assert not clients
 
 
-def test_idle_tls_handshakes_keep_nobody_out_and_are_ended(
+def test_idle_tls_handshakes_block_no_other_and_are_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """200 clients send nothing, or the beginning of a ClientHello, or nothing after the handshake."""
@@ -131,7 +131,7 @@ def is_open(client: socket.socket) -> bool:
     return False
 
 
-def test_long_path_or_method_is_a_short_line(server: ScanServer) -> None:
+def test_long_path_or_method_is_shortened(server: ScanServer) -> None:
     for length in (10_000, 60_000):
         requests.get(f"{server.url}/{'x' * length}", timeout=30)
     requests.request("x" * 10_000, server.url, timeout=30)
@@ -139,14 +139,14 @@ def test_long_path_or_method_is_a_short_line(server: ScanServer) -> None:
     assert max(map(len, server.text.splitlines())) < 1000
 
 
-def test_nobody_is_redirected(server: ScanServer) -> None:
+def test_no_request_is_redirected(server: ScanServer) -> None:
     for path in ("/health/", "/metrics/", "//"):
         answer = requests.get(server.url + path, headers={"Host": "evil.example"}, timeout=30)
         assert (answer.status_code, answer.json()["reason"]) == (404, "path")
         assert "evil" not in str(answer.headers)
 
 
-def test_large_bodies_cost_little(server: ScanServer) -> None:
+def test_large_bodies_need_little_memory(server: ScanServer) -> None:
     """Eight reports of a megabyte at once, with a code that exists and nothing in their results."""
     body = b'{"code": "alpha", "scan": {"subnet": "192.0.2.0/24", "tz": "+0000", "results": [%s]}}'
     answers = send_at_once(server, [body % b",".join([b"{}"] * 340_000)] * 8)
@@ -193,7 +193,7 @@ def test_code_is_checked_before_the_results(server: ScanServer) -> None:
     assert (answer.status_code, answer.json()["reason"]) == (401, "code")
 
 
-def test_guessing_of_codes_is_slowed_down(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guessing_of_codes_is_rate_limited(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     url = serve()
     monkeypatch.setattr("scan_server.limits.time", SimpleNamespace(monotonic=lambda: 90.0))
     headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -210,13 +210,13 @@ def test_guessing_of_codes_is_slowed_down(serve: Serve, monkeypatch: pytest.Monk
     assert send("alpha").status_code == 401
 
 
-def test_fault_of_the_server_is_answered_as_such(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_error_is_answered_with_500(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scan_server.write.find_agent", lambda *_: 1 / 0)
     answer = requests.post(serve(), json=REPORT, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
     assert (answer.status_code, answer.json()["server"]) == (500, "phpipam-scan-server")
 
 
-def test_metrics_count_what_was_done(start: Start, tmp_path: Path) -> None:
+def test_metrics_count_requests_and_changes(start: Start, tmp_path: Path) -> None:
     database = Sqlite(tmp_path / "own.db")
     server = start(**database.settings)
     database.agent(1, "alpha")
@@ -243,9 +243,7 @@ def test_metrics_count_what_was_done(start: Start, tmp_path: Path) -> None:
     ("setting", "forwarded", "status"),
     [("loopback", "", 200), ("loopback", "192.0.2.9", 404), ("everyone", "192.0.2.9", 200)],
 )
-def test_metrics_are_for_loopback_unless_asked_for(
-    serve: Serve, setting: str, forwarded: str, status: int
-) -> None:
+def test_metrics_are_for_loopback_by_default(serve: Serve, setting: str, forwarded: str, status: int) -> None:
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     assert (
         requests.get(f"{serve(metrics=setting)}/metrics", headers=headers, timeout=30).status_code == status

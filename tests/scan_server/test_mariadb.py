@@ -62,7 +62,7 @@ def own(tmp_path: Path) -> Iterator[MariaDb]:
         database.stop()
 
 
-def test_report_is_written_whole_or_not_at_all(lab: Lab) -> None:
+def test_report_is_written_atomically(lab: Lab) -> None:
     """The grant that is missing is needed last."""
     lab.database.address(101, 10, "192.0.2.1", lastSeen="2026-01-01 00:00:00")
     grant = "INSERT (note) ON phpipam.ipaddresses {} 'scan_server'@'localhost'"
@@ -80,7 +80,7 @@ def test_report_is_written_whole_or_not_at_all(lab: Lab) -> None:
     assert lab.server.post(report("alpha", NET, *hosts_of(NET, 9))).json() == stored(1, 8)
 
 
-def test_database_that_is_away_is_said_so_and_found_again(start: Start, own: MariaDb) -> None:
+def test_database_outage_is_named_and_recovered_from(start: Start, own: MariaDb) -> None:
     own.stop()
     server = start(**own.settings)  # it starts without a database
     document = report("alpha", NET, host("192.0.2.1"))
@@ -99,7 +99,7 @@ def test_database_that_is_away_is_said_so_and_found_again(start: Start, own: Mar
     assert "Traceback" not in server.text
 
 
-def test_wrong_password_is_in_the_log_but_not_the_password(start: Start, mariadb: MariaDb) -> None:
+def test_wrong_password_is_logged_without_the_password(start: Start, mariadb: MariaDb) -> None:
     server = start(**mariadb.settings | {"mysql_password": "wrong-password"})
     assert server.post(report("alpha", NET)).status_code == 503
     server.stop()
@@ -119,7 +119,7 @@ def test_database_over_tls_is_verified(mariadb: MariaDb, tmp_path: Path) -> None
         mariadb.execute("SET GLOBAL require_secure_transport = OFF")
 
 
-def test_database_that_wants_a_certificate_gets_one(mariadb: MariaDb) -> None:
+def test_database_that_requires_a_client_certificate_gets_it(mariadb: MariaDb) -> None:
     mariadb.execute("ALTER USER 'scan_server'@'localhost' REQUIRE X509")
     try:
         assert "wants a certificate, see mysql_ssl_cert" in _trouble(mariadb)
@@ -142,7 +142,7 @@ def _trouble(database: MariaDb, **settings: object) -> str:
     return ""
 
 
-def test_address_that_phpipam_adds_meanwhile_is_updated(lab: Lab) -> None:
+def test_address_added_by_phpipam_meanwhile_is_updated(lab: Lab) -> None:
     """Somebody's insert of the same address is not committed yet when the report comes."""
     insert = f"INSERT INTO ipaddresses (subnetId, ip_addr, owner) VALUES (10, {decimal('192.0.2.1')}, 'them')"
     with ThreadPoolExecutor() as pool, _busy(lab.database, insert) as theirs:
@@ -153,7 +153,7 @@ def test_address_that_phpipam_adds_meanwhile_is_updated(lab: Lab) -> None:
     assert lab.database.addresses("hostname", "owner") == [("us", "them"), ("us", None), ("us", None)]
 
 
-def test_deadlock_is_tried_again(lab: Lab) -> None:
+def test_deadlock_is_retried(lab: Lab) -> None:
     """Somebody with more changes than ours holds a row that we want, and then wants one that we hold."""
     lab.database.subnet(11, "198.51.100.0/24")
     for n in range(1, 200):
@@ -188,7 +188,7 @@ def test_agents_do_not_wait_for_each_other(lab: Lab) -> None:
         assert held.result().json() == all_stored
 
 
-def test_strangers_text_is_bound_not_pasted(mariadb: MariaDb) -> None:
+def test_untrusted_text_is_bound_as_a_parameter(mariadb: MariaDb) -> None:
     """The decoder lets no such name through; here it goes straight into the statements."""
     mariadb.address(101, 10, "192.0.2.1", note="mine")
     seen = now = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
@@ -231,7 +231,7 @@ def test_phps_zone_is_found(mariadb: MariaDb, start: Start) -> None:
     assert mariadb.addresses("lastSeen") == [now.astimezone(BERLIN).isoformat(" ")[:19]]
 
 
-def test_zone_that_is_set_wrong_makes_health_red(mariadb: MariaDb, start: Start) -> None:
+def test_wrong_time_zone_fails_the_health_check(mariadb: MariaDb, start: Start) -> None:
     server = start(**mariadb.settings, timezone="UTC")
     for _ in range(2):
         _ask_api(mariadb)
@@ -242,7 +242,7 @@ def test_zone_that_is_set_wrong_makes_health_red(mariadb: MariaDb, start: Start)
     assert "UTC is wrong" in health.json()["error"]
 
 
-def test_hour_that_comes_twice_stops_nothing(mariadb: MariaDb) -> None:
+def test_repeated_hour_in_autumn_is_no_error(mariadb: MariaDb) -> None:
     """Ten reports in the two hours between 02:00 and 03:00 in Berlin, and one before with a clock far ahead."""
     mariadb.address(101, 10, "192.0.2.1", lastSeen="2031-01-01 00:00:00")
     engine = connect(Config.model_validate(mariadb.settings))
@@ -257,7 +257,7 @@ def test_hour_that_comes_twice_stops_nothing(mariadb: MariaDb) -> None:
     engine.dispose()
 
 
-def test_time_that_phpipam_means_as_never_is_overtaken(lab: Lab) -> None:
+def test_phpipams_times_for_never_are_replaced(lab: Lab) -> None:
     lab.database.address(101, 10, "192.0.2.1", lastSeen="0000-00-00 00:00:00")
     lab.database.execute("UPDATE subnets SET lastDiscovery = '0000-00-00 00:00:00'")
     lab.server.post(report("alpha", NET, host("192.0.2.1")))
@@ -287,7 +287,7 @@ FOR_TAGS = _grants(
 FOR_TIMEZONE = _grants(("api", "SELECT", "app_last_access"))
 
 
-def test_grants_are_all_needed_and_all_there_is(mariadb: MariaDb, start: Start) -> None:
+def test_grants_are_necessary_and_sufficient(mariadb: MariaDb, start: Start) -> None:
     """Without any one of them, /health and a report that does everything fail, or a feature is off."""
     mariadb.subnet(11, "198.51.100.0/24", ping=1)
     mariadb.address(101, 11, "198.51.100.1", state=1)
@@ -342,7 +342,7 @@ NO_UPDATE = TRIGGER.format("UPDATE", decimal("192.0.2.3"))
         (NO_UPDATE, "DROP TRIGGER refuses", "not here", {2}, (2, 2)),
     ],
 )
-def test_rows_that_the_database_refuses_are_named_and_the_others_stored(
+def test_rows_refused_by_the_database_are_named_and_others_stored(
     lab: Lab, make: str, undo: str, error: str, refused: set[int], counts: tuple[int, int]
 ) -> None:
     for n in (1, 2, 3):

@@ -35,7 +35,7 @@ def test_every_run_is_later_than_the_one_before(zone: str, which: int) -> None:
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2026, 11, 24)), st.sampled_from([*CHANGES, "UTC"]))
-def test_stored_time_means_its_moment(local: datetime, name: str) -> None:
+def test_stored_time_is_read_in_phpipams_zone(local: datetime, name: str) -> None:
     moment = local.replace(microsecond=0, tzinfo=UTC)
     php = PhpTime(datetime(2026, 11, 25, tzinfo=UTC), ZoneInfo(name))
     meant = php.moment(php.text(moment))
@@ -47,12 +47,12 @@ def test_stored_time_means_its_moment(local: datetime, name: str) -> None:
 @pytest.mark.parametrize(
     "stored", [None, "", "0000-00-00 00:00:00", "1970-01-01 00:00:01", "1970-01-01 01:00:00"]
 )
-def test_never_is_never(stored: object) -> None:
+def test_phpipams_times_for_never_are_no_moment(stored: object) -> None:
     assert PhpTime(datetime(2026, 11, 25, tzinfo=UTC), BERLIN).moment(stored) is None
 
 
 @pytest.mark.parametrize(("minutes", "news"), [(4, True), (6, False), (60, False), (1e6, False)])
-def test_stored_time_to_come_is_no_news(minutes: float, news: bool) -> None:
+def test_stored_time_in_the_future_is_ignored(minutes: float, news: bool) -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     php = PhpTime(now, BERLIN)
     assert (php.moment(php.text(now + timedelta(minutes=minutes))) is not None) == news
@@ -83,7 +83,7 @@ def test_offset_is_found_from_the_second_api_request(
     assert zone.at(now).zone.utcoffset(now) == offset
 
 
-def test_first_request_that_is_not_an_hour_old_is_enough_in_most_zones() -> None:
+def test_one_recent_request_determines_most_zones() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     for hours, age in ((0, 0), (1, 0), (1, 55), (-5, 0), (-5, 55), (5.5, 0), (5.5, 10)):
         zone = Zone(None)
@@ -104,14 +104,14 @@ def test_offset_follows_the_change_of_the_clock() -> None:
         assert zone.at(now).text(now) == PhpTime(now, BERLIN).text(now)
 
 
-def test_without_a_request_it_is_utc() -> None:
+def test_zone_without_a_request_is_utc() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
     zone = Zone(None)
     zone.observe(frozenset(), now)
     assert zone.at(now).zone.utcoffset(now) == timedelta()
 
 
-def test_zone_that_is_set_right_is_right_at_the_change_of_the_clock_too(
+def test_configured_zone_is_right_at_the_change_of_the_clock(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     zone = Zone(BERLIN)
@@ -123,7 +123,7 @@ def test_zone_that_is_set_right_is_right_at_the_change_of_the_clock_too(
         now += timedelta(minutes=1)
 
 
-def test_zone_that_is_set_wrong_is_said_loudly_until_it_is_right(caplog: pytest.LogCaptureFixture) -> None:
+def test_wrong_zone_is_logged_until_it_is_right(caplog: pytest.LogCaptureFixture) -> None:
     zone = Zone(ZoneInfo("UTC"))
     now = datetime(2026, 11, 25, tzinfo=UTC)
     zone.observe(frozenset([datetime(2026, 11, 24, 20)]), now)

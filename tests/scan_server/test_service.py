@@ -85,7 +85,7 @@ def test_wrong_or_missing_token_is_refused(lab: Lab, headers: Any) -> None:
     assert lab.database.addresses("id") == []
 
 
-def test_token_is_looked_at_before_the_body_has_come(lab: Lab) -> None:
+def test_token_is_checked_before_the_body_is_read(lab: Lab) -> None:
     assert _raw(lab.server, length=500_000, token="wrong").startswith(b"HTTP/1.1 401 ")
 
 
@@ -93,7 +93,7 @@ def test_refusal_is_read_by_a_client_that_sends_all_first(lab: Lab) -> None:
     assert lab.server.post(b"x" * LIMIT, headers={}).status_code == 401
 
 
-def test_without_a_token_the_default_is_wanted(start: Start, sqlite: Sqlite) -> None:
+def test_without_a_token_the_default_is_required(start: Start, sqlite: Sqlite) -> None:
     server = start(**sqlite.settings, auth_token="")
     _seed(sqlite)
     assert server.post(REPORT, headers={}).status_code == 401
@@ -112,7 +112,7 @@ def test_other_methods_and_paths_are_refused(lab: Lab) -> None:
     assert requests.post(f"{lab.server.url}/report", timeout=30).status_code == 404
 
 
-def test_body_up_to_the_limit_is_taken(lab: Lab) -> None:
+def test_body_up_to_the_limit_is_accepted(lab: Lab) -> None:
     body = json.dumps(REPORT).encode()
     assert lab.server.post(body.ljust(LIMIT)).status_code == 200
     answer = lab.server.post(body.ljust(LIMIT + 1))
@@ -120,15 +120,13 @@ def test_body_up_to_the_limit_is_taken(lab: Lab) -> None:
     assert str(LIMIT) in answer.json()["error"]
 
 
-def test_too_large_a_body_is_refused_before_it_has_come(lab: Lab) -> None:
+def test_too_large_body_is_refused_before_it_is_read(lab: Lab) -> None:
     assert _raw(lab.server, length=LIMIT + 1).startswith(b"HTTP/1.1 413 ")
     chunks = b"10000\r\n%s\r\n" % (b" " * 0x10000) * 17
     assert _raw(lab.server, length=None, send=chunks).startswith(b"HTTP/1.1 413 ")
 
 
-def test_connection_that_ends_in_the_middle_is_no_failure_of_the_service(
-    start: Start, sqlite: Sqlite
-) -> None:
+def test_connection_closed_during_a_request_is_no_server_error(start: Start, sqlite: Sqlite) -> None:
     server = start(**sqlite.settings)
     with _connect(server) as connection:
         connection.sendall(_head("Content-Length: 9") + b"{")
@@ -138,7 +136,7 @@ def test_connection_that_ends_in_the_middle_is_no_failure_of_the_service(
     assert "Traceback" not in server.text
 
 
-def test_report_that_comes_too_slowly_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_report_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's silence is real here, only shorter."""
     monkeypatch.setattr(app, "PATIENCE", 0.05)
     config = Config.model_validate({"sqlite_file": tmp_path / "own.db"})
@@ -159,12 +157,12 @@ def test_report_that_comes_too_slowly_is_given_up(tmp_path: Path, monkeypatch: p
     assert sent[0]["status"] == 408
 
 
-def test_health_needs_no_token_and_asks_the_database(lab: Lab) -> None:
+def test_health_check_needs_no_token_and_asks_the_database(lab: Lab) -> None:
     answer = requests.get(f"{lab.server.url}/health", timeout=30)
     assert (answer.status_code, answer.json()) == (200, {"server": "phpipam-scan-server", "health": "ok"})
 
 
-def test_access_log_has_a_line_a_request_without_secrets(start: Start, sqlite: Sqlite) -> None:
+def test_access_log_has_one_line_per_request_without_secrets(start: Start, sqlite: Sqlite) -> None:
     server = start(**sqlite.settings)
     _seed(sqlite)
     server.post(REPORT)
@@ -184,7 +182,7 @@ def test_access_log_has_a_line_a_request_without_secrets(start: Start, sqlite: S
         assert secret not in server.text
 
 
-def test_tls_is_spoken_and_nothing_else(start: Start, sqlite: Sqlite, tmp_path: Path) -> None:
+def test_plain_http_to_the_tls_port_is_refused(start: Start, sqlite: Sqlite, tmp_path: Path) -> None:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
@@ -217,7 +215,7 @@ def test_stop_lets_a_report_in_progress_end(start: Start, sqlite: Sqlite) -> Non
     assert server.requests[-1]["status"] == 200
 
 
-def test_service_and_agent_do_not_know_each_other() -> None:
+def test_service_and_agent_do_not_import_each_other() -> None:
     """The agent is installed where the service isn't, and the other way round."""
     for folder, stranger in ((EXAMPLE, "phpipam_scan_agent"), (EXAMPLE.parents[1] / "src", "scan_server")):
         for file in folder.rglob("*.py"):

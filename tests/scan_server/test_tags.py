@@ -37,7 +37,7 @@ def test_address_that_is_up_is_used(lab: Lab, before: int) -> None:
 @pytest.mark.parametrize(
     ("before", "after"), [(OFFLINE, OFFLINE), (USED, OFFLINE), (RESERVED, RESERVED), (DHCP, OFFLINE)]
 )
-def test_address_that_is_silent_for_long_is_offline(lab: Lab, before: int, after: int) -> None:
+def test_address_silent_for_long_is_offline(lab: Lab, before: int, after: int) -> None:
     lab.database.address(101, 10, "192.0.2.1", state=before, lastSeen=ago(61))
     send(lab, silent=(101,))
     assert lab.database.addresses("state") == [after]
@@ -57,7 +57,7 @@ def test_address_that_is_silent_for_long_is_offline(lab: Lab, before: int, after
         ({"lastSeen": 61, "subnetId": 11}, (101,), 0),
     ],
 )
-def test_nobody_is_offline_before_it_is_certain(
+def test_address_is_offline_only_after_the_full_time(
     lab: Lab, row: Row, silent: tuple[int, ...], made: float
 ) -> None:
     lab.database.address(101, 10, "192.0.2.1", state=USED)
@@ -69,7 +69,7 @@ def test_nobody_is_offline_before_it_is_certain(
     assert lab.database.addresses("state") == [USED]
 
 
-def test_old_report_makes_nobody_used(lab: Lab) -> None:
+def test_old_report_changes_no_tag(lab: Lab) -> None:
     lab.database.address(101, 10, "192.0.2.1", state=OFFLINE, lastSeen=ago(300))
     send(lab, host("192.0.2.1", lastSeen=ago(90)), made=90)
     assert lab.database.addresses("state") == [OFFLINE]
@@ -85,7 +85,7 @@ def test_old_report_makes_nobody_used(lab: Lab) -> None:
         "UPDATE subnets SET pingSubnet = 0",
     ],
 )
-def test_tag_stays_where_phpipam_does_not_let_it_go(lab: Lab, off: str) -> None:
+def test_tag_without_automatic_updates_stays(lab: Lab, off: str) -> None:
     lab.database.address(101, 10, "192.0.2.1", state=RESERVED)
     lab.database.address(102, 10, "192.0.2.2", state=DHCP, lastSeen=ago(61))
     lab.database.execute(off)
@@ -94,14 +94,14 @@ def test_tag_stays_where_phpipam_does_not_let_it_go(lab: Lab, off: str) -> None:
     assert lab.database.addresses("state") == before
 
 
-def test_time_that_makes_offline_is_phpipams(lab: Lab) -> None:
+def test_time_until_offline_is_phpipams_setting(lab: Lab) -> None:
     lab.database.execute("UPDATE settings SET pingStatus = '60;120'")
     lab.database.address(101, 10, "192.0.2.1", state=USED, lastSeen=ago(3))
     send(lab, silent=(101,))
     assert lab.database.addresses("state") == [OFFLINE]
 
 
-def test_silent_address_is_found_by_its_id_where_the_network_is_there_twice(lab: Lab) -> None:
+def test_silent_address_of_a_duplicate_network_is_found_by_its_id(lab: Lab) -> None:
     """A report without hosts has no subnetId."""
     lab.database.subnet(11, NET, ping=1)
     for n, subnet in ((101, 10), (102, 11), (103, 11)):

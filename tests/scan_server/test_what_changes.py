@@ -174,6 +174,6 @@ ROWS = [row.split(" | ")[0] for row in re.findall(r"^\| (.*) \|$", TABLE, re.MUL
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_of_the_table_is_what_happens(row: str, found: Found) -> None:
+def test_each_row_of_the_readmes_table_is_right(row: str, found: Found) -> None:
     name = re.sub(r"\W+", "_", row.lower()).strip("_")
     globals()[name](found)

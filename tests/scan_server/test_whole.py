@@ -63,7 +63,7 @@ def test_hosts_arrive_in_the_database(site: Site, mariadb: MariaDb, server: Scan
     assert [line["added"] for line in server.requests[-2:]] == [0, 0]
 
 
-def test_reports_of_a_database_that_is_away_come_with_the_next_run(
+def test_reports_refused_in_a_database_outage_are_sent_by_the_next_run(
     site: Site, mariadb: MariaDb, server: ScanServer
 ) -> None:
     mariadb.stop()
@@ -88,7 +88,7 @@ def test_reports_of_a_database_that_is_away_come_with_the_next_run(
         assert datetime.fromisoformat(time) <= then
 
 
-def test_agent_hears_why_it_is_refused(site: Site, mariadb: MariaDb, server: ScanServer) -> None:
+def test_agent_shows_the_reason_of_a_refusal(site: Site, mariadb: MariaDb, server: ScanServer) -> None:
     mariadb.execute("UPDATE subnets SET scanAgent = 1 WHERE id = 11")
     done = site.run()
     assert done.returncode == 1

@@ -33,7 +33,7 @@ def test_new_host_is_inserted_as_phpipam_would(lab: Lab) -> None:
     ]
 
 
-def test_known_host_gets_what_is_reported_and_keeps_the_rest(lab: Lab) -> None:
+def test_known_host_is_updated_with_reported_fields_only(lab: Lab) -> None:
     theirs = {"description": "core", "note": "do not touch", "state": 3, "lastSeen": "2026-01-01 00:00:00"}
     lab.database.address(101, 10, "192.0.2.1", hostname="old", mac="00:00:00:00:00:01", **theirs)
     one = host("192.0.2.1", id=101, subnetId="10", hostname="new", mac="aa:bb:cc:dd:ee:01")
@@ -45,7 +45,7 @@ def test_known_host_gets_what_is_reported_and_keeps_the_rest(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("nothing", [{}, {"hostname": None, "mac": None}, {"hostname": "", "mac": ""}])
-def test_what_is_not_known_never_wipes(lab: Lab, nothing: Row) -> None:
+def test_missing_field_never_clears_a_column(lab: Lab, nothing: Row) -> None:
     lab.database.address(101, 10, "192.0.2.1", hostname="gw", mac="00:00:00:00:00:01")
     assert lab.server.post(report("alpha", NET, host("192.0.2.1", **nothing))).status_code == 200
     assert lab.database.addresses("hostname", "mac", "lastSeen") == [
@@ -68,14 +68,14 @@ def test_last_seen_goes_forward_only(lab: Lab, before: str | None, after: str) -
     assert lab.database.addresses("lastSeen") == [after]
 
 
-def test_name_is_filled_in_only_where_there_is_none(lab: Lab) -> None:
+def test_name_is_written_only_if_empty(lab: Lab) -> None:
     for n, name in enumerate((None, "", "old"), 1):
         lab.database.address(n, 10, f"192.0.2.{n}", hostname=name)
     lab.server.post(report("alpha", NET, *(host(f"192.0.2.{n}", hostname="new") for n in (1, 2, 3))))
     assert lab.database.addresses("hostname") == ["new", "new", "old"]
 
 
-def test_name_always_gives_way_but_not_to_its_first_label(lab: Lab, start: Start) -> None:
+def test_names_always_replaces_names_but_no_full_name_by_its_first_label(lab: Lab, start: Start) -> None:
     server = start(**lab.database.settings, names="always")
     for n, name in enumerate(("old", "gw", "GW.example.org", "gw2.example.org"), 1):
         lab.database.address(n, 10, f"192.0.2.{n}", hostname=name)
@@ -85,14 +85,14 @@ def test_name_always_gives_way_but_not_to_its_first_label(lab: Lab, start: Start
     assert lab.database.addresses("hostname") == ["gw", "gw.example.org", "GW.example.org", "gw"]
 
 
-def test_older_report_has_no_say(lab: Lab) -> None:
+def test_older_report_changes_nothing(lab: Lab) -> None:
     lab.database.address(101, 10, "192.0.2.1", mac="00:00:00:00:00:01", lastSeen="2026-03-01 12:00:01")
     old = host("192.0.2.1", hostname="old", mac="AA:BB:CC:DD:EE:01")
     assert lab.server.post(report("alpha", NET, old)).json() == stored(1, 0)
     assert lab.database.addresses("hostname", "mac") == [(None, "00:00:00:00:00:01")]
 
 
-def test_address_that_was_deleted_does_not_come_back(lab: Lab) -> None:
+def test_deleted_address_is_not_inserted_again(lab: Lab) -> None:
     """The agent saw it in phpIPAM with its id; then somebody deleted it."""
     answer = lab.server.post(report("alpha", NET, host("192.0.2.1", id=101), host("192.0.2.2")))
     assert answer.json() == stored(0, 1, skipped=1)
@@ -114,7 +114,7 @@ def test_reports_in_any_order_leave_the_latest_times(lab: Lab) -> None:
     assert lab.database.one("SELECT lastDiscovery FROM subnets") == "2026-03-03 12:00:00"
 
 
-def test_clock_ahead_keeps_no_host_online_for_ever(lab: Lab) -> None:
+def test_clock_ahead_does_not_keep_a_host_online(lab: Lab) -> None:
     lab.server.post(report("alpha", NET, host("192.0.2.1", lastSeen="2099-01-01 00:00:00")))
     (seen,) = lab.database.addresses("lastSeen")
     assert abs(datetime.fromisoformat(seen) - _utc_now()) < timedelta(minutes=5)
@@ -129,7 +129,7 @@ def test_each_host_may_have_its_own_time(lab: Lab) -> None:
     assert lab.database.addresses("lastSeen") == times
 
 
-def test_same_address_in_another_subnet_is_left_alone(lab: Lab) -> None:
+def test_same_address_in_another_subnet_is_unchanged(lab: Lab) -> None:
     lab.database.subnet(11, NET, agent=2)
     lab.database.address(101, 11, "192.0.2.1", hostname="other", lastSeen="2026-01-01 00:00:00")
     lab.server.post(report("alpha", NET, host("192.0.2.1", hostname="mine")))
@@ -164,7 +164,7 @@ def test_ipv6_is_stored_as_a_decimal_number(lab: Lab) -> None:
     ("discover", "ping", "stamped"),
     [(1, 0, {"lastDiscovery"}), (0, 1, {"lastScan"}), (1, 1, {"lastDiscovery", "lastScan"})],
 )
-def test_subnet_says_when_it_was_scanned(lab: Lab, discover: int, ping: int, stamped: set[str]) -> None:
+def test_subnet_has_the_time_of_its_scan(lab: Lab, discover: int, ping: int, stamped: set[str]) -> None:
     lab.database.subnet(30, "198.51.100.0/24", discover=discover, ping=ping)
     early = host("198.51.100.1", lastSeen="2026-03-01 11:00:00")
     lab.server.post(report("alpha", "198.51.100.0/24", early, host("198.51.100.2")))
@@ -176,7 +176,7 @@ def test_subnet_says_when_it_was_scanned(lab: Lab, discover: int, ping: int, sta
     assert other == {"lastDiscovery": None, "lastScan": None}
 
 
-def test_empty_report_still_says_that_the_agent_was_there(lab: Lab) -> None:
+def test_empty_report_updates_the_agents_last_access(lab: Lab) -> None:
     assert lab.server.post(report("alpha", NET)).json() == stored(0, 0)
     for sql in ("SELECT last_access FROM scanAgents WHERE id = 1", "SELECT lastDiscovery FROM subnets"):
         assert abs(datetime.fromisoformat(lab.database.one(sql)) - _utc_now()) < timedelta(minutes=5)
@@ -196,7 +196,7 @@ def test_unknown_code_writes_nothing(lab: Lab, code: str) -> None:
     ("code", "subnet"),
     [("beta", NET), ("alpha", "192.0.2.0/25"), ("alpha", "192.0.0.0/16"), ("alpha", "2001:db8::/64")],
 )
-def test_subnet_of_nobody_or_of_another_writes_nothing(lab: Lab, code: str, subnet: str) -> None:
+def test_subnet_of_no_agent_or_another_agent_is_refused(lab: Lab, code: str, subnet: str) -> None:
     answer = lab.server.post(report(code, subnet))
     assert answer.status_code == 403
     assert answer.json()["error"].startswith("scan.subnet: ")
@@ -212,7 +212,7 @@ def test_subnet_id_must_fit_the_network_and_the_agent(lab: Lab, wrong: str) -> N
     _nothing_is_written(lab)
 
 
-def test_subnet_id_tells_equal_networks_apart(lab: Lab) -> None:
+def test_subnet_id_distinguishes_equal_networks(lab: Lab) -> None:
     lab.database.subnet(11, NET)
     assert lab.server.post(report("alpha", NET, host("192.0.2.1", subnetId="11"))).status_code == 200
     assert lab.database.addresses("subnetId") == [11]
@@ -230,7 +230,7 @@ def test_network_with_host_bits_is_found(lab: Lab) -> None:
     assert lab.database.addresses("subnetId", "ip_addr") == [(40, decimal("203.0.113.1"))]
 
 
-def test_folders_and_nonsense_are_passed_over(lab: Lab) -> None:
+def test_folders_and_invalid_subnets_are_ignored(lab: Lab) -> None:
     for subnet in (None, "", "0", "x", "99999999999999999999999999999999999999999"):
         lab.database.execute(
             "INSERT INTO subnets (subnet, mask, scanAgent, discoverSubnet) VALUES (:s, '24', 1, 1)", s=subnet
@@ -239,7 +239,7 @@ def test_folders_and_nonsense_are_passed_over(lab: Lab) -> None:
     assert lab.database.addresses("subnetId") == [10]
 
 
-def test_address_outside_the_subnet_fails_the_whole_report(lab: Lab) -> None:
+def test_address_outside_the_subnet_refuses_the_whole_report(lab: Lab) -> None:
     answer = lab.server.post(report("alpha", NET, host("192.0.2.1"), host("192.0.3.1")))
     assert answer.status_code == 400
     assert answer.json()["error"] == "scan.results.1.ip: 192.0.3.1 lies outside 192.0.2.0/24"
@@ -247,7 +247,7 @@ def test_address_outside_the_subnet_fails_the_whole_report(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("text", ["x', note='PWNED", "<b>", "a\x00b", "🦆", "x" * 256])
-def test_name_that_names_no_host_is_left_out_and_its_host_is_kept(lab: Lab, text: str) -> None:
+def test_invalid_host_name_is_left_out_and_its_host_kept(lab: Lab, text: str) -> None:
     lab.database.address(101, 10, "192.0.2.1", note="mine")
     hosts = (host("192.0.2.1", hostname=text), host("192.0.2.2", hostname=text))
     assert lab.server.post(report("alpha", NET, *hosts)).json() == stored(1, 1)
@@ -255,7 +255,7 @@ def test_name_that_names_no_host_is_left_out_and_its_host_is_kept(lab: Lab, text
 
 
 @pytest.mark.parametrize("name", ["GW_1", "gw.example.org", "bücher", "サーバー", "x" * 255])
-def test_name_of_any_alphabet_is_stored_to_the_letter(lab: Lab, name: str) -> None:
+def test_name_in_any_alphabet_is_stored_exactly(lab: Lab, name: str) -> None:
     lab.server.post(report("alpha", NET, host("192.0.2.1", hostname=name)))
     assert lab.database.addresses("hostname") == [name]
 
