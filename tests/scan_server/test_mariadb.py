@@ -102,6 +102,7 @@ def test_database_outage_is_named_and_recovered_from(start: Start, own: MariaDb)
 def test_wrong_password_is_logged_without_the_password(start: Start, mariadb: MariaDb) -> None:
     server = start(**mariadb.settings | {"mysql_password": "wrong-password"})
     assert server.post(report("alpha", NET)).status_code == 503
+    assert requests.get(f"{server.url}/health", timeout=30).json()["reason"] == "database"
     server.stop()
     assert any("Access denied for user 'scan_server'@'localhost'" in line["event"] for line in server.log)
     assert "wrong-password" not in server.text
