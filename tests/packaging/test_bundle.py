@@ -55,7 +55,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle's folder, for these interpreters, as its checksums say."""
     folder = tmp_path_factory.mktemp("bundle")
     path = f"{UV.parent}{os.pathsep}{os.environ['PATH']}"
-    run(ROOT / "src" / "packaging" / "bundle.sh", folder, *PYTHONS, PATH=path)
+    run(ROOT / "src" / "packaging" / "bundle.sh", folder, *PYTHONS, PATH=path, UV_PYTHON=NEWEST)
     run("sh", "-c", f"cd {folder} && sha256sum --check --strict SHA256SUMS")
     return folder
 

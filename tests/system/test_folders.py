@@ -83,8 +83,12 @@ def test_an_empty_folder_that_others_may_write_becomes_private(tmp_path: Path) -
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
 def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 1234, 1234)
-    with pytest.raises(UsageError, match="belongs to the user with id 1234, but the agent runs with id 0;"):
+    with pytest.raises(UsageError) as error:
         folders.private(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path} belongs to the user with id 1234, but the agent runs with id 0;"
+        " run it as that user, or set CACHE_DIRECTORY and STATE_DIRECTORY to other folders"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
