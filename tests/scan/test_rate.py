@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from random import Random
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES
 from phpipam_scan_agent.scan.rate import MIN_SHARE, Rate, slots
 
-PATIENCE = 60
+LONGEST = 60
 """Seconds after which a test that got stuck gives up; no test waits for it to pass."""
 
 
@@ -40,16 +40,24 @@ class Seen:
                 self.done += 1
 
 
+def with_jobs(packets_per_second: float, parallel: int, sizes: Iterable[int]) -> Rate:
+    """A rate for waiting jobs of these sizes, and no further ones."""
+    rate = Rate(packets_per_second, parallel, 0)
+    for size in sizes:
+        rate.add(size)
+    return rate
+
+
 @pytest.mark.parametrize("parallel", [1, 2, 8])
-def test_threads_use_every_place_within_the_rate(parallel: int) -> None:
+def test_threads_use_every_slot_within_the_rate(parallel: int) -> None:
     sizes = [1 + at % 7 * 100 for at in range(8 * parallel)]
-    rate, seen = Rate(2000, parallel, sizes), Seen()
-    # A round is over only when each place of it is taken.
-    a_full_house = threading.Barrier(parallel)
+    rate, seen = with_jobs(2000, parallel, sizes), Seen()
+    # A round is over only when each of its slots is taken.
+    all_slots_taken = threading.Barrier(parallel)
 
     def job(size: int) -> None:
         with rate.share(size) as share, seen.holding(share):
-            a_full_house.wait(PATIENCE)
+            all_slots_taken.wait(LONGEST)
 
     with ThreadPoolExecutor(len(sizes)) as pool:
         list(pool.map(job, sizes))
@@ -68,7 +76,7 @@ def test_threads_use_every_place_within_the_rate(parallel: int) -> None:
 def test_the_shares_stay_below_the_rate_in_any_order_of_jobs(
     sizes: list[int], parallel: int, packets: float, threads: int, order: Random
 ) -> None:
-    rate, seen = Rate(packets, parallel, sizes), Seen()
+    rate, seen = with_jobs(packets, parallel, sizes), Seen()
 
     def job(size: int) -> None:
         with rate.share(size) as share, seen.holding(share):
@@ -85,25 +93,25 @@ def test_the_shares_stay_below_the_rate_in_any_order_of_jobs(
 
 def test_parallel_jobs_share_the_rate_by_their_sizes() -> None:
     """So that they end at the same time."""
-    rate = Rate(1000, 3, [300, 100, 100])
+    rate = with_jobs(1000, 3, [300, 100, 100])
     with rate.share(300) as large, rate.share(100) as small, rate.share(100) as other:
         assert [large, small, other] == pytest.approx([600, 200, 200])
 
 
 def test_a_single_job_gets_the_whole_rate() -> None:
-    with Rate(2000, 32, [254]).share(254) as share:
+    with with_jobs(2000, 32, [254]).share(254) as share:
         assert share == 2000
 
 
 def test_the_last_jobs_get_the_free_rate() -> None:
-    rate = Rate(1000, 2, [10, 10, 10])
+    rate = with_jobs(1000, 2, [10, 10, 10])
     with ExitStack() as first, ExitStack() as second:
         first.enter_context(rate.share(10))
         second.enter_context(rate.share(10))
         first.close()
         with rate.share(10) as last:
             assert last == pytest.approx(500)
-    rate = Rate(1000, 2, [10, 10, 10])
+    rate = with_jobs(1000, 2, [10, 10, 10])
     with rate.share(10), rate.share(10):
         pass
     with rate.share(10) as last:
@@ -111,13 +119,13 @@ def test_the_last_jobs_get_the_free_rate() -> None:
 
 
 def test_an_empty_job_takes_a_minimal_share_and_delays_no_other() -> None:
-    rate = Rate(1000, 2, [0, 999])
+    rate = with_jobs(1000, 2, [0, 999])
     with rate.share(0), rate.share(999) as share:
         assert share == pytest.approx(999)
 
 
 def test_a_job_that_fails_gives_its_share_back() -> None:
-    rate = Rate(1000, 1, [10, 10])
+    rate = with_jobs(1000, 1, [10, 10])
     with pytest.raises(RuntimeError), rate.share(10):
         raise RuntimeError
     with rate.share(10) as share:
@@ -133,7 +141,7 @@ def test_the_rate_limits_the_number_of_places(packets: float, most: int, expecte
 
 
 def test_a_job_leaves_the_share_of_later_jobs() -> None:
-    rate = Rate(1000, 4, expected=3 * MAX_ADDRESSES)
+    rate = Rate(1000, 4, 3 * MAX_ADDRESSES)
     rate.add(MAX_ADDRESSES)
     with rate.share(MAX_ADDRESSES) as first:
         assert first == pytest.approx(1000 / 3)
@@ -144,7 +152,7 @@ def test_a_job_leaves_the_share_of_later_jobs() -> None:
 
 
 def test_an_unexpected_job_waits_for_a_minimal_share() -> None:
-    rate = Rate(1000, 4, [MAX_ADDRESSES])
+    rate = with_jobs(1000, 4, [MAX_ADDRESSES])
     ended = threading.Event()
     shares: list[float] = []
 
@@ -160,5 +168,5 @@ def test_an_unexpected_job_waits_for_a_minimal_share() -> None:
         thread.start()
         thread.join(0.05)
         ended.set()
-    thread.join(PATIENCE)
+    thread.join(LONGEST)
     assert shares == [1000]

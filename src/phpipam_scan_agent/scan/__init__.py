@@ -92,7 +92,7 @@ class Scan(ExitStack):
         own: dict[IPAddress, str] = {link.address.ip: link.mac for link in local.links}
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
         discovery = Discovery(nmap, processes, self._config.scan_timeout)
-        shares = Rate(rate, parallel, expected=self.addresses)
+        shares = Rate(rate, parallel, self.addresses)
         names = self._names()
         worker = Worker(discovery, shares, macs, self._now, names, self._config.names == "always")
         tasks = self._tasks(worker, shares, Neighbours(nmap, local.links, processes), local.routes, parallel)

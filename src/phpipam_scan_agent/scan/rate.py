@@ -1,7 +1,7 @@
 """The run's packet rate, divided among the running processes."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 
@@ -26,16 +26,12 @@ class Rate:
     become known; until `complete`, the addresses missing from `expected` count as further jobs.
     """
 
-    def __init__(
-        self, packets_per_second: float, parallel: int, sizes: Iterable[int] = (), expected: int = 0
-    ) -> None:
+    def __init__(self, packets_per_second: float, parallel: int, expected: int) -> None:
         self._rate = self._free = float(packets_per_second)
         self._parallel = self._slots = parallel
         self._waiting: list[int] = []
         self._expected = expected
         self._changed = threading.Condition()
-        for size in sizes:
-            self.add(size)
 
     def add(self, size: int) -> None:
         """Add a waiting job with this number of addresses."""
