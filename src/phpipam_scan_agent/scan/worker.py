@@ -114,7 +114,8 @@ class Worker:
             whole = any(subnet.discover for subnet, _ in chunk.subnets) and not targets.too_large(
                 chunk.network
             )
-            reserved = targets.reserved(chunk.subnets[0][0]) if chunk.parts == 1 else ()
+            # Not in IPv6, where the router answers for the anycast address.
+            reserved = targets.reserved(chunk.subnets[0][0]) if chunk.parts == 1 and job.version == 4 else ()
             answers.append(Answers(str(chunk.network), ranges.size(chunk.ranges), here, whole, reserved))
         return self._accepted(job, answers, rate)
 
