@@ -136,9 +136,10 @@ def _logged(outcome: Outcome) -> Outcome:
 def _check(options: Options, config: Config) -> int:
     """Run the checks, show each, and return the exit code."""
     from . import check  # takes a while to load
+    from .output.checks import show_checks
 
     checks = check.run_checks(options.config, config, _clock(config), _spool(config))
-    return int(not output.show_checks(checks, options.format))
+    return int(not show_checks(checks, options.format))
 
 
 def _spool(config: Config) -> Spool:

@@ -5,7 +5,6 @@ Modules that a run from cron does not need are loaded on use.
 
 import os
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .findings import Findings
@@ -13,9 +12,9 @@ from .log import end_logging, failed, start_logging
 from .progress import Bar
 
 if TYPE_CHECKING:
-    from ..models import Check, Summary
+    from ..models import Summary
 
-__all__ = ["Bar", "Findings", "end_logging", "failed", "show", "show_checks", "start_logging"]
+__all__ = ["Bar", "Findings", "end_logging", "failed", "show", "start_logging"]
 
 
 def show(summary: "Summary", findings: Findings, wanted: bool | None, dry_run: bool) -> None:
@@ -24,13 +23,6 @@ def show(summary: "Summary", findings: Findings, wanted: bool | None, dry_run: b
         from .summary import show
 
         show(summary, findings, wanted, dry_run)
-
-
-def show_checks(checks: "Iterable[Check]", output_format: str | None) -> bool:
-    """Print each check as it is done, see `checks.show_checks`."""
-    from .checks import show_checks
-
-    return show_checks(checks, output_format)
 
 
 def _is_terminal() -> bool:
