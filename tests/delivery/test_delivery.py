@@ -1,4 +1,4 @@
-"""Reports → the Scan Server by way of the spool: what becomes of each, whatever the server or the disk does."""
+"""Reports → the Scan Server by way of the spool, with faults of the server and the disk."""
 
 import json
 import os
@@ -39,7 +39,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a mount n
 
 
 class Bench:
-    """A Scan Server over TLS that answers as a test wants it, and runs that deliver to it by one spool."""
+    """A Scan Server over TLS with configurable answers, and runs that deliver to it by one spool."""
 
     def __init__(self, folder: Path) -> None:
         certificates = Certificates()
@@ -151,7 +151,7 @@ def test_waiting_reports_are_sent_newest_first_without_a_new_scan(bench: Bench) 
 
 
 def test_a_new_report_is_sent_before_waiting_reports(bench: Bench) -> None:
-    """And what it found goes before the rest of that."""
+    """Also if a waiting report is being sent already."""
     bench.spooled(*range(1, 21))
     begun, going_on = threading.Event(), threading.Event()
 
@@ -415,7 +415,7 @@ def test_a_large_report_is_sent_in_parts_below_the_limit(bench: Bench) -> None:
 
 
 def smaller_than(most: int) -> Callable[[dict[str, Any]], Answer | None]:
-    """A proxy that lets no more hosts pass at a time."""
+    """A proxy that limits the number of hosts in a request."""
     return lambda scan: Answer(413, b"too large") if len(scan["results"]) > most else None
 
 
@@ -513,7 +513,7 @@ def test_a_dry_run_changes_nothing(bench: Bench) -> None:
 
 
 def run_agent(site: Site, before: str) -> "subprocess.CompletedProcess[str]":
-    """Run the agent in a mount namespace of its own, after what a shell does there first."""
+    """Run the agent in a mount namespace, after a shell command there."""
     return subprocess.run(
         ["unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh", *impatient.command(site)],
         env=impatient.environment(site),

@@ -1,4 +1,4 @@
-"""A state folder on a file system that lacks what most have."""
+"""A state folder on a file system without locks, links, modes and owners."""
 
 import subprocess
 from pathlib import Path
@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "support" / "poor_file_system.c"
 
 @pytest.fixture(scope="module")
 def poor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that lets the calls fail which such a file system does not have."""
+    """A library that fails the calls that such a file system does not support."""
     library = tmp_path_factory.mktemp("poor") / "poor.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
     return library

@@ -1,4 +1,4 @@
-"""A real web server in the Scan Server's place: whatever it says, every report is kept."""
+"""A real web server in place of the Scan Server: every report is kept."""
 
 import socket
 import subprocess
@@ -32,7 +32,7 @@ SERVERS = {
     "another application": ('location / { return 422 \'{"detail": "no"}\'; }', "HTTP 422 '{"),
     "a backend that is away": ("location / { proxy_pass http://127.0.0.1:1; }", "HTTP 502: 502 Bad Gateway"),
 }
-"""By what it is, nginx's configuration and what the agent says of it."""
+"""nginx's configuration and the agent's message for each kind of server."""
 
 
 def free_ports(number: int) -> list[int]:
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ports(folder: Path) -> Iterator[dict[str, int]]:
-    """The port of each server by its name; all of them are one nginx with TLS."""
+    """The port of each server by its name; one nginx with TLS has them all."""
     certificates = Certificates()
     certificates.write(folder / "server.pem")
     (folder / "ca.pem").write_bytes(certificates.ca_pem)
@@ -84,7 +84,7 @@ def trusted_nginx(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problem(folder: Path, url: str, port: int) -> str:
-    """What is said of two reports that this server does not take, of which both are kept."""
+    """The message about two reports that this server does not store; both are kept."""
     config = configs.config(http_server=url, http_port=port)
     spool = Spool(folder / "state" / "spool", 1e9, 10**9, lambda: NOW)
     with (

@@ -1,4 +1,4 @@
-"""What was found → reports, and two reports of a subnet → the newest state."""
+"""Results → reports, and two reports of a subnet → their merge."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone

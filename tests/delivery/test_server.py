@@ -1,4 +1,4 @@
-"""Reports → the Scan Server, or one line that helps."""
+"""Reports → the Scan Server, or a one-line error."""
 
 import re
 from collections.abc import Iterator

@@ -29,7 +29,7 @@ def result(
 
 
 def tallied(*parts: tuple[ScanResult, Upload]) -> list[Outcome]:
-    """The outcomes after these results, each with a report and what became of that."""
+    """The outcomes after these results, each with its report and upload."""
     tally = Tally()
     for at, (each, ended) in enumerate(parts):
         upload = replace(ended, name=str(at))
@@ -83,7 +83,7 @@ def test_a_merged_report_counts_for_the_earlier_upload_too() -> None:
 
 
 def test_parts_of_several_subnets_may_come_in_any_order() -> None:
-    """Also of subnets with the same network, which are two."""
+    """Also of two subnets with the same network."""
     done = tallied(
         (result(1, id_=10, parts=2), UPLOADED),
         (result(1, 2, id_=11, parts=2), UPLOADED),
@@ -94,7 +94,7 @@ def test_parts_of_several_subnets_may_come_in_any_order() -> None:
 
 
 def test_the_duration_of_a_subnet_covers_all_its_parts() -> None:
-    """Its parts are scanned side by side, or one after another with a gap."""
+    """Its parts are scanned in parallel, or one after another with a gap."""
     times = [(5, 10), (2, 4), (3, 9)]
     (done,) = tallied(*((result(parts=3, began=began, ended=ended), UPLOADED) for began, ended in times))
     assert done.seconds == 8

@@ -1,4 +1,4 @@
-"""Reports → the Scan Server's JSON, which both servers take."""
+"""Reports → the JSON of both Scan Servers."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -65,7 +65,7 @@ def test_last_seen_is_local_time_with_its_utc_offset(hours: float, zone: str, lo
 
 
 def test_a_utc_offset_is_sent_without_seconds() -> None:
-    """Zones of before the railways have such."""
+    """Time zones before about 1900 have seconds."""
     assert zone(NOON.astimezone(timezone(timedelta(hours=2, minutes=30, seconds=17)))) == "+0230"
 
 

@@ -26,7 +26,7 @@ ONCE = Limits(retries=0)
 
 
 class Token(AuthBase):
-    """Both headers that the agent's peers want; each is to arrive, and nowhere else."""
+    """The headers of both peers; each is sent to its peer only."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["token"] = SECRET
@@ -36,7 +36,7 @@ class Token(AuthBase):
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without what the machine's environment says of certificates, proxies and passwords."""
+    """Without the environment's certificates, proxies and passwords."""
     proxies = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
     names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC")
     for name in (*names, *proxies, *map(str.upper, proxies)):
@@ -63,7 +63,7 @@ def send(
 def failure(
     url: str, method: str = "GET", limit: int = LIMIT, body: bytes | None = None, limits: Limits = ONCE
 ) -> str:
-    """What is said of a failed request, which is one line that names peer and place and no secret."""
+    """The message of a failed request: one line with peer and variable and without secrets."""
     with pytest.raises(TransportError) as failed:
         send(url, method, limit, body, limits)
     said = str(failed.value)
@@ -153,7 +153,7 @@ def test_a_redirect_without_location_is_an_error(trusted: Authority) -> None:
 
 
 def redirected(location: bytes) -> str:
-    """What is said of a redirect that no decent server would send."""
+    """The message about an invalid redirect."""
     with Raw([b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\n\r\n"]) as server:
         return failure(at(server.port))
 
@@ -241,7 +241,7 @@ def test_a_certificate_of_another_name_is_refused(host: str, trusted: Authority)
 def test_the_certificates_of_requests_are_not_trusted(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A CA that the machine does not trust must not come in by a library's back door."""
+    """The libraries' own CA bundle must not be trusted."""
     monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(authority.file))
     monkeypatch.setattr("certifi.where", lambda: str(authority.file))
     assert "not trusted" in refused_before_anything_was_sent(authority.right())
@@ -284,7 +284,7 @@ client.close()
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the machine's certificates are root's")
 def test_a_ca_added_with_update_ca_certificates_is_trusted(authority: Authority) -> None:
-    """In a mount namespace, so that the machine itself learns nothing."""
+    """In a mount namespace, so that the machine is not changed."""
     command = ("unshare", "--mount", "sh", "-ec", ADD_TO_THE_MACHINE, "sh")
     with Server(lambda request: Reply(200, b"well"), authority.right()) as server:
         done = subprocess.run(
@@ -333,12 +333,12 @@ def test_a_netrc_does_not_replace_the_token(
 
 
 BEHIND = "phpipam.example"
-"""A name that only a proxy knows; loopback is never asked through one."""
+"""A name that only the proxy can resolve; loopback bypasses proxies."""
 
 
 @pytest.fixture
 def behind(trusted: Authority) -> Iterator[Server]:
-    """A server that is reached by this name, through a proxy."""
+    """A server that is reached by this name through a proxy."""
     with Server(lambda request: Reply(200, b"well"), trusted.of_another_name()) as server:
         yield server
 
@@ -550,7 +550,7 @@ def test_a_silent_server_times_out(sent: bytes) -> None:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else takes it, and that nobody listens on."""
+    """A bound port on which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What is tried again, how often, and for how long: against servers that fail for real."""
+"""Retries: which errors, how often and how long, against servers that really fail."""
 
 import socket
 import threading
@@ -201,7 +201,7 @@ def test_an_untrusted_certificate_is_not_retried(authority: Authority) -> None:
 
 
 def trickle(start: bytes, stop: threading.Event) -> Iterator[bytes]:
-    """A byte now and then, never so rarely that a read would give up."""
+    """A byte every 50 ms."""
     yield start
     while not stop.wait(0.05):
         yield b"x"
@@ -283,7 +283,7 @@ def test_threads_share_a_client(trusted: Authority) -> None:
 
 
 class Stream:
-    """10 GB, as far as anybody reads them."""
+    """10 GB, sent as far as they are read."""
 
     def __init__(self, head: bytes, piece: bytes) -> None:
         self.sent = 0

@@ -24,7 +24,7 @@ def two_subnets(site: Site) -> None:
 
 
 def in_the_middle(site: Site, do: Callable[[], object]) -> None:
-    """Do something when phpIPAM is asked for addresses: the run has begun to log, and goes on."""
+    """Call `do` at the request for addresses, in the middle of the run."""
     answer = site.phpipam.answer
 
     def and_do(request: Request) -> Answer:
@@ -39,7 +39,7 @@ def in_the_middle(site: Site, do: Callable[[], object]) -> None:
 
 
 def as_objects(text: str) -> list[dict[str, Any]]:
-    """The objects of a log; each line is one, and dated in UTC."""
+    """The JSON objects of a log, one for each line, with times in UTC."""
     lines = [json.loads(line) for line in text.splitlines()]
     for line in lines:
         assert list(line)[:3] == ["time", "level", "event"]
@@ -103,7 +103,7 @@ def test_text_lines_of_a_log_file_have_a_time_with_utc_offset(site: Site, tmp_pa
 
 
 def with_journal_stream(site: ForkedSite, tmp_path: Path, stream: str, *options: str) -> list[str]:
-    """What a run of which one subnet fails writes to a file that takes the journal's place as stderr."""
+    """The stderr of a run with a failed subnet, written to a file in place of the journal."""
     site.phpipam.subnets[1]["mask"] = ""
     with (tmp_path / "journal").open("w+") as journal:
         found = os.fstat(journal.fileno())

@@ -36,7 +36,7 @@ SCANNED = {
 
 @pytest.fixture(autouse=True)
 def metrics_file(site: Site) -> Path:
-    """In a folder of its own, as the collector's."""
+    """A folder like the collector's."""
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30"), subnet(11, "127.0.21.0/30", discoverSubnet=0)]
     site.phpipam.addresses = [address(101, 10, "127.0.20.1")]
     path = site.folder / "collector" / "agent.prom"
@@ -59,7 +59,7 @@ def figures(path: Path) -> Figures:
 
 
 def of_the_run(found: Figures) -> Figures:
-    """The figures that the machine's speed and clock have no part in."""
+    """The samples that do not depend on the machine's speed and clock."""
     return {
         name: value
         for name, value in found.items()

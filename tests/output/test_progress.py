@@ -1,4 +1,4 @@
-"""The run on a terminal, as a terminal shows it: a bar while it goes on, then the table alone."""
+"""The run on a terminal: a progress bar, then only the table."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ from phpipam_scan_agent.output import progress
 from stand_ins.phpipam import subnet
 
 BAR = "0/2 subnets"
-"""What the bar begins with before the first result."""
+"""The bar's beginning before the first result."""
 
 HEADINGS = ["subnet", "hosts up", "known", "new", "seconds", "uploaded"]
 
@@ -32,18 +32,18 @@ def two_subnets(site: ForkedSite) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a run left on a terminal."""
+    """The terminal after a run."""
 
     status: int
     sent: str
-    """Everything that was written to it, with what moves its cursor."""
+    """Everything that was written to it, with escape sequences."""
 
     lines: tuple[str, ...]
-    """What can be read in the end."""
+    """The visible lines at the end."""
 
     cursor_hidden: bool
     stdout: str
-    """What went elsewhere, where stdout was no terminal."""
+    """The content of stdout if it was not the terminal."""
 
     @property
     def rows(self) -> list[list[str]]:
@@ -53,7 +53,7 @@ class Shown:
 
 
 def everything(terminal: int) -> bytes:
-    """What is written to a terminal until nobody has it open any more."""
+    """Everything written to a terminal until it is closed."""
     sent = b""
     with open(terminal, "rb", buffering=0) as screen, suppress(OSError):  # Linux's way to say so
         while piece := screen.read(65536):
@@ -64,7 +64,7 @@ def everything(terminal: int) -> bytes:
 def on_a_terminal(
     site: ForkedSite, *options: str, columns: int = 80, table: bool = True, **more: str
 ) -> Shown:
-    """Run the agent on a terminal so tall that nothing leaves it; `table` is whether stdout goes there as well."""
+    """Run the agent on a terminal of 200 lines; `table`: stdout is the terminal too."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 200, columns, 0, 0))
     stdout = site.folder / "stdout"

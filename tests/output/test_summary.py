@@ -34,7 +34,7 @@ log = logging.getLogger("phpipam_scan_agent.some_module")
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Logging and what is masked are the process's; the other tests want them back."""
+    """Restore logging and masking, which belong to the process."""
     ours, every = logging.getLogger("phpipam_scan_agent"), logging.getLogger()
     before = (ours.handlers, ours.level, ours.propagate, logging.raiseExceptions)
     yield
@@ -355,7 +355,7 @@ def test_json_without_subnets_is_an_empty_list(capsys: pytest.CaptureFixture[str
 
 
 def cells(shown: str) -> list[list[str]]:
-    """The table's rows, whatever the lines between them are drawn with."""
+    """The table's rows without its borders."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     rows = [[cell.strip() for cell in re.split("[│┃|]", line)[1:-1]] for line in plain.splitlines()]
     return [row for row in rows if row]
@@ -389,7 +389,7 @@ def test_the_table_of_a_dry_run_states_that_nothing_was_uploaded(capsys: pytest.
 
 
 def on_a_terminal(output_format: str | None, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a real terminal gets."""
+    """The output on a real terminal."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.delenv("NO_COLOR", raising=False)

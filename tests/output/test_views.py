@@ -1,4 +1,4 @@
-"""What `--show` prints, and the same as data."""
+"""The views of `--show`, printed and as JSON."""
 
 import json
 import re
@@ -28,7 +28,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "src/packaging/summary.schema.j
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changes that were shown are remembered there."""
+    """The state folder keeps the changes that were shown."""
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
 
 
@@ -71,7 +71,7 @@ def result(*hosts: Host, silent: tuple[Address, ...] = (KNOWN[4], KNOWN[5]), **f
 def shown(
     view: str, capsys: pytest.CaptureFixture[str], *results: ScanResult, more: tuple[Outcome, ...] = ()
 ) -> str:
-    """What is printed of these results, in a view, where stdout is no terminal."""
+    """The printed view of these results without a terminal."""
     findings, tally = output.Findings(view), Tally()
     for at, each in enumerate(results):
         findings.add(each)

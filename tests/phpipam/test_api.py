@@ -1,4 +1,4 @@
-"""phpIPAM in part, away, or with another clock: what a run still does, and what it says."""
+"""Runs while phpIPAM fails in part, is unreachable, or has another clock."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def results(site: ForkedSite) -> dict[str, list[dict[str, Any]]]:
 
 
 def switch_off(site: ForkedSite) -> None:
-    """Nobody listens at phpIPAM's port any more."""
+    """phpIPAM's port is closed."""
     site.api.__exit__(None, None, None)
 
 

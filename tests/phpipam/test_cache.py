@@ -30,14 +30,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def loaded(path: Path, clock: Callable[[], float], **changes: object) -> Cache:
-    """What a new run finds."""
+    """The cache of a new run."""
     cache = Cache(path, configs.config(**changes), clock)
     cache.load()
     return cache
 
 
 def saved(path: Path, clock: Callable[[], float], **changes: object) -> Cache:
-    """A run that asked for one thing and kept it."""
+    """The cache after a run with one answer."""
     cache = loaded(path, clock, **changes)
     cache.set("subnets", ROWS)
     cache.save()
@@ -45,7 +45,7 @@ def saved(path: Path, clock: Callable[[], float], **changes: object) -> Cache:
 
 
 def fresh(cache: Cache) -> dict[str, Rows]:
-    """The fresh answers to what these tests ask."""
+    """The fresh answers to the questions of these tests."""
     answers = {question: cache.get(question) for question in ("subnets", "agent")}
     return {question: rows for question, rows in answers.items() if rows is not None}
 
@@ -219,7 +219,7 @@ def test_an_unchanged_cache_is_not_written_again(path: Path, clock: Clock) -> No
 
 
 def test_the_file_is_replaced_atomically(path: Path, clock: Clock) -> None:
-    """The new one is renamed over the old one, whose reader keeps what he has opened."""
+    """A reader of the old file keeps it."""
     saved(path, clock)
     with path.open() as reader:
         later = loaded(path, clock)
@@ -279,7 +279,7 @@ def test_a_truncated_file_gives_no_answers(path: Path, clock: Clock) -> None:
 
 
 def test_the_format_number_belongs_to_the_cached_fields() -> None:
-    """Else a file of an older version would be read as if phpIPAM had not given a new field."""
+    """Otherwise a new field would be missing in the answers of an older file."""
     kept = {
         "agent": decode.AGENT_FIELDS,
         "subnets": decode.SUBNET_FIELDS,
@@ -320,7 +320,7 @@ def test_another_users_file_is_not_read(path: Path, clock: Clock, caplog: pytest
 
 @pytest.fixture
 def scrypt_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same credentials and salt are hashed once, which takes longer than all else of an example."""
+    """Hash the same credentials and salt once: the hash takes longer than the rest of an example."""
     monkeypatch.setattr(hashlib, "scrypt", lru_cache(hashlib.scrypt))
 
 
@@ -437,7 +437,7 @@ def test_questions_are_asked_in_the_order_of_their_last_requests(path: Path, clo
 
 @contextmanager
 def full_disk(left: int) -> Iterator[None]:
-    """A limit of the process on the size of a file: to the writer, the same as a full disk."""
+    """A file size limit of the process, which has the effect of a full disk."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (left, old[1]))
     try:

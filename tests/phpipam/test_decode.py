@@ -49,7 +49,7 @@ def refusal(call: Callable[[], object]) -> str:
 
 
 def subnet(row: Row) -> Subnet:
-    """The only subnet of this row. Fails like decode where the row is not valid."""
+    """The subnet of this row. Raise PhpIpamError if the row is not valid."""
     made, failed = decode.subnets([row])
     if failed:
         raise PhpIpamError(failed[0].error)
@@ -224,7 +224,7 @@ def test_an_invalid_network_is_refused(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("id_", [0, "0", None, "", "ten", "1 OR 1", [], {}, 1.5])
 def test_a_subnet_without_an_id_is_refused(id_: object) -> None:
-    """phpIPAM takes id 0 for every subnet there is."""
+    """phpIPAM takes id 0 for all subnets."""
     said = refusal(lambda: subnet({**SUBNET, "id": id_}))
     assert said == f"has the id {id_}, which is not valid; check it in phpIPAM"
 

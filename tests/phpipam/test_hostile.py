@@ -1,4 +1,4 @@
-"""Answers of a hostile phpIPAM: one line, and less than 512 MB, for whatever it answers."""
+"""Answers of a hostile phpIPAM: one line and less than 512 MB of memory."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
 print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-"""In a small process of its own: a child's peak includes that of the process that forked it."""
+"""In a small process: a child's peak includes the memory of its parent at the fork."""
 
 
 def run(site: Site) -> tuple[int, str, float]:

@@ -1,4 +1,4 @@
-"""What phpIPAM answers → subnets, or one line that helps."""
+"""phpIPAM's answers → subnets, or a one-line error."""
 
 import json
 import threading
@@ -65,7 +65,7 @@ def connect(server: Server, stand_in: StandIn, cache: Cache | None = None, **set
 
 
 def asked(server: Server) -> list[str]:
-    """The paths below the app that were asked for, in order."""
+    """The requested paths below the app, in order."""
     return [request.path.removeprefix("/api/branch/") for request in server.requests]
 
 

@@ -106,7 +106,7 @@ def test_small_subnets_share_a_process() -> None:
 
 
 def test_many_subnets_fill_the_processes_once() -> None:
-    """A second round would take as long as the first."""
+    """A second round of processes would take as long as the first."""
     subnets = [subnet(f"10.0.{at}.0/24", 1 + at) for at in range(50)]
     jobs = make(subnets, 32)
     check(jobs, subnets)

@@ -19,7 +19,7 @@ from phpipam_scan_agent.plan import ranges
 from phpipam_scan_agent.plan.ranges import Ranges
 
 PARTS = st.lists(st.builds(range, st.integers(0, 60), st.integers(0, 60)), max_size=8)
-"""Parts as they come: in any order, overlapping, touching, empty."""
+"""Parts in any order: overlapping, adjacent, empty."""
 
 RANGES = PARTS.map(ranges.union)
 
@@ -29,7 +29,7 @@ def numbers(parts: Ranges | list[range]) -> set[int]:
 
 
 def is_tidy(found: Ranges) -> bool:
-    """Sorted, with a gap between any two, and none empty."""
+    """Sorted, not adjacent, and not empty."""
     return all(found) and all(one.stop < other.start for one, other in pairwise(found))
 
 

@@ -135,7 +135,7 @@ def test_a_limit_takes_the_network_in_every_vrf() -> None:
 
 @pytest.mark.parametrize("only", ["192.0.2.0/25", "192.0.2.1/32", "2001:db8::/64", "::/0"])
 def test_a_limit_that_matches_no_subnet_is_a_failure(only: str) -> None:
-    """A part of a subnet is none: the report would tell the server of a subnet that it does not know."""
+    """A part of a subnet is not a subnet: the server would not know it."""
     failed = Outcome(only, error="--subnet: phpIPAM assigns no such subnet to this agent")
     assert choose(subnet("192.0.2.0/24"), only=(only,)) == []
     assert left(subnet("192.0.2.0/24"), only=(only,)) == [failed]
@@ -223,7 +223,7 @@ def test_a_subnet_covered_by_nested_subnets_is_not_probed() -> None:
 
 
 def test_a_check_probes_known_addresses_in_nested_subnets() -> None:
-    """phpIPAM has them in this subnet and in no other."""
+    """phpIPAM has these addresses in this subnet only."""
     nested = (ip_network("192.0.2.4/30"),)
     some = subnet("192.0.2.0/29", discover=False, ping=True, nested=nested, addresses=known("192.0.2.5"))
     assert wanted(some) == hosts(5)

@@ -1,4 +1,4 @@
-"""Throw-away certificate authorities, and server certificates that are right or wrong in one way each."""
+"""Temporary certificate authorities, and server certificates that are valid or have one fault."""
 
 import ssl
 from datetime import datetime, timedelta, timezone
@@ -8,7 +8,7 @@ import trustme
 
 
 def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    """What a server shows this certificate with."""
+    """The TLS context of a server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     return context

@@ -1,11 +1,11 @@
 """A clock for tests."""
 
 NOW = 1_790_000_000.0
-"""When it starts."""
+"""The clock's start."""
 
 
 class Clock:
-    """A clock that moves when a test moves it, in seconds since the epoch."""
+    """A clock that a test sets, in seconds since the epoch."""
 
     def __init__(self, now: float = NOW) -> None:
         self.now = now

@@ -1,4 +1,4 @@
-"""Configurations that are right, for tests to change where they want them wrong."""
+"""Valid configurations, which tests change."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Executables that take the place of the machine's own."""
+"""Executables that replace the machine's."""
 
 from pathlib import Path
 

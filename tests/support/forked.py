@@ -1,4 +1,4 @@
-"""Run the agent in a forked process that has its modules loaded already, which saves each run half a second."""
+"""Run the agent in a forked process with loaded modules, which saves half a second."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ LONGEST = 120.0
 
 @cache
 def processes() -> ForkServerContext:
-    """Return what starts processes as copies of a server that has loaded the agent and the tests' helpers."""
+    """Return the context that forks processes from a server with the agent and the tests' helpers loaded."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["__main__", "phpipam_scan_agent.main", "leftovers", "reports"])
     with pytest.MonkeyPatch.context() as patch:
@@ -34,7 +34,7 @@ def processes() -> ForkServerContext:
 
 
 class Agent:
-    """A run that goes on; its methods are those of `subprocess.Popen`."""
+    """A running agent with the methods of `subprocess.Popen`."""
 
     def __init__(
         self,

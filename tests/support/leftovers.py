@@ -1,4 +1,4 @@
-"""Processes that SIGKILL ends before a system call that changes files, and what they leave half written."""
+"""Processes that are killed before a system call that changes files, and their temporary files."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -44,13 +44,13 @@ def _call(
 
 
 def _unlink(path: Path, missing_ok: bool = False) -> None:
-    """As Path's own, which in Python 3.10 calls another os.unlink than the one that is counted."""
+    """Remove a file by the counted os.unlink; Path's method in Python 3.10 calls another."""
     with suppress(*([FileNotFoundError] if missing_ok else [])):
         os.unlink(path)
 
 
 def half_written(path: Path, pid: int | None = None) -> Path:
-    """Leave a file half written beside `path`, by a process that is dead, or as the process `pid` would have."""
+    """Leave the temporary file of a killed process for `path`, named with the pid of that process or with `pid`."""
     before = set(path.parent.glob(".*"))
     dead = killed(0, ["replace"], files.replace, path, b'{"format": 1, "ma')
     (leftover,) = set(path.parent.glob(".*")) - before

@@ -11,7 +11,7 @@ import dns.rcode
 import dns.rrset
 
 Reply = Callable[[dns.message.Message], bytes | None]
-"""Given a question, what goes over the wire; None is silence."""
+"""Given a query, the datagram to send; None for no answer."""
 
 
 class Nameserver:

@@ -1,4 +1,4 @@
-"""Results and reports, for tests that care for what becomes of them and not for what is in them."""
+"""Results and reports for tests that do not depend on their content."""
 
 from datetime import datetime, timezone
 from ipaddress import IPv4Address, ip_network
@@ -13,7 +13,7 @@ NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
 
 
 def result(id_: int = 10, hosts: int = 1, cidr: str | None = None, seen: datetime = NOON) -> ScanResult:
-    """What the scan of a subnet found, by default of 192.0.`id_`.0/24."""
+    """The scan result of a subnet, by default 192.0.`id_`.0/24."""
     network = ip_network(cidr or f"192.0.{id_}.0/24")
     first = int(network.network_address) + 1
     found = tuple(Host(IPv4Address(first + n)) for n in range(hosts))
@@ -27,16 +27,16 @@ def report(id_: int = 10, hosts: int = 1, seen: datetime = NOON) -> Report:
 
 
 def ips(scan: dict[str, Any]) -> list[str]:
-    """The addresses in what the server was told."""
+    """The addresses in a report's JSON."""
     return [row["ip"] for row in scan["results"]]
 
 
 def waiting(state: Path) -> list[Report]:
-    """What is in the spool of a state folder, oldest first; every file is a report."""
+    """The reports in the spool of a state folder, oldest first."""
     files = [path for path in (state / "spool").glob("*.json") if not path.name.startswith(".")]
     return sorted((decode(path.read_bytes()) for path in files), key=lambda report: report.made)
 
 
 def open_spool(folder: Path) -> None:
-    """Open the spool as a run does that comes later; reports have no age and no size limit there."""
+    """Open the spool as a later run does, without limits of age and size."""
     Spool(folder, 1e9, 10**9, float).open()

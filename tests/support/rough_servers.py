@@ -1,4 +1,4 @@
-"""Servers on loopback that behave as badly as a test needs, and a proxy that behaves."""
+"""Servers on loopback with faults, and a proxy."""
 
 import re
 import select
@@ -125,7 +125,7 @@ def says(*pieces: bytes, end: str = "close") -> Turn:
 
 
 class Turns(Raw):
-    """Answers the first request with the first of these, the next with the next, the last ever after."""
+    """Answers each request with the next of these turns; the last one repeats."""
 
     def __init__(self, *turns: Turn, tls: ssl.SSLContext | None = None) -> None:
         super().__init__((), tls=tls)
@@ -144,7 +144,7 @@ class Turns(Raw):
 
 
 class ClosedInTls(_Loopback):
-    """Says something else than TLS in answer to the beginning of the handshake, if anything, and closes."""
+    """Answers the TLS handshake with other bytes or none, and closes."""
 
     def __init__(self, says: bytes = b"") -> None:
         super().__init__()

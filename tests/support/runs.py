@@ -1,4 +1,4 @@
-"""A run of the agent while it goes on: what to wait for in it, and what it leaves behind."""
+"""A running agent: conditions to wait for, and its processes and files."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from stand_ins.https import Answer, Request
 from stand_ins.site import Site
 
 LONGEST = 30.0
-"""Seconds that anything here is waited for; what takes longer has failed."""
+"""Maximum time of any wait in seconds."""
 
 
 def start(site: ForkedSite, *arguments: str, **limits: float) -> Agent:
@@ -22,13 +22,13 @@ def start(site: ForkedSite, *arguments: str, **limits: float) -> Agent:
 
 
 def end(agent: "Agent | subprocess.Popen[str]") -> tuple[int, list[str]]:
-    """Its exit code, and the lines that it said."""
+    """The exit code and the lines of stderr."""
     _, said = agent.communicate(timeout=LONGEST)
     return agent.wait(), said.splitlines()
 
 
 def wait_for(what: Callable[[], bool]) -> bool:
-    """Whether it comes about."""
+    """Whether a condition becomes true within LONGEST."""
     until = time.monotonic() + LONGEST
     while time.monotonic() < until:
         if what():
@@ -38,7 +38,7 @@ def wait_for(what: Callable[[], bool]) -> bool:
 
 
 def processes(site: Site) -> list[str]:
-    """The commands of the site's processes; other runs on the machine have other folders."""
+    """The commands of the site's processes, which are recognized by their state folder."""
     ours = f"STATE_DIRECTORY={site.environment['STATE_DIRECTORY']}\0".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -51,7 +51,7 @@ def processes(site: Site) -> list[str]:
 
 
 def leftovers(site: Site) -> list[str]:
-    """Files that are half written, of whoever."""
+    """The temporary files of any process."""
     folders = (site.folder / "state", site.folder / "cache")
     return [str(path) for folder in folders for path in folder.rglob(".*") if path.is_file()]
 
@@ -73,7 +73,7 @@ class Gate:
 
 
 def slow_nmap(site: Site, network: str, script: str) -> Path:
-    """Put an nmap into the site's PATH that does as the script says for one network, and is nmap for the rest.
+    """Put an nmap into the site's PATH that runs the script for one network, and the real nmap otherwise.
 
     The script finds the targets in $targets, and the arguments as its own. Returns a file that is there once the
     script has been reached.
@@ -100,7 +100,7 @@ esac
 
 
 def without(program: str, site: Site, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the agent to its end where a program is not installed: in a mount namespace, under /dev/null."""
+    """Run the agent to its end without a program, which /dev/null hides in a mount namespace."""
     hide = f'mount --bind /dev/null "$(readlink -f {shutil.which(program)})" && exec "$@"'
     command = ["unshare", "--mount", "sh", "-c", hide, "sh", *site.command(*arguments)]
     return subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Regular files only, each read within a bound and whole at any moment."""
+"""Only regular files are read, up to a limit, and files are replaced atomically."""
 
 import os
 import subprocess

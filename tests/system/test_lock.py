@@ -1,4 +1,4 @@
-"""One run at a time for one cache folder. The other run is a real process, since the lock is the kernel's."""
+"""One run at a time for a cache folder. The other run is a real process, since the kernel keeps the lock."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def holder(path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A run that has the lock, and an nmap, until it is told to end or the block ends."""
+    """A process with the lock and a child, until its end or the end of the block."""
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

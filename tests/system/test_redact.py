@@ -1,4 +1,4 @@
-"""Secrets in what a foreign server answers: masked before anything is cut, in each encoding."""
+"""Secrets in the answers of servers are masked in each encoding, before texts are shortened."""
 
 import base64
 import html
@@ -24,7 +24,7 @@ def hidden() -> Iterator[None]:
 
 
 def pieces(text: str, secret: str = SECRET) -> list[str]:
-    """Parts of a secret, of six characters, that are in a text."""
+    """The parts of six characters of a secret that are in a text."""
     parts = [secret[start : start + 6] for start in range(len(secret) - 5)]
     return [part for part in parts if part.lower() in text.lower()]
 

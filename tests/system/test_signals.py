@@ -1,4 +1,4 @@
-"""Signals in the middle of a run: real processes, ended where it hurts most."""
+"""Signals during a run, with real processes."""
 
 import json
 import signal
@@ -22,7 +22,7 @@ HALF = """
     touch REACHED
     sleep 300
 """
-"""An nmap that has told of 99 hosts and then of no more."""
+"""An nmap that hangs after 99 hosts."""
 
 every_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 
@@ -34,24 +34,24 @@ def two_subnets(site: ForkedSite) -> None:
 
 
 def received(site: ForkedSite) -> dict[str, int]:
-    """How many hosts of each subnet the server was told of."""
+    """The number of reported hosts of each subnet."""
     scans = [each["scan"] for each in site.scan_server.reports]
     assert len({scan["subnet"] for scan in scans}) == len(scans), "a report came twice"
     return {scan["subnet"]: len(scan["results"]) for scan in scans}
 
 
 def spooled(site: ForkedSite) -> dict[str, int]:
-    """How many hosts of each subnet wait, in files that are whole."""
+    """The number of waiting hosts of each subnet."""
     return {str(report.network): len(report.rows) for report in waiting(site.folder / "state")}
 
 
 def is_delivered(site: ForkedSite) -> bool:
-    """Whether the server has got something, and the agent knows it."""
+    """Whether an upload has ended."""
     return bool(site.scan_server.reports) and not list((site.folder / "state" / "spool").glob("*.json"))
 
 
 def check_what_is_left(site: ForkedSite) -> None:
-    """No process, nothing half written, and a cache that is whole."""
+    """No process and no temporary file is left, and the cache is complete."""
     assert runs.wait_for(lambda: runs.processes(site) == []), runs.processes(site)
     assert runs.leftovers(site) == []
     cache = site.folder / "cache" / "phpipam.json"

@@ -1,4 +1,4 @@
-"""`--check` of the installed command: each fault on its own, as somebody reads it who has to mend it."""
+"""`--check` of the installed command: the line for each fault."""
 
 import json
 import os
@@ -42,21 +42,21 @@ def three_subnets(site: Site) -> None:
 
 
 def lines(done: Done, mark: str = "") -> list[str]:
-    """What was shown with this mark; nothing may be said elsewhere."""
+    """The lines with this mark; stderr must be empty."""
     assert done.stderr == ""
     assert all(re.match("[✓!✗] .+: .", line) for line in done.stdout.splitlines())
     return [line for line in done.stdout.splitlines() if line.startswith(mark)]
 
 
 def marks(done: Done) -> dict[str, str]:
-    """The mark of each check, but for nmap's right to raw sockets, which is the machine's."""
+    """The mark of each check; nmap's raw sockets, which depend on the machine, count as passed."""
     raw = "✓" if may_open_raw_sockets(NMAP) else "!"
     shown = {line[2:].partition(": ")[0]: line[0] for line in lines(done)}
     return {name: "✓" if (name, mark) == ("nmap", raw) else mark for name, mark in shown.items()}
 
 
 def the_fault(done: Done, mark: str = "✗") -> str:
-    """The one line with this mark; all other checks are well, so that it is the only thing to mend."""
+    """The only line with this mark; all other checks have passed."""
     (line,) = [line for line in lines(done, mark) if mark == "✗" or not line.startswith("! nmap: /")]
     others = {name: shown for name, shown in marks(done).items() if not line.startswith(f"{mark} {name}: ")}
     assert set(others.values()) == {"✓"}
@@ -167,7 +167,7 @@ def test_no_iproute2_is_a_warning(site: Site) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has CAP_NET_RAW")
 def test_raw_sockets_refused_by_the_kernel_are_a_warning(site: Site) -> None:
-    """In a user namespace every capability is set, but the network is not its own."""
+    """In a user namespace every capability is set, but the network belongs to another one."""
     command = ["unshare", "--user", "--map-root-user", *site.command("--check")]
     done = subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)
 
@@ -217,7 +217,7 @@ def test_an_unwritable_folder_is_a_fault(site: Site, tmp_path: Path, name: str, 
 
 
 def run_without(capability: str, site: Site) -> Done:
-    """Run the check as somebody who lacks what root has."""
+    """Run the check without one of root's capabilities."""
     less = ["setpriv", "--no-new-privs", *([f"--bounding-set=-{capability}"] if os.geteuid() == 0 else [])]
     return subprocess.run(
         [*less, *site.command("--check")], env=site.environment, capture_output=True, text=True, check=False
@@ -236,7 +236,7 @@ def test_waiting_reports_are_counted(site: Site) -> None:
 
 
 def test_reports_for_another_app_are_named(site: Site) -> None:
-    """A changed App id must not hide reports that are kept: they are neither sent nor counted otherwise."""
+    """After a change of the App id, earlier reports are neither sent nor counted anywhere else."""
     site.scan_server.instead = Answer(401, b"Invalid authorization token")
     site.run()
     site.scan_server.instead = None

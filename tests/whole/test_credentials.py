@@ -1,4 +1,4 @@
-"""Secrets in files of their own, a certificate to show, an authority to trust: the installed command."""
+"""Secret files, client certificate and CA file of the installed command."""
 
 import os
 import pty
@@ -28,7 +28,7 @@ def one_subnet(site: Site) -> None:
 
 
 def refused(site: Site, *options: str, **environment: str) -> str:
-    """The one line of a run that is refused before anything is contacted."""
+    """The only line of a run that is refused before any connection."""
     done = site.run(*options, **environment)
     assert (done.returncode, done.stdout) == (2, "")
     assert site.api.connections == site.server.connections == 0
@@ -38,7 +38,7 @@ def refused(site: Site, *options: str, **environment: str) -> str:
 
 
 def problems(site: Site) -> list[str]:
-    """What is wrong with the configuration; each is a line of the command."""
+    """The configuration errors, one for each line of stderr."""
     path = site.write_config()
     with pytest.raises(ConfigError) as refusal:
         config.load(path)
@@ -49,7 +49,7 @@ def problems(site: Site) -> list[str]:
 
 
 def into_files(site: Site, folder: Path, end: bytes = b"\n") -> None:
-    """Move the secrets from the configuration into files that only their names lead to."""
+    """Move the secrets from the configuration into files."""
     for key in SECRETS:
         folder.mkdir(exist_ok=True)
         (folder / key).write_bytes(site.settings.pop(key).encode() + end)
@@ -173,7 +173,7 @@ def test_a_token_of_a_file_is_never_sent_over_http(site: Site) -> None:
 
 
 class Pair:
-    """A certificate for the agent and its key, in files as people have them."""
+    """A client certificate and its key in two files."""
 
     def __init__(self, folder: Path, authority: trustme.CA) -> None:
         issued = authority.issue_cert("agent.example")
@@ -196,7 +196,7 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Of agents."""
+    """The CA of client certificates."""
     return trustme.CA()
 
 
@@ -207,7 +207,7 @@ def pair(authority: trustme.CA, tmp_path: Path) -> Pair:
 
 @pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def demanding(request: pytest.FixtureRequest, site: Site, authority: trustme.CA) -> Iterator[Server]:
-    """A Scan Server that lets nobody in without a certificate."""
+    """A Scan Server that requires a client certificate."""
     tls = site.certificates.tls()
     tls.maximum_version = request.param
     tls.verify_mode = ssl.CERT_REQUIRED

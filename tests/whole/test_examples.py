@@ -1,4 +1,4 @@
-"""The files that an administrator copies: run where they can be, linted where not. The units: test_systemd.py."""
+"""The example files, run where possible, otherwise linted. The systemd units: test_systemd.py."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ RULES = EXAMPLES / "prometheus" / f"{NAME}.rules.yml"
 
 
 def run(*command: str | Path, folder: Path | None = None) -> str:
-    """Run a command to its end, which must be a good one, and return all that it prints."""
+    """Run a command, which must succeed, and return its output."""
     done = subprocess.run(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -140,7 +140,7 @@ def free_port() -> int:
 
 @contextmanager
 def nginx(folder: Path, backend: int) -> Iterator[int]:
-    """Serve the example on a port of loopback, in front of a Scan Server on another."""
+    """Serve the example on a loopback port, in front of a Scan Server on another port."""
     port = free_port()
     text = NGINX.read_text()
     for said, here in (
@@ -175,7 +175,7 @@ def nginx(folder: Path, backend: int) -> Iterator[int]:
 
 @pytest.fixture
 def proxied(site: Site, tmp_path: Path) -> Iterator[Site]:
-    """A site whose Scan Server has no TLS and stands behind nginx."""
+    """A site whose Scan Server without TLS is behind nginx."""
     folder = tmp_path / "nginx"
     folder.mkdir()
     ca = trustme.CA()
@@ -220,7 +220,7 @@ def test_nginx_forwards_only_reports(proxied: Site) -> None:
 
 
 def alerts(folder: Path, values: str, at: str) -> list[str]:
-    """The alerts that fire at a time, given the metric's values each minute; promtool says which."""
+    """The alerts that promtool lets fire at a time, given the metric's value of each minute."""
     shutil.copy(RULES, folder)
     names = [rule["alert"] for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]]
     firing = []

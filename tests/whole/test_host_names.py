@@ -36,7 +36,7 @@ def five_hosts(site: Site) -> None:
 
 
 def host_names(site: Site) -> tuple[dict[str, str], list[str]]:
-    """The names that one run reports, by the last octet, and those that it asked the nameserver for."""
+    """The reported names by their last octet, and the queries to the nameserver."""
     with Nameserver(NAMESERVER, RECORDS) as nameserver:
         done = site.run()
     assert (done.returncode, done.stderr) == (0, "")

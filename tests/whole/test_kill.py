@@ -36,13 +36,13 @@ def told(report: Report) -> set[tuple[str, str, int | None]]:
 
 
 def heard(site: ForkedSite, since: int) -> list[set[tuple[str, str, int | None]]]:
-    """What the server was told in each report."""
+    """The rows of each report that the server received."""
     scans = [each["scan"] for each in site.scan_server.reports[since:]]
     return [{(row["ip"], row["lastSeen"], row.get("id")) for row in scan["results"]} for scan in scans]
 
 
 def check_files(site: ForkedSite) -> None:
-    """Half written files are hidden beside their place; what has a name is whole."""
+    """Temporary files are hidden; files with a final name are complete."""
     for path in (site.folder / "state").rglob("*.json"):
         if not path.name.startswith("."):
             decode(path.read_bytes())
@@ -53,7 +53,7 @@ def check_files(site: ForkedSite) -> None:
 
 
 def killed(site: ForkedSite, seconds: float) -> float:
-    """Run the agent without the cache, kill it after so many seconds, and return how long it ran."""
+    """Run the agent without the cache, kill it after `seconds`, and return its duration."""
     began = time.monotonic()
     agent = runs.start(site, "--refresh")
     try:
@@ -65,7 +65,7 @@ def killed(site: ForkedSite, seconds: float) -> float:
 
 
 def check_truth(site: ForkedSite) -> None:
-    """Every report is complete, and a scan that was told of twice was told of in the same words."""
+    """Every report is complete, and repeated reports of a scan are equal."""
     known: dict[tuple[str, str, int], dict[str, Any]] = {}
     for each in site.scan_server.reports:
         scan = each["scan"]
@@ -183,7 +183,7 @@ def test_parallel_runs_send_no_report_twice(site: ForkedSite) -> None:
 
 
 def test_runs_with_different_cache_folders_do_not_share_a_spool(site: ForkedSite) -> None:
-    """Other cache folders are other locks; a service's and a person's run may share the state folder."""
+    """Runs with different cache folders have different locks, but may share the state folder."""
     site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
     site.scan_server.instead = Answer(503)
     agents = []

@@ -18,7 +18,7 @@ READMES = ["README.md", "src/README.md", "tests/bench/README.md", "examples/scan
 
 
 def section(title: str) -> str:
-    """The text of one section, without those below it."""
+    """The text of one section."""
     return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
@@ -28,7 +28,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def message_parts() -> list[str]:
-    """The texts of the program; a formatted value in one is …"""
+    """The program's texts; `…` stands for a formatted value."""
     parts = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

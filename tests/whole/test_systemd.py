@@ -61,7 +61,7 @@ def test_the_timer_starts_the_service_four_times_an_hour() -> None:
 
 
 def run_unit(scanner: Namespace, *options: str, **site: object) -> dict[str, Any]:
-    """Run the agent by its unit, with booted.py's options, in a namespace, and return what came of it."""
+    """Run the agent by its unit, with booted.py's options, in a namespace."""
     lab = ROOT / "tests" / "support" / "lab"
     done = scanner.run(
         [sys.executable, str(lab / "inside.py")],
