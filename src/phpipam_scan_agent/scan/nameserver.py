@@ -89,6 +89,8 @@ class Nameserver:
                 return None
             try:
                 answer, why = await self._send(question), "REFUSED"
+            except dns.exception.Timeout:  # its own message has the seconds that were left, which are none
+                answer, why = None, f"no answer within {TIMEOUT:g} s"
             except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
                 answer, why = None, str(error) or type(error).__name__
             finally:
