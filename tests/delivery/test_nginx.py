@@ -1,9 +1,5 @@
 """A real web server in place of the Scan Server: every report is kept."""
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,14 +8,13 @@ import pytest
 
 import configs
 from clock import NOW
+from listeners import free_ports, nginx
 from phpipam_scan_agent.delivery import Delivery
 from phpipam_scan_agent.delivery.server import ScanServer
 from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.https import Limits
 from reports import result, waiting
 from stand_ins.https import Certificates
-
-NGINX = Path(sys.executable).with_name("nginx")
 
 SERVERS = {
     "a page for 403": ("location / { deny all; }", "HTTP 403 '403 Forbidden"),
@@ -33,14 +28,6 @@ SERVERS = {
     "a backend that is away": ("location / { proxy_pass http://127.0.0.1:1; }", "HTTP 502: 502 Bad Gateway"),
 }
 """nginx's configuration and the agent's message for each kind of server."""
-
-
-def free_ports(number: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +48,8 @@ def ports(folder: Path) -> Iterator[dict[str, int]]:
         f"server {{ listen 127.0.0.1:{found[name]} ssl; {tls} {text.replace('FOLDER', str(folder))} }}"
         for name, (text, _) in SERVERS.items()
     )
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    kept = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    (folder / "nginx.conf").write_text(
-        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
-        f"http {{ access_log off; {kept}{servers} }}\n"
-    )
-    command = [str(NGINX), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
-    with subprocess.Popen(command) as process:
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", next(iter(found.values())))) == 0:
-                    break
-            time.sleep(0.05)
+    with nginx(folder, servers, next(iter(found.values()))):
         yield found
-        process.terminate()
 
 
 @pytest.fixture(autouse=True)

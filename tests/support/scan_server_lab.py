@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,8 @@ import trustme
 import yaml
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.engine import URL
+
+from listeners import free_ports
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scan_server"
 TABLES = Path(__file__).parents[1] / "scan_server" / "phpipam.sql"
@@ -115,7 +116,7 @@ class MariaDb(Database):
         }
         self.certificate = folder / "database.pem"
         self.authority = folder / "authority.pem"
-        self.port = _free_port()
+        (self.port,) = free_ports(1)
         url = URL.create(
             "mysql+pymysql", username="root", database="phpipam", query={"unix_socket": str(self._socket)}
         )
@@ -279,11 +280,6 @@ def hosts_of(cidr: str, number: int, **fields: object) -> list[Row]:
 def decimal(ip: str) -> str:
     """Return the address as phpIPAM stores it."""
     return str(int(ip_address(ip)))
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _plain(value: object) -> object:

@@ -2,10 +2,8 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ import requests
 import trustme
 import yaml
 
+from listeners import free_ports, nginx
 from phpipam_scan_agent import NAME, arguments, config
 from phpipam_scan_agent.output.metrics import LAST_SUCCESS
 from stand_ins.https import Server
@@ -131,17 +130,10 @@ def test_the_cronjob_fits_the_image(manifests: dict[str, Any]) -> None:
 # nginx
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextmanager
-def nginx(folder: Path, backend: int) -> Iterator[int]:
+def example_nginx(folder: Path, backend: int) -> Iterator[int]:
     """Serve the example on a loopback port, in front of a Scan Server on another port."""
-    port = free_port()
+    (port,) = free_ports(1)
     text = NGINX.read_text()
     for said, here in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
@@ -152,25 +144,8 @@ def nginx(folder: Path, backend: int) -> Iterator[int]:
     ):
         assert said in text
         text = text.replace(said, here)
-    (folder / "scan-server.conf").write_text(text)
-    kept = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi"))
-    (folder / "nginx.conf").write_text(
-        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
-        f"http {{ access_log {folder}/access.log; {kept} uwsgi_temp_path {folder}/uwsgi;\n"
-        f"scgi_temp_path {folder}/scgi; include {folder}/scan-server.conf; }}\n"
-    )
-    command = [str(BIN / "nginx"), "-e", "stderr", "-c", str(folder / "nginx.conf")]
-    assert "test is successful" in run(*command, "-t")
-    with subprocess.Popen(command) as process:
-        try:
-            for _ in range(100):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            yield port
-        finally:
-            process.terminate()
+    with nginx(folder, text, port):
+        yield port
 
 
 @pytest.fixture
@@ -181,7 +156,7 @@ def proxied(site: Site, tmp_path: Path) -> Iterator[Site]:
     ca = trustme.CA()
     ca.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     site.ca_file.write_bytes(site.ca_file.read_bytes() + ca.cert_pem.bytes())
-    with Server(site.scan_server.answer, None) as backend, nginx(folder, backend.port) as port:
+    with Server(site.scan_server.answer, None) as backend, example_nginx(folder, backend.port) as port:
         site.settings["http_port"] = port
         yield site
 

@@ -1,0 +1,53 @@
+"""Programs that must be told the port they listen on: free ports, and nginx."""
+
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import runs
+
+NGINX = Path(sys.executable).with_name("nginx")
+
+PORTS = range(10_000, 32_000)
+"""Below those that Linux gives to connections and to the tests' own servers, which run side by side."""
+
+
+def free_ports(number: int) -> list[int]:
+    """Different ports of 127.0.0.1 that nothing is bound to."""
+    with ExitStack() as stack:
+        found: list[int] = []
+        while len(found) < number:
+            listener, port = stack.enter_context(socket.socket()), random.choice(PORTS)
+            with suppress(OSError):
+                listener.bind(("127.0.0.1", port))
+                found.append(port)
+        return found
+
+
+@contextmanager
+def nginx(folder: Path, servers: str, port: int) -> Iterator[None]:
+    """Serve these servers, the first of them on `port`, until the end of the block; logs are in `folder`."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    kept = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        f"http {{ access_log {folder}/access.log; {kept}{servers} }}\n"
+    )
+    command = [str(NGINX), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")]
+    subprocess.run([*command, "-t"], check=True, capture_output=True)
+    with subprocess.Popen(command) as process:
+        try:
+            assert runs.wait_for(lambda: _listens(port) or process.poll() is not None)
+            assert process.poll() is None, (folder / "error.log").read_text()
+            yield
+        finally:
+            process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
