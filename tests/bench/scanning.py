@@ -215,7 +215,7 @@ def sizes() -> None:
     print(
         "### What answers for others, by size of the subnet\n\nmax_rate 10000; found, of live, and false.\n"
     )
-    print("| who answers for dead addresses | of the dead | live | loss |", *blocks, sep=" | ", end=" |\n")
+    print("| who answers for dead addresses | of the dead | live | loss", *blocks, sep=" | ", end=" |\n")
     print("|---|--:|--:|--:|" + "---|" * len(blocks), flush=True)
     answerers = [
         name for name in OTHERS if name.startswith("a firewall, ") or name == "a router, by ARP (proxy ARP)"
@@ -226,11 +226,13 @@ def sizes() -> None:
             # The kernel's neighbour table, which is asked behind proxy ARP, makes a /20 take two minutes there.
             some = {size: block for size, block in blocks.items() if size != "/20" or network.gateway}
             done = agent.run(network, [subnet(1 + at, block) for at, block in enumerate(some.values())])
+            if network.counters().overrun:
+                sys.exit("the simulator could not keep up; this measurement is worth nothing")
             cells = []
             for at, block in enumerate(some.values()):
                 live, found = network.live(block), done.found(1 + at)
                 cells.append(f"{len(found & live):,} of {len(live):,}, {len(found - live)}")
-            print(f"| {name} | {share} % | {alive} % | {loss} % |", *cells, sep=" | ", end=" |\n", flush=True)
+            print(f"| {name} | {share} % | {alive} % | {loss} %", *cells, sep=" | ", end=" |\n", flush=True)
     print()
 
 

@@ -115,7 +115,7 @@ class Worker:
                 chunk.network
             )
             # Not in IPv6, where the router answers for the anycast address.
-            reserved = targets.reserved(chunk.subnets[0][0]) if chunk.parts == 1 and job.version == 4 else ()
+            reserved = targets.reserved(chunk.subnets[0][0]) if job.version == 4 else ()
             answers.append(Answers(str(chunk.network), ranges.size(chunk.ranges), here, whole, reserved))
         return self._accepted(job, answers, rate)
 
