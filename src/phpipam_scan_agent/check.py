@@ -136,7 +136,7 @@ def _waiting(spool: Spool) -> Iterator[Check]:
 
 def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
     if not url.startswith("https:") or os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY"):
-        return  # the request that follows has the error
+        return  # the request after this check reports the error
     try:
         shown = certificate_of(url, identity)
     except (OSError, ScanAgentError):

@@ -42,7 +42,7 @@ def block(network: IPNetwork, ip: IPAddress) -> int:
 def merge(waiting: Report, new: Report) -> Report:
     """Merge two reports of the same block: each address has the row with the newer time.
 
-    Its MAC address is the newest one. Its host name is that of the newer row, also if empty: a person may have named
+    It has the newest MAC address, and the host name of the newer row, also without one: a person may have named
     the address in phpIPAM meanwhile. An address of only one report keeps its time. An address that was silent in the
     older report is not silent if the newer report has it.
     """

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 State = TypeVar("State")
 
 INVALID = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
-"""Errors raised while a JSON document of another form than the expected one is read."""
+"""Errors on reading a JSON document that does not have the expected form."""
 
 NOT_SUPPORTED = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY))
 """Errors of fsync on file systems without it: FUSE, SMB and vfat for folders, some FUSE for files."""
@@ -68,9 +68,9 @@ def replace(path: Path, content: bytes, mode: int = 0o600, durable: bool = True)
 
 
 def load(path: Path, form: int, limit: int, decode: Callable[[Any], State], otherwise: State) -> State:
-    """Return the content of a JSON file of this format; `otherwise` if there is no such file or it is damaged.
+    """Return the content of a JSON file of this format; `otherwise` without such a file.
 
-    `decode` makes the content from the document; one of INVALID that it raises means damage.
+    `decode` converts the document to the content; a file for which it raises one of INVALID is damaged and ignored.
     """
     try:
         document = json.loads(read(path, limit))
