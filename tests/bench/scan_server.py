@@ -17,6 +17,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 from scan_server_lab import MariaDb, Row, ScanServer, host, hosts_of, report
 
