@@ -94,9 +94,17 @@ def run(options: Options, config: Config, findings: output.Findings) -> Summary:
 def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[Subnet], list[Outcome]]:
     """Return the subnets to scan, without their addresses, and an Outcome for each of the others."""
     limits = (options.only, config.ipv6, config.scan_parents)
-    assigned, outcomes = phpipam.subnets(lambda found: targets.complete(found, *limits))
+    assigned, failed = phpipam.subnets()
     chosen, left = targets.choose(assigned, *limits)
-    outcomes += left
+    outcomes = failed + left
+    if phpipam.only_cached and not (chosen and all(outcome.skipped for outcome in outcomes)):
+        # The administrator may have corrected phpIPAM since.
+        log.info(
+            "phpIPAM's cached list of subnets leaves nothing to scan or has an error; asking for it again"
+        )
+        assigned, failed = phpipam.subnets(again=True)
+        chosen, left = targets.choose(assigned, *limits)
+        outcomes = failed + left
     for warning in (targets.nothing_to_scan(chosen, outcomes), targets.in_several_vrfs(chosen)):
         if warning:
             log.warning("%s", warning)

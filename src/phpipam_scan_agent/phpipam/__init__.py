@@ -49,31 +49,23 @@ class PhpIpam:
         """Seconds that this machine's clock is ahead of phpIPAM's; None before an answer."""
         return self._api.clock_ahead
 
-    def subnets(
-        self, complete: Callable[[Sequence[Subnet]], bool] = bool
-    ) -> tuple[list[Subnet], list[Outcome]]:
+    @property
+    def only_cached(self) -> bool:
+        """Whether the cache has answered each question so far."""
+        return not self._asked
+
+    def subnets(self, again: bool = False) -> tuple[list[Subnet], list[Outcome]]:
         """Return the subnets assigned to this agent, without their addresses, and an Outcome for each invalid row.
 
-        A cached list with an invalid row, or for which `complete` is false, is requested again at once: the
-        administrator may have corrected it meanwhile.
+        With `again`, no cached answer is used while phpIPAM answers.
         """
-        asked = self._asked
-        subnets, failed = self._subnets()
-        if self._asked == asked and (failed or not complete(subnets)):
-            log.info(
-                "phpIPAM's cached list of subnets leaves nothing to scan or has an error; asking for it again"
-            )
-            self._again = True
-            subnets, failed = self._subnets()
-            self._again = False
-        return subnets, failed
-
-    def _subnets(self) -> tuple[list[Subnet], list[Outcome]]:
+        self._again = again
         agent = decode.number(self._agent()["id"])
         rows = self._ask("subnets", lambda: self._assigned(agent))
         rows, without_nested = self._with_nested([row for row in rows if not decode.flag(row, "isFolder")])
         rows, without_nameservers = self._with_nameservers(rows)
         subnets, invalid = decode.subnets(rows)
+        self._again = False
         # The answers about nested subnets arrive in any order.
         return sorted(subnets, key=lambda subnet: subnet.id), without_nested + without_nameservers + invalid
 

@@ -52,14 +52,6 @@ def choose(
     return chosen, left
 
 
-def complete(
-    assigned: Sequence[Subnet], only: tuple[IPNetwork, ...], ipv6: bool, scan_parents: bool = False
-) -> bool:
-    """Return whether there is a subnet to scan, in each of the networks in `only` if there are any."""
-    chosen, left = choose(assigned, only, ipv6, scan_parents)
-    return bool(chosen) and not any(outcome.error for outcome in left)
-
-
 def nothing_to_scan(chosen: Sequence[Subnet], left: Sequence[Outcome]) -> str | None:
     """Return a message if no subnet is to be scanned and no error says so."""
     if chosen or any(outcome.error for outcome in left):
