@@ -153,8 +153,7 @@ def _check(options: Options, config: Config) -> int:
 def _spool(config: Config) -> Spool:
     parts = urlsplit(config.api_url)
     owner = f"{parts.hostname}{parts.path} {config.client_name}"
-    bounds = (config.spool_max_age, config.spool_max_size)
-    return Spool(folders.spool(), *bounds, _clock(config), owner)
+    return Spool(folders.spool(), config.spool_max_age, config.spool_max_size, _clock(config), owner)
 
 
 def _clock(config: Config) -> Callable[[], float]:

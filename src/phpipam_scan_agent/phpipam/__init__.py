@@ -98,9 +98,8 @@ class PhpIpam:
     def _agent(self) -> Row:
         """Return this agent's row, without its code, which is a secret."""
         code = self._code.get_secret_value()
-        return self._ask("agent", lambda: [decode.agent(self._api.rows(AGENTS, decode.AGENT_FIELDS), code)])[
-            0
-        ]
+        rows = self._ask("agent", lambda: [decode.agent(self._api.rows(AGENTS, decode.AGENT_FIELDS), code)])
+        return rows[0]
 
     def _assigned(self, agent: int) -> Rows:
         """Return the rows of this agent's subnets.
@@ -139,18 +138,16 @@ class PhpIpam:
 
     def _with_nameservers(self, rows: Rows) -> tuple[list[Row], list[Outcome]]:
         """Return the rows with their nameservers, by one request, and an Outcome for each row that lacks them."""
-        if not any(map(decode.lacks_nameservers, rows)):
-            return list(rows), []
+        lacking = [row for row in rows if decode.lacks_nameservers(row)]
+        complete = [row for row in rows if not decode.lacks_nameservers(row)]
+        if not lacking:
+            return complete, []
         try:
-            sets = {
-                decode.number(row.get("id")): row for row in self._list(NAMESERVERS, decode.NAMESERVER_FIELDS)
-            }
+            found = self._list(NAMESERVERS, decode.NAMESERVER_FIELDS)
         except ScanAgentError as error:
-            failed = [decode.failed(row, error) for row in rows if decode.lacks_nameservers(row)]
-            return [row for row in rows if not decode.lacks_nameservers(row)], failed
-        return [
-            decode.with_nameservers(row, sets) if decode.lacks_nameservers(row) else row for row in rows
-        ], []
+            return complete, [decode.failed(row, error) for row in lacking]
+        sets = {decode.number(row.get("id")): row for row in found}
+        return complete + [decode.with_nameservers(row, sets) for row in lacking], []
 
     def _list(self, path: str, fields: frozenset[str]) -> Rows:
         return self._ask(path, lambda: self._api.rows(path, fields))
