@@ -398,10 +398,15 @@ def slow_site(site: Site, tmp_path: Path) -> Site:
     return site
 
 
-def start(site: Site) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        site.command(), env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@contextmanager
+def started(site: Site) -> Iterator["subprocess.Popen[str]"]:
+    """A running agent, which is killed at the end of the block: a test that fails must not wait for it."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(site.command(), env=site.environment, stdout=pipe, stderr=pipe, text=True) as agent:
+        try:
+            yield agent
+        finally:
+            agent.kill()
 
 
 @pytest.mark.parametrize(
@@ -415,7 +420,7 @@ def start(site: Site) -> "subprocess.Popen[str]":
 def test_a_signal_ends_the_agent_and_every_nmap(
     number: signal.Signals, said: str, slow_site: Site, tmp_path: Path
 ) -> None:
-    with start(slow_site) as agent:
+    with started(slow_site) as agent:
         pids = pids_in(tmp_path / "pids", 3)
         agent.send_signal(number)
         out, err = agent.communicate(timeout=STUCK)
@@ -426,7 +431,7 @@ def test_a_signal_ends_the_agent_and_every_nmap(
 
 
 def test_a_killed_agent_leaves_no_nmap(slow_site: Site, tmp_path: Path) -> None:
-    with start(slow_site) as agent:
+    with started(slow_site) as agent:
         pids = pids_in(tmp_path / "pids", 3)
         agent.kill()
     for _ in range(STUCK * 100):
