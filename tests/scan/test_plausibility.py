@@ -122,8 +122,8 @@ def test_no_unused_address_is_accepted_and_no_host_is_missed(name: str, loss: fl
 @pytest.mark.parametrize("alive", [0.05, 0.4, 0.9])
 def test_no_unused_address_is_accepted_if_four_fifths_are_answered_for(name: str, alive: float) -> None:
     liar, segment = LIARS[name]
-    for seed in range(10):
-        assert outcome(Net(alive=alive, liar=liar, segment=segment, share=0.85, seed=seed)) == (0, 0)
+    for seed in range(30):
+        assert outcome(Net(alive=alive, liar=liar, segment=segment, share=0.79, seed=seed)) == (0, 0)
 
 
 @pytest.mark.parametrize("name", LIARS)
@@ -230,11 +230,11 @@ def test_a_small_full_subnet_that_only_resets_is_a_firewalls_if_its_network_addr
 @pytest.mark.parametrize(
     "hosts",
     [
-        [Host(ip_address(f"10.1.1.{last}"), "reset", FAR) for last in range(1, 5)],
+        [Host(ip_address(f"10.1.1.{last}"), "reset", FAR) for last in range(1, 4)],
         [Host(ip_address(f"10.1.1.{last}"), "echo-reply", FAR) for last in range(1, 7)],
         [Host(ip_address(f"10.1.1.{last}"), ("reset", "echo-reply")[last % 2], FAR) for last in range(1, 7)],
     ],
-    ids=["two are silent", "echo", "RST and echo"],
+    ids=["three are silent", "echo", "RST and echo"],
 )
 def test_other_small_subnets_need_no_further_probe(hosts: list[Host]) -> None:
     assert plausibility.undecided(Answers("10.1.1.0/29", 6, tuple(hosts), True)) == ()
