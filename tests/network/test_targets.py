@@ -93,7 +93,7 @@ def test_skipped_subnets_have_no_report(done: Run, id_: int) -> None:
     ],
 )
 def test_option_v_lists_skipped_subnets_with_reasons(done: Run, block: str, why: str) -> None:
-    assert any(f"subnet {block}: left alone: " in line and why in line for line in done.said)
+    assert any(f"subnet {block}: skipped: " in line and why in line for line in done.said)
 
 
 def test_a_nested_subnet_of_another_agent_is_not_probed(done: Run) -> None:
