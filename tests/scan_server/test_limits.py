@@ -172,13 +172,18 @@ def test_large_reports_of_many_agents_delay_no_other_request(start: Start, tmp_p
 
 
 def send_at_once(server: ScanServer, bodies: list[bytes]) -> list[requests.Response]:
-    """Send the reports and return the answers. Meanwhile, /health must answer within a second."""
+    """Send the reports and return the answers. Meanwhile, /health must answer within a second.
+
+    On a busy machine, within a quarter of the time that the reports take; with the fault it was half of it and more.
+    """
+    began, slowest = time.monotonic(), 0.0
     with ThreadPoolExecutor(len(bodies)) as pool:
-        answers = [pool.submit(server.post, body) for body in bodies]
+        answers = [pool.submit(server.post, body, timeout=300) for body in bodies]
         while not all(answer.done() for answer in answers):
             started = time.monotonic()
-            assert requests.get(f"{server.url}/health", timeout=30).status_code == 200
-            assert time.monotonic() - started < 1
+            assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
+            slowest = max(slowest, time.monotonic() - started)
+    assert slowest < max(1, (time.monotonic() - began) / 4)
     return [answer.result() for answer in answers]
 
 
