@@ -1,8 +1,7 @@
-import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from queue import SimpleQueue
 
@@ -104,23 +103,32 @@ def test_started_items_are_finished_for_a_later_stage_if_requested() -> None:
         assert list(results) == ["0"]
 
 
-def test_a_signal_interrupts_the_wait_for_a_result() -> None:
+@pytest.mark.parametrize("thread", [threading.main_thread, threading.current_thread])
+def test_a_signal_to_any_thread_interrupts_the_wait_for_a_result(
+    thread: Callable[[], threading.Thread],
+) -> None:
     signals_before = signal.getsignal(signal.SIGUSR1)
 
     class Ended(BaseException):
         pass
+
+    never, waited = threading.Semaphore(0), list[float]()
 
     def handle(*_: object) -> None:
         raise Ended
 
     def items() -> Iterator[int]:
         time.sleep(0.05)  # until the other thread waits; earlier, the signal would end it just as well
-        os.kill(os.getpid(), signal.SIGUSR1)
-        yield from iter(SimpleQueue[int]().get, None)
+        signal.pthread_kill(thread().ident or 0, signal.SIGUSR1)
+        never.acquire(timeout=LONGEST)
+        waited.append(LONGEST)
+        yield 0
 
     signal.signal(signal.SIGUSR1, handle)
     try:
         with pytest.raises(Ended), SideBySide(str, items(), threads=1) as results:
             list(results)
+        assert waited == []
     finally:
+        never.release()
         signal.signal(signal.SIGUSR1, signals_before)

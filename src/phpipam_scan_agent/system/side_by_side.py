@@ -14,6 +14,10 @@ from . import signals
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+SIGNAL_DELAY = 0.5
+"""Maximum seconds until a signal's handler runs. The kernel may hand a signal to any thread; an unlimited wait in the
+main thread then goes on, and Python runs the handler only after it."""
+
 
 class SideBySide(Generic[Item, Result]):
     """Calls `work` for each item, in up to `threads` threads; iteration gives the results as they arrive.
@@ -56,7 +60,8 @@ class SideBySide(Generic[Item, Result]):
         while True:
             # A signal loses nothing here: a result stays in the queue until it is taken, for `untaken`.
             with signals.interruptible():
-                self._ready.acquire()
+                while not self._ready.acquire(timeout=SIGNAL_DELAY):
+                    pass
             result = self._results.popleft()
             if result is None:
                 return
