@@ -89,7 +89,7 @@ async def unavailable(request: Request, error: Exception) -> JSONResponse:
     if error_number(error) in COLLIDED or isinstance(error, NoConnectionError):
         body = {"error": "phpIPAM's database is busy; keep the report, and send it again", "reason": "busy"}
         return answer(request, 503, body, {"Retry-After": "5"})
-    why = f"phpIPAM's database {trouble(error)}; keep the report, and see the Scan Server's log"
+    why = f"phpIPAM's database {trouble(error)}; keep the report"
     return answer(request, 503, {"error": why, "reason": "database"}, {"Retry-After": "60"})
 
 
