@@ -182,7 +182,7 @@ def test_parallel_runs_send_no_report_twice(site: ForkedSite) -> None:
     assert reports_of(site) == []
 
 
-def test_runs_with_different_cache_folders_do_not_share_a_spool(site: ForkedSite) -> None:
+def test_of_runs_that_share_a_spool_one_works_whatever_their_cache_folders(site: ForkedSite) -> None:
     """Runs with different cache folders have different locks, but may share the state folder."""
     site.phpipam.subnets = [subnet(10 + n, network) for n, network in enumerate(NETWORKS)]
     site.scan_server.instead = Answer(503)
