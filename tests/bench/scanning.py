@@ -226,8 +226,8 @@ def sizes() -> None:
             # The kernel's neighbour table, which is asked behind proxy ARP, makes a /20 take two minutes there.
             some = {size: block for size, block in blocks.items() if size != "/20" or network.gateway}
             done = agent.run(network, [subnet(1 + at, block) for at, block in enumerate(some.values())])
-            if network.counters().overrun:
-                sys.exit("the simulator could not keep up; this measurement is worth nothing")
+            if done.status or network.counters().overrun:
+                sys.exit(f"the agent or the simulator failed: {done.stderr}")
             cells = []
             for at, block in enumerate(some.values()):
                 live, found = network.live(block), done.found(1 + at)
