@@ -147,19 +147,20 @@ def suspects(answers: Answers) -> tuple[Suspect, ...]:
 
 
 def undecided(answers: Answers) -> tuple[Suspect, ...]:
-    """Return the answerers by TCP that nothing tells from hosts so far: no other host answers at their distance.
+    """Return the answerers by TCP of a full subnet that have too few addresses to be suspects: hosts or a firewall.
 
     A firewall also answers for the subnet's network or broadcast address (`is_proven`), which no host has. Silence
     there proves nothing: Linux 6 with REJECT in its FORWARD chain answers for both, but as the last router only for
     the network address, and other last routers drop packets to both. So a full subnet of FEW or more hosts that only
-    send RST from one distance is a suspect all the same.
+    send RST from one distance is a suspect all the same. Not where addresses are silent: the subnet can be a part of
+    a larger network in which a host has its first address.
     """
     found = {suspect.hosts[0].ip for suspect in suspects(answers)}
     return tuple(
         Suspect(kind, tuple(group))
         for (kind, _), group in _by_answerer(answers.hosts).items()
         if kind.is_tcp and answers.whole and group[0].ip not in found
-        if _coverage(group, answers) >= COVERAGE and _is_no_host(kind, group, answers.hosts)
+        if _coverage(group, answers) >= FULL and _is_no_host(kind, group, answers.hosts)
     )
 
 
