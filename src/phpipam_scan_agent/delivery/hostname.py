@@ -91,9 +91,10 @@ def _is_generic(label: str, octets: tuple[int, ...]) -> bool:
 
 
 def _ipv6_forms(ip: IPv6Address) -> Iterator[str]:
-    nibbles = ip.exploded.replace(":", "")
-    short = [format(int(group, 16), "x") for group in ip.exploded.split(":")]
-    groups = (ip.exploded.split(":"), short, ip.exploded.split(":")[::-1], short[::-1])
+    nibbles = ip.packed.hex()  # not `exploded`, which has dots for ::ffff:192.0.2.1 from Python 3.13 on
+    long = [nibbles[at : at + 4] for at in range(0, len(nibbles), 4)]
+    short = [format(int(group, 16), "x") for group in long]
+    groups = (long, short, long[::-1], short[::-1])
     for separator in ("-", "."):
         yield separator.join(nibbles)
         yield separator.join(nibbles[::-1])
