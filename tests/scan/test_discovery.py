@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from ipaddress import IPv4Network, ip_network
 from subprocess import CompletedProcess
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import nmap
 import pytest
 
+from phpipam_scan_agent.errors import ScanError
 from phpipam_scan_agent.models import Subnet
 from phpipam_scan_agent.plan import jobs
 from phpipam_scan_agent.plan.jobs import Job, Route
 from phpipam_scan_agent.scan.discovery import MAX_PASSES, Discovery
 from phpipam_scan_agent.scan.nmap import Nmap
+from phpipam_scan_agent.scan.rate import Rate
+from phpipam_scan_agent.scan.worker import Worker
 
 SEGMENT, ROUTED = Route("eth0", on_link=True), Route("eth0")
 BLOCK = "192.0.2.0/28"
@@ -22,8 +26,9 @@ BLOCK = "192.0.2.0/28"
 class Process:
     """Says in its nth run that the hosts of the nth set are up, as nmap would; then nobody is."""
 
-    def __init__(self, *up: Sequence[int], stderr: Sequence[str] = ()) -> None:
+    def __init__(self, *up: Sequence[int], stderr: Sequence[str] = (), mac: str | None = None) -> None:
         self._up = list(up)
+        self._mac = mac
         self._stderr = "\n".join(stderr)
         self.runs: list[tuple[int, str]] = []
         """Number of targets and options of each."""
@@ -34,7 +39,7 @@ class Process:
         here = [f"192.0.2.{last}" for last in (self._up.pop(0) if self._up else ())]
         hosts = "".join(
             f'<host><status state="up" reason="arp-response" reason_ttl="0"/><address addr="{ip}" addrtype="ipv4"/>'
-            f'<address addr="02:00:00:00:00:{ip[-1:]}0" addrtype="mac"/></host>'
+            f'<address addr="{self._mac or own_mac(ip)}" addrtype="mac"/></host>'
             for ip in here
         )
         end = f'<finished exit="success"/><hosts up="0" down="0" total="{len(targets)}"/>'
@@ -43,6 +48,10 @@ class Process:
 
     def wait(self, seconds: float) -> None:
         raise AssertionError("nothing to wait for")
+
+
+def own_mac(ip: str) -> str:
+    return f"02:00:00:00:00:{ip[-1:]}0"
 
 
 def job(route: Route = SEGMENT, block: str = BLOCK) -> Job:
@@ -128,3 +137,25 @@ def test_a_single_unsent_probe_of_many_is_a_warning(caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.WARNING):
         assert discovery(Process([1], stderr=[SENDTO])).find(job(ROUTED, "192.0.2.0/24"), 1000).error is None
     assert "Operation not permitted" in caplog.text
+
+
+class Fails(Process):
+    """Fails from its second run on."""
+
+    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> CompletedProcess[str]:
+        if self.runs:
+            raise ScanError("nmap cannot be started")
+        return super().run(command, stdin, timeout, most)
+
+    def wait(self, seconds: float) -> None:
+        """Nothing fills the kernel's neighbour table here."""
+
+
+def test_a_failed_confirmation_of_suspects_is_the_failure_of_their_subnet() -> None:
+    """Hosts behind a router with proxy ARP would be missed without a word, and counted as silent."""
+    process = Fails(range(1, 15), mac="02:00:00:00:00:01")
+    rate = Rate(1000, 1, expected=14)
+    rate.add(job().size)
+    worker = Worker(discovery(process), rate, dict, lambda: datetime.now(timezone.utc), None, False)
+    (result,) = worker.scan(job())
+    assert (result.hosts, result.silent, result.error) == ((), (), "nmap cannot be started")

@@ -32,6 +32,10 @@ class Found(NamedTuple):
     timed_out: bool = False
     """Whether the error is the time limit."""
 
+    def plus(self, other: "Found") -> "Found":
+        """Return the hosts of both, with the first error."""
+        return Found(self.hosts + other.hosts, self.error or other.error)
+
 
 OUTPUT_PER_ADDRESS = 2000
 """Maximum output of nmap per address, in characters; it writes about 350 for a host that is up."""
@@ -128,17 +132,17 @@ class Discovery:
         more = self._pass(job, known, rate, kinds)
         return more._replace(hosts=found.hosts + more.hosts)
 
-    def confirm(self, job: Job, hosts: Iterable[Host], kind: Kind, rate: float) -> tuple[Host, ...]:
-        """Return the hosts that answer by another kind of answer.
+    def confirm(self, job: Job, hosts: Iterable[Host], kind: Kind, rate: float) -> Found:
+        """Find the hosts that answer by another kind of answer.
 
         Without raw sockets nmap has no such probe.
         """
         silent = ranges.union(ranges.of_hosts(hosts))
-        found: tuple[Host, ...] = ()
+        found = Found(())
         for kinds in CONFIRMING[kind] if self._nmap.raw else ():
             new = self._pass_by_ip(job, silent, rate, kinds)
-            found += new
-            silent = ranges.without(silent, ranges.of_hosts(new))
+            found = found.plus(new)
+            silent = ranges.without(silent, ranges.of_hosts(new.hosts))
         return found
 
     def controls(self, job: Job, reserved: Iterable[range], rate: float) -> tuple[Host, ...]:
@@ -147,15 +151,15 @@ class Discovery:
             return ()
         return self._pass(job, ranges.union(reserved), rate, Probes.TCP).hosts
 
-    def _pass_by_ip(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> tuple[Host, ...]:
+    def _pass_by_ip(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> Found:
         """Probe without ARP; on the agent's own segment no faster than the kernel's neighbour table allows."""
         if not job.route.on_link:
-            return self._pass(job, wanted, rate, kinds).hosts
-        found: tuple[Host, ...] = ()
+            return self._pass(job, wanted, rate, kinds)
+        found = Found(())
         for part in ranges.cut(wanted, NEIGHBOURS_AT_ONCE):
             with self._neighbour_table:
                 self._processes.wait(self._free_at - time.monotonic())
-                found += self._pass(job, part, rate, kinds).hosts
+                found = found.plus(self._pass(job, part, rate, kinds))
                 share = ranges.size(part) / NEIGHBOURS_AT_ONCE
                 self._free_at = time.monotonic() + NEIGHBOURS_KEPT * share
         return found

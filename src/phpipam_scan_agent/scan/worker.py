@@ -82,11 +82,12 @@ class Worker:
                 seconds=seconds,
                 probed=ranges.size(chunk.ranges),
                 parts=chunk.parts,
-                silent=() if found.error else _silent(subnet, chunk, own, up),
-                error=found.error,
+                silent=() if error else _silent(subnet, chunk, own, up),
+                error=error,
             )
             for each, found, accepted in scanned
-            for hosts in [ranges.sort(_with_mac(host, macs) for host in accepted)]
+            for error in [found.error or accepted.error]
+            for hosts in [ranges.sort(_with_mac(host, macs) for host in accepted.hosts)]
             for up in [{int(host.ip) for host in found.hosts}]
             for chunk in each.chunks
             for subnet, own in chunk.subnets
@@ -105,8 +106,8 @@ class Worker:
             failures = failures + 1 if found_alone.error else 0
             yield alone, found_alone
 
-    def _plausible(self, job: Job, found: Sequence[Host], rate: float) -> tuple[Host, ...]:
-        """Return the hosts without the addresses that only another machine answers for."""
+    def _plausible(self, job: Job, found: Sequence[Host], rate: float) -> Found:
+        """Find the hosts without the addresses that only another machine answers for."""
         answers = []
         found = ranges.sort(found)
         for chunk in job.chunks:
@@ -119,8 +120,9 @@ class Worker:
             answers.append(Answers(str(chunk.network), ranges.size(chunk.ranges), here, whole, reserved))
         return self._accepted(job, answers, rate)
 
-    def _accepted(self, job: Job, answers: Sequence[Answers], rate: float) -> tuple[Host, ...]:
+    def _accepted(self, job: Job, answers: Sequence[Answers], rate: float) -> Found:
         """Probe the addresses of suspects by other means, all chunks at once, and return the hosts to report."""
+        error = None
         suspected = [(each, suspect) for each in answers for suspect in plausibility.suspects(each)]
         suspected += self._proven(job, answers, rate)
         unproven = {host.ip for _, suspect in suspected for host in suspect.hosts}
@@ -130,15 +132,17 @@ class Worker:
             same = [(each, suspect) for each, suspect in suspected if suspect.kind is kind]
             hosts = [host for _, suspect in same for host in suspect.hosts]
             confirmed = self._discovery.confirm(job, hosts, kind, rate)
+            error = error or confirmed.error
             for each, suspect in same:
                 ips = {host.ip for host in suspect.hosts}
-                again = tuple(host for host in confirmed if host.ip in ips)
+                again = tuple(host for host in confirmed.hosts if host.ip in ips)
                 if kind is Kind.ARP:  # a firewall may be behind the router
-                    again = self._accepted(job, [Answers(each.network, len(ips), again, False)], rate)
+                    behind = self._accepted(job, [Answers(each.network, len(ips), again, False)], rate)
+                    again, error = behind.hosts, error or behind.error
                 kept = plausibility.accepted(suspect, again)
                 accepted |= {host.ip: host for host in kept}
                 self._warn(each.network, suspect, len(ips) - len(kept))
-        return tuple(accepted.values())
+        return Found(tuple(accepted.values()), error)
 
     def _proven(self, job: Job, answers: Sequence[Answers], rate: float) -> list[tuple[Answers, Suspect]]:
         """Return the undecided answerers that also answer for an address that no host can have."""
