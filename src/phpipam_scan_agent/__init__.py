@@ -3,4 +3,4 @@
 NAME = "phpipam-scan-agent"
 
 # The package's version too. Reading it from the package's metadata would take longer than all imports.
-VERSION = "0.1.0"
+VERSION = "1.0.0"

@@ -117,7 +117,7 @@ def test_pipx_installs_the_source_tree_and_its_man_page(source: Path, tmp_path: 
     assert (tmp_path / "man" / "man1" / f"{NAME}.1").is_file()
 
 
-def test_the_version_is_in_one_place() -> None:
+def test_the_version_is_in_one_place_and_the_newest_of_the_changes() -> None:
     found = [
         str(path.relative_to(ROOT))
         for folder in ("src", "examples", "tests", "README.md", "pyproject.toml")
@@ -128,4 +128,6 @@ def test_the_version_is_in_one_place() -> None:
         and NAME in (text := path.read_text("utf-8"))
         if re.search(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])", text)
     ]
-    assert found == ["src/phpipam_scan_agent/__init__.py"]
+    assert sorted(found) == ["README.md", "src/phpipam_scan_agent/__init__.py"]
+    changes = (ROOT / "README.md").read_text("utf-8").split("\nChanges:\n")[1]
+    assert re.findall(r"^- ([\d.]+): ", changes, re.MULTILINE)[0] == VERSION
