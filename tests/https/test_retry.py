@@ -329,7 +329,8 @@ def test_an_answer_of_10_gb_is_read_up_to_the_limit(kind: str, code: str) -> Non
 def test_a_connection_closed_in_the_handshake_is_retried(trusted: Authority) -> None:
     with ClosedInTls() as server:
         said = failure(server.port, "https")
-    assert said.startswith("TLS fails (EOF")
+    assert said.startswith("TLS fails (")
+    assert "EOF" in said
     assert server.connections == 2
 
 
