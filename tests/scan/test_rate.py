@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from random import Random
@@ -170,3 +171,19 @@ def test_an_unexpected_job_waits_for_a_minimal_share() -> None:
         ended.set()
     thread.join(LONGEST)
     assert shares == [1000]
+
+
+def test_a_job_in_the_slot_of_a_small_one_waits_for_a_larger_share() -> None:
+    """With what the small one leaves, it would run long after all others."""
+    rate = with_jobs(1000, 2, [100, 10, 100])
+    with ExitStack() as first, ThreadPoolExecutor(1) as pool:
+        first.enter_context(rate.share(100))
+        with rate.share(10) as small:
+            assert small == pytest.approx(1000 / 11)
+        last = ExitStack()
+        share = pool.submit(last.enter_context, rate.share(100))
+        with pytest.raises(futures.TimeoutError):
+            share.result(0.05)
+        first.close()
+        assert share.result(LONGEST) == pytest.approx(1000)
+        last.close()

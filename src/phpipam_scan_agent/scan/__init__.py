@@ -35,7 +35,7 @@ its neighbour table overflows. Of 122 hosts of a /21 it found all at 600, 121 at
 CONNECTING_SHARE = 0.5
 """Share of the rate that nmap gets then: with the kernel's ARP requests up to 1.9 times as many packets are sent."""
 
-PAUSES = (0.05, 0.1, 0.2, 0.4)
+PAUSES = (0.15, 0.2, 0.4)
 """Seconds for which the first, second, … batch of subnets is collected; the last value holds for all further ones."""
 
 Task = Callable[[], list[ScanResult]]

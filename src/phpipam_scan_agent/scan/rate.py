@@ -30,6 +30,7 @@ class Rate:
         self._rate = self._free = float(packets_per_second)
         self._parallel = self._slots = parallel
         self._waiting: list[int] = []
+        self._largest = 1
         self._expected = expected
         self._changed = threading.Condition()
 
@@ -37,6 +38,7 @@ class Rate:
         """Add a waiting job with this number of addresses."""
         with self._changed:
             self._waiting.append(max(size, 1))
+            self._largest = max(self._largest, size)
             self._expected = max(0, self._expected - size)
 
     def complete(self) -> None:
@@ -65,8 +67,9 @@ class Rate:
                 self._changed.notify_all()
 
     def _minimum(self, size: int) -> float:
-        """Return the share below which a job waits: a quarter of its share among equal jobs.
+        """Return the share below which a job waits: half of its share among equal jobs.
 
-        A job that started alone holds the whole rate, and leaves nothing for later jobs until it ends.
+        Else a job that starts in the slot of a small one, or beside one that started alone and holds the whole rate,
+        would still run long after all others.
         """
-        return self._rate * min(size / MAX_ADDRESSES, 1) / (4 * self._parallel)
+        return self._rate * size / self._largest / (2 * self._parallel)
