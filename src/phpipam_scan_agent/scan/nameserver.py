@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections import Counter
+from typing import Any
 
 import dns.asyncquery
 import dns.exception
+import dns.inet
 import dns.message
 import dns.rcode
 
@@ -47,6 +50,39 @@ names."""
 
 ANSWERS = frozenset((dns.rcode.NOERROR, dns.rcode.NXDOMAIN))
 """Response codes that end a lookup; after any other one the next nameserver is asked."""
+
+
+class _Datagrams:
+    """A UDP socket for one query, with the methods of dnspython's DatagramSocket.
+
+    It is connected, so that the kernel drops datagrams from other sources and reports a closed port. Datagrams wait
+    in the kernel's buffer: the socket of dnspython before 2.9 loses a datagram that comes while none is awaited, such
+    as the answer right after a spoofed one.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.family = dns.inet.af_for_address(address)
+        self._socket = socket.socket(self.family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._peer: Any = None
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._socket.close()
+
+    async def sendto(self, what: bytes, destination: Any, timeout: float | None) -> int:  # noqa: ARG002 (never waits)
+        self._peer = destination
+        self._socket.connect(destination)
+        return self._socket.send(what)
+
+    async def recvfrom(self, size: int, timeout: float | None) -> tuple[bytes, Any]:
+        datagram = asyncio.get_running_loop().sock_recv(self._socket, size)
+        try:
+            return await asyncio.wait_for(datagram, timeout), self._peer
+        except asyncio.TimeoutError:
+            raise dns.exception.Timeout from None
 
 
 class Nameserver:
@@ -91,7 +127,9 @@ class Nameserver:
                 answer, why = await self._send(question), "REFUSED"
             except dns.exception.Timeout:  # its own message has the seconds that were left, which are none
                 answer, why = None, f"no answer within {TIMEOUT:g} s"
-            except (dns.exception.DNSException, OSError, EOFError, ValueError) as error:
+            except OSError as error:  # as from a machine without a nameserver
+                answer, why = None, error.strerror or str(error)
+            except (dns.exception.DNSException, EOFError, ValueError) as error:
                 answer, why = None, str(error) or type(error).__name__
             finally:
                 self._concurrent -= 1
@@ -109,9 +147,9 @@ class Nameserver:
 
     async def _send(self, question: dns.message.Message) -> dns.message.Message:
         # Datagrams with another source, id or question are ignored.
-        async with self._sockets:
+        async with self._sockets, _Datagrams(self.address) as datagrams:
             answer, _ = await dns.asyncquery.udp_with_fallback(
-                question, self.address, timeout=TIMEOUT, ignore_unexpected=True, ignore_errors=True
+                question, self.address, timeout=TIMEOUT, udp_sock=datagrams, ignore_errors=True
             )
             return answer
 
