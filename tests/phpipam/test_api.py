@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 import runs
 from forked import ForkedSite
-from stand_ins.https import Answer
+from stand_ins.https import Answer, Request
 from stand_ins.phpipam import address, refusal, subnet
 
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
@@ -155,11 +156,22 @@ def test_a_phpipam_outage_during_the_run_costs_only_ids(site: ForkedSite) -> Non
 # Away, and the spool
 
 
+def slowly(answer: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
+    """Answer after phpIPAM's outage is noticed."""
+
+    def later(request: Request) -> Answer:
+        time.sleep(0.3)
+        return answer(request)
+
+    return later
+
+
 def test_waiting_reports_are_sent_while_phpipam_is_away(site: ForkedSite) -> None:
     site.scan_server.instead = Answer(503)
     site.run_once()
     site.forget()
     site.scan_server.instead = None
+    site.server._answer = slowly(site.server._answer)
     switch_off(site)
     done = site.run_once()
     assert done.returncode == 1

@@ -1,13 +1,13 @@
 """Results → reports → spool → Scan Server: fresh reports and reports of earlier runs take one path."""
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
 from types import TracebackType
 
-from ..errors import SpoolError
+from ..errors import ScanAgentError, SpoolError
 from ..models import Outcome, Report, ScanResult
 from ..system import lock, signals
 from . import report as reports
@@ -61,15 +61,25 @@ class Delivery:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._stack:
-            if kind:
-                self._uploads.stop()
-                self._server.close()
-            self._uploads.close()
-            self._settle()
-            if not self._dry_run:
-                self._spool.sync()
-                if waiting := self._left():
-                    self._name_problem(waiting)
+            finished = False
+            try:
+                if kind is None or issubclass(kind, ScanAgentError):  # also where phpIPAM is away
+                    deque(self.finish(), maxlen=0)
+                    finished = True
+            finally:
+                self._close(finished)
+
+    def _close(self, finished: bool) -> None:
+        """End the uploads, at once unless they are finished, and name the reports that stay."""
+        if not finished:
+            self._uploads.stop()
+            self._server.close()
+        self._uploads.close()
+        self._settle()
+        if not self._dry_run:
+            self._spool.sync()
+            if waiting := self._left():
+                self._name_problem(waiting)
 
     @property
     def assignments_changed(self) -> bool:
