@@ -2,11 +2,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
 
 import pytest
 
+from phpipam_scan_agent.system import side_by_side
 from phpipam_scan_agent.system.side_by_side import SideBySide
 
 LONGEST = 30.0
@@ -85,7 +87,7 @@ def test_leaving_the_block_starts_no_further_item() -> None:
     assert len(begun) == 2
 
 
-def test_started_items_are_finished_for_a_later_stage_if_requested() -> None:
+def test_started_items_are_finished_for_a_later_stage_if_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     begun = threading.Event()
 
@@ -94,11 +96,19 @@ def test_started_items_are_finished_for_a_later_stage_if_requested() -> None:
         gate.wait(LONGEST)
         return number
 
+    class Pool(ThreadPoolExecutor):
+        """Opens the gate when the items that have not begun are cancelled."""
+
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            super().shutdown(wait=False, cancel_futures=cancel_futures)
+            gate.set()
+            super().shutdown(wait)
+
+    monkeypatch.setattr(side_by_side, "ThreadPoolExecutor", Pool)
     with ExitStack() as stack:
         first = stack.enter_context(SideBySide(work, range(10), threads=1, finish=True))
         results = stack.enter_context(SideBySide(str, first, threads=1))
         begun.wait(LONGEST)
-        threading.Timer(0.05, gate.set).start()
         first.__exit__(None, None, None)
         assert list(results) == ["0"]
 

@@ -47,6 +47,12 @@ def spooled(site: ForkedSite) -> dict[str, int]:
     return {str(report.network): len(report.rows) for report in waiting(site.folder / "state")}
 
 
+def uploading(site: ForkedSite) -> str:
+    """The subnet of the first upload; a signal may come while nmap still writes the hosts of the other subnet."""
+    scan = json.loads(site.server.requests[0].body)["scan"]
+    return str(scan["subnet"])
+
+
 def is_delivered(site: ForkedSite) -> bool:
     """Whether an upload has ended."""
     return bool(site.scan_server.reports) and not list((site.folder / "state" / "spool").glob("*.json"))
@@ -111,8 +117,7 @@ def test_a_signal_during_an_upload_keeps_the_report(site: ForkedSite) -> None:
     assert said[-1] == "phpipam-scan-agent: error: ended by SIGTERM"
     check_what_is_left(site)
     kept = spooled(site)
-    assert kept
-    assert set(kept.values()) == {254}
+    assert kept[uploading(site)] == 254
     assert any(f"reports kept for the next run: {len(kept)}" in line for line in said)
     gate.opened.set()
     site.server._answer = site.scan_server.answer
@@ -142,7 +147,7 @@ def test_a_signal_ends_the_pause_between_two_tries(site: ForkedSite) -> None:
     status, said = runs.end(agent)
     assert (status, said[-1]) == (143, "phpipam-scan-agent: error: ended by SIGTERM")
     assert len(site.server.requests) == 1
-    assert set(spooled(site).values()) == {254}
+    assert spooled(site)[uploading(site)] == 254
     check_what_is_left(site)
     check_the_next_run(site)
 
@@ -214,21 +219,16 @@ def test_a_signal_during_a_dry_run_keeps_nothing(site: ForkedSite) -> None:
     assert site.server.requests == []
 
 
-def test_ctrl_c_while_the_program_loads_makes_no_traceback(site: ForkedSite) -> None:
-    pipe = subprocess.PIPE
-    with subprocess.Popen(site.command(), env=site.environment, stderr=pipe, text=True) as agent:
-        assert runs.wait_for(lambda: handles(agent.pid, signal.SIGINT))  # Python does, from its start on
-        assert runs.wait_for(lambda: not handles(agent.pid, signal.SIGINT))
+def test_ctrl_c_while_the_program_loads_makes_no_traceback(site: ForkedSite, tmp_path: Path) -> None:
+    loading = tmp_path / "modules" / "loading"
+    loading.parent.mkdir()
+    (loading.parent / "yaml.py").write_text(f"open({str(loading)!r}, 'w'); import time; time.sleep(300)\n")
+    slow = site.environment | {"PYTHONPATH": str(loading.parent)}
+    with subprocess.Popen(site.command(), env=slow, stderr=subprocess.PIPE, text=True) as agent:
+        assert runs.wait_for(loading.exists)
         agent.send_signal(signal.SIGINT)
         _, said = agent.communicate(timeout=runs.LONGEST)
     assert (agent.returncode, said) == (-signal.SIGINT, "")  # 130, as the shell has it
-
-
-def handles(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
-    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 COMPUTING = """
