@@ -24,7 +24,8 @@ def two_subnets(site: Site) -> None:
 
 
 def in_the_middle(site: Site, do: Callable[[], object]) -> None:
-    """Call `do` at the request for addresses, in the middle of the run."""
+    """Call `do` at the first request for addresses, in the middle of the run."""
+    site.settings["phpipam_connections"] = 1
     answer = site.phpipam.answer
 
     def and_do(request: Request) -> Answer:

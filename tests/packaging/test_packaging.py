@@ -47,7 +47,8 @@ def run(*command: str | Path, **environment: str | Path) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source tree, for builds to write into."""
     copy = tmp_path_factory.mktemp("source") / NAME
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".*_cache", "__pycache__"))
+    written_meanwhile = (".venv*", ".*_cache", "__pycache__", ".hypothesis")  # by tests in other processes
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", *written_meanwhile))
     return copy
 
 

@@ -32,9 +32,11 @@ def ips(scan: dict[str, Any]) -> list[str]:
 
 
 def waiting(state: Path) -> list[Report]:
-    """The reports in the spool of a state folder, oldest first."""
+    """The reports in the spool of a state folder, oldest first, equally old ones by their network."""
     files = [path for path in (state / "spool").glob("*.json") if not path.name.startswith(".")]
-    return sorted((decode(path.read_bytes()) for path in files), key=lambda report: report.made)
+    return sorted(
+        (decode(path.read_bytes()) for path in files), key=lambda report: (report.made, report.network)
+    )
 
 
 def open_spool(folder: Path) -> None:

@@ -15,7 +15,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -113,7 +115,8 @@ class Namespace:
             ["ip", "netns", "pids", self.name], check=True, stdout=subprocess.PIPE, text=True
         )
         for pid in pids.stdout.split():
-            os.kill(int(pid), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "delete", self.name], check=True)
         shutil.rmtree(Path("/etc/netns", self.name), ignore_errors=True)
 
@@ -271,7 +274,9 @@ def _build() -> Path:
     binary = SOURCE.parent / "__pycache__" / f"netsim-{hashlib.sha256(source).hexdigest()[:16]}"
     if not binary.exists():
         binary.parent.mkdir(exist_ok=True)
-        fresh = binary.with_suffix(f".{os.getpid()}")
-        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(SOURCE)], check=True)
-        fresh.replace(binary)
+        # In a folder of its own: threads and processes may compile at the same time.
+        with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
+            fresh = Path(folder, binary.name)
+            subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(SOURCE)], check=True)
+            fresh.replace(binary)
     return binary
