@@ -1,5 +1,6 @@
 """The command, and `python -m phpipam_scan_agent`."""
 
+import gc
 import os
 import signal
 import sys
@@ -19,12 +20,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     environment.complete()
     # pydantic would search the metadata of all installed packages for plugins.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # Searching the modules' objects for garbage, again and again, is a sixth of a short run's CPU time.
+    gc.disable()
     from .arguments import parse
 
     options = parse(argv)  # --version and --help end here
     from .main import main as run
 
+    gc.freeze()
+    gc.enable()
     exit_code = run(options)
+    gc.freeze()  # Python searches once more at its end
     if exit_code > ENDED_BY_SIGNAL:
         # Python restores the default signal handlers at its end: a further signal would replace the exit code.
         sys.stdout.flush()
