@@ -1,6 +1,5 @@
 """The configuration file → Config: one schema for types, defaults and help; all mistakes are reported at once."""
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -165,7 +164,7 @@ def load(path: Path) -> Config:
     problems = [f"{_shown_key(key, settings)}: belongs below {ROOT_KEY}; indent it" for key in outside]
     unknown = [key for key in settings if key not in Config.model_fields]
     for key in unknown:
-        (near,) = difflib.get_close_matches(key[:100], Config.model_fields, n=1, cutoff=0)
+        (near,) = _close_to(key, cutoff=0)
         problems.append(f"{_shown_key(key, settings)}: unknown key; did you mean {near}?")
     return _checked(path, {key: value for key, value in settings.items() if key not in unknown}, problems)
 
@@ -222,9 +221,15 @@ def _secrets_in_files(typed: dict[Key, str], given: dict[str, str], problems: li
 
 def _shown_key(key: Key, settings: dict[Key, Any]) -> str:
     """Return a key that is not valid; only its line if it may be a secret."""
-    alike = difflib.get_close_matches(key[:100], Config.model_fields, n=1)
-    secret = key in _values_of_secrets(settings) or (looks_secret(key) and not alike)
+    secret = key in _values_of_secrets(settings) or (looks_secret(key) and not _close_to(key))
     return f"line {key.line}" if secret else key
+
+
+def _close_to(key: str, cutoff: float = 0.6) -> list[str]:
+    """Return the valid key that is most like a key, if one is like it."""
+    import difflib  # takes a moment to load
+
+    return difflib.get_close_matches(key[:100], Config.model_fields, 1, cutoff)
 
 
 def _problem(error: Any, typed: dict[Key, str], given: dict[str, str]) -> str:

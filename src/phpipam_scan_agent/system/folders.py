@@ -4,13 +4,13 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-
-from platformdirs import PlatformDirs
+from typing import TYPE_CHECKING
 
 from .. import NAME
 from ..errors import UsageError
 
-_DIRS = PlatformDirs(NAME, appauthor=False)
+if TYPE_CHECKING:
+    from platformdirs import PlatformDirs
 
 CONFIGURATION = Path("/etc/phpipam")
 """The folder of the configuration and of the files that it names."""
@@ -20,7 +20,7 @@ def cache() -> Path:
     """Return the cache folder, whose content can be restored; `/var/cache/phpipam-scan-agent` for root."""
     if folder := _from_systemd("CACHE_DIRECTORY"):
         return folder
-    return _DIRS.site_cache_path if os.geteuid() == 0 else _of_user("cache")
+    return _dirs().site_cache_path if os.geteuid() == 0 else _of_user("cache")
 
 
 def state() -> Path:
@@ -33,10 +33,16 @@ def state() -> Path:
 def _of_user(kind: str) -> Path:
     """Return the user's own folder. Raise UsageError for a user without a home."""
     try:
-        return _DIRS.user_cache_path if kind == "cache" else _DIRS.user_state_path
+        return _dirs().user_cache_path if kind == "cache" else _dirs().user_state_path
     except RuntimeError:
         problem = f"the user has no home for a {kind} folder; set HOME or {kind.upper()}_DIRECTORY"
         raise UsageError(problem) from None
+
+
+def _dirs() -> "PlatformDirs":
+    from platformdirs import PlatformDirs  # takes a moment to load, and systemd names its folders
+
+    return PlatformDirs(NAME, appauthor=False)
 
 
 def spool() -> Path:
