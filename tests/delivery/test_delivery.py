@@ -22,7 +22,7 @@ from clock import NOW
 from forked import ForkedSite
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.delivery import Delivery
-from phpipam_scan_agent.delivery.document import decode
+from phpipam_scan_agent.delivery.document import Entry, decode
 from phpipam_scan_agent.delivery.server import MAX_BODY, ScanServer
 from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.errors import LockedError
@@ -219,6 +219,25 @@ def test_a_result_that_comes_during_its_subnets_upload_is_sent_too(bench: Bench)
     assert (done.uploaded, done.error) == (True, None)
     assert [len(ips(each["scan"])) for each in bench.stand_in.reports] == [1, 3]
     assert bench.waiting == []
+
+
+def test_a_report_dropped_at_the_spools_limits_just_before_its_upload_is_not_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Spool.entry
+
+    def drop(spool: Spool, name: str) -> Entry | None:
+        """As another thread does that writes a report."""
+        found = entry(spool, name)
+        if found:
+            spool.remove(name, found.version)
+        return found
+
+    bench.spooled(1)
+    monkeypatch.setattr(Spool, "entry", drop)
+    with bench.run() as run:
+        assert through(run) == []
+    assert (bench.asked, run.problems) == ([], [])
 
 
 def test_a_second_run_with_the_same_spool_ends(bench: Bench) -> None:

@@ -110,7 +110,10 @@ class Spool:
             return name, version, report
 
     def get(self, name: str) -> tuple[int, Report]:
-        """Return version and report of a waiting report. Raise SpoolError if its file is damaged."""
+        """Return version and report of a waiting report.
+
+        Raise SpoolError if its file is damaged, KeyError if it no longer waits.
+        """
         with self._lock:
             return self._waiting.entries[name].version, self._waiting.read(name)
 

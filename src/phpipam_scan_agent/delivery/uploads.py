@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 from ..errors import (
@@ -141,12 +142,12 @@ class Uploads:
     def _current(self, upload: Upload) -> Upload:
         """Return an upload with the newest version of its report, or without a report if it no longer waits."""
         entry = self._spool.entry(upload.name)
-        if entry is None:
-            return replace(upload, report=None)
-        if upload.report and entry.version == upload.version:
+        if entry and upload.report and entry.version == upload.version:
             return upload
-        version, report = self._spool.get(upload.name)
-        return replace(upload, version=version, report=report)
+        with suppress(KeyError):  # it no longer waits: another thread may drop it at any moment
+            version, report = self._spool.get(upload.name)
+            return replace(upload, version=version, report=report)
+        return replace(upload, report=None)
 
     def _sent(self, upload: Upload, report: Report) -> Upload:
         try:
