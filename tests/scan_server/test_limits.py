@@ -70,7 +70,10 @@ def connect(url: str) -> socket.socket:
 def test_idle_connections_block_no_other_and_are_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 clients send nothing, half a head, a byte now and then, or the body of a request that is refused."""
+    """200 clients send nothing, half a head, a byte now and then, or the body of a request that is refused.
+
+    If each blocked the service for HEAD_SECONDS, /health would answer after 200 s.
+    """
     monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
     url = serve()
     begun = b"GET /health HTTP/1.1\r\nHost"
@@ -79,8 +82,8 @@ def test_idle_connections_block_no_other_and_are_closed(
         clients = [stack.enter_context(connect(url)) for _ in range(200)]
         for client, sent in zip(clients, [b"", begun, begun, refused] * 50, strict=True):
             client.sendall(sent)
-        assert requests.get(f"{url}/health", timeout=1).status_code == 200
-        deadline = time.monotonic() + 5
+        assert requests.get(f"{url}/health", timeout=30).status_code == 200
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline and clients:
             for client in clients:
                 send_a_byte(client)
@@ -107,8 +110,8 @@ def test_idle_tls_handshakes_block_no_other_and_are_closed(
             client.sendall(b"\x16\x03\x01\x02\x00\x01")
         shaken = [context.wrap_socket(connect(url), server_hostname="127.0.0.1") for _ in range(5)]
         clients += map(stack.enter_context, shaken)
-        assert requests.get(f"{url}/health", timeout=1, verify=str(tmp_path / "ca.pem")).status_code == 200
-        deadline = time.monotonic() + 5
+        assert requests.get(f"{url}/health", timeout=30, verify=str(tmp_path / "ca.pem")).status_code == 200
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline and (clients := [one for one in clients if is_open(one)]):
             time.sleep(0.2)
         assert not clients
