@@ -1,6 +1,7 @@
 """What a client can do to the service: without the token, and with the token but no code."""
 
 import json
+import os
 import socket
 import ssl
 import time
@@ -175,19 +176,26 @@ def test_large_reports_of_many_agents_delay_no_other_request(start: Start, tmp_p
 
 
 def send_at_once(server: ScanServer, bodies: list[bytes]) -> list[requests.Response]:
-    """Send the reports and return the answers. Meanwhile, /health must answer within a second.
+    """Send the reports and return the answers. Meanwhile, /health must answer within a second of processor time.
 
-    On a busy machine, within a quarter of the time that the reports take; with the fault it was half of it and more.
+    On a slow machine, within a quarter of the time that the reports take. The server's processor time, since other
+    processes may delay each answer.
     """
-    began, slowest = time.monotonic(), 0.0
+    began, slowest = cpu_seconds(server), 0.0
     with ThreadPoolExecutor(len(bodies)) as pool:
         answers = [pool.submit(server.post, body, timeout=300) for body in bodies]
         while not all(answer.done() for answer in answers):
-            started = time.monotonic()
+            started = cpu_seconds(server)
             assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
-            slowest = max(slowest, time.monotonic() - started)
-    assert slowest < max(1, (time.monotonic() - began) / 4)
+            slowest = max(slowest, cpu_seconds(server) - started)
+    assert slowest < max(1, (cpu_seconds(server) - began) / 4)
     return [answer.result() for answer in answers]
+
+
+def cpu_seconds(server: ScanServer) -> float:
+    """Return the processor time that the process has used."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(server: ScanServer) -> float:
