@@ -1,4 +1,5 @@
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -136,6 +137,13 @@ def test_a_clock_set_back_by_seconds_is_tolerated(path: Path, clock: Clock) -> N
     saved(path, clock)
     clock.now = NOW - 2
     assert "subnets" in fresh(loaded(path, clock))
+
+
+@pytest.mark.parametrize("lifetime", range(1, 30))
+def test_answers_may_expire_at_any_moment(path: Path, lifetime: int) -> None:
+    seconds = itertools.count(int(NOW))  # one passes with each look at the clock
+    cache = saved(path, lambda: float(next(seconds)), cache_expire_time=lifetime)
+    assert 0 <= cache.age <= lifetime
 
 
 # Whose it is

@@ -113,7 +113,7 @@ class Cache:
 
     def save(self) -> None:
         """Write the file anew. A cache that cannot be written only costs time."""
-        with self._lock:
+        with self._lock, self._answers.timer, self._tried.timer:  # at one time: answers expire at any moment
             if not self._changed:
                 return
             kept = {
@@ -181,8 +181,8 @@ class Cache:
     @property
     def age(self) -> float:
         """Age of the oldest answer in seconds; 0 without answers."""
-        with self._lock:
-            return max((self._clock() - came for came, _ in self._answers.values()), default=0.0)
+        with self._lock, self._answers.timer as now:
+            return max((now - came for came, _ in self._answers.values()), default=0.0)
 
     def _owner(self, salt: str) -> str:
         """Return a hash of the credentials, salted and slow to compute, so that it reveals no secret.
