@@ -145,6 +145,10 @@ class _Redirected(Exception):  # noqa: N818 (an answer that is not followed)
 class _Session(requests.Session):
     """A session that returns redirects; the inherited method reads the whole redirect first, of any size."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._settings: dict[tuple[str, str], Any] = {}
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         return None
 
@@ -153,11 +157,15 @@ class _Session(requests.Session):
 
         Raise InTheClearError for plain http to another machine through a proxy.
         """
+        peer = urlsplit(url)[:2]
+        if peer in self._settings:  # reading the environment takes an eighth of a request's CPU time
+            return self._settings[peer]
         settings = super().merge_environment_settings(url, *args)
         if _is_loopback(url):
             settings["proxies"] = {}
         elif url.lower().startswith("http:") and select_proxy(url, settings["proxies"]):
             raise InTheClearError
+        self._settings[peer] = settings
         return settings
 
 
