@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from certificates import Authority
 from clock import Clock
@@ -14,7 +14,7 @@ from lab import network
 from phpipam_scan_agent import https
 
 # How long an example takes says something of the machine and not of the program.
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

@@ -625,7 +625,7 @@ def test_a_traceback_of_a_wrong_setting_shows_no_secret(key: str, tmp_path: Path
     assert SECRET not in shown
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(content=st.binary(max_size=200) | st.text(alphabet="ab: -\n\t{}[]&*!'\"#|>%@,?~\\", max_size=60))
 def test_any_file_is_a_configuration_or_a_configuration_error(content: bytes | str, tmp_path: Path) -> None:
     rest = content if isinstance(content, bytes) else f"{configs.text()}  {content}".encode()

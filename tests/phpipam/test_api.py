@@ -12,6 +12,7 @@ import pytest
 
 import runs
 from forked import ForkedSite
+from listeners import silenced
 from stand_ins.https import Answer, Request
 from stand_ins.phpipam import address, refusal, subnet
 
@@ -32,7 +33,7 @@ def results(site: ForkedSite) -> dict[str, list[dict[str, Any]]]:
 
 def switch_off(site: ForkedSite) -> None:
     """phpIPAM's port is closed."""
-    site.api.__exit__(None, None, None)
+    site.enter_context(silenced(site.api))
 
 
 # Away

@@ -5,13 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 
 from scan_server_lab import MARIADBD, TOKEN, Lab, MariaDb, ScanServer, Sqlite, Start
-
-hypothesis.settings.register_profile("any machine", deadline=None)
-hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import runs
+from stand_ins.https import Server
 
 NGINX = Path(sys.executable).with_name("nginx")
 
@@ -26,6 +27,16 @@ def free_ports(number: int) -> list[int]:
                 listener.bind(("127.0.0.1", port))
                 found.append(port)
         return found
+
+
+@contextmanager
+def silenced(server: Server) -> Iterator[None]:
+    """Stop a server; its port refuses connections until the end of the block, as no other server can get it."""
+    server.__exit__(None, None, None)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last connections are in TIME_WAIT
+        taken.bind(("127.0.0.1", server.port))
+        yield
 
 
 @contextmanager
