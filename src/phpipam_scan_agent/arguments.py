@@ -2,9 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import NamedTuple
 
 from . import NAME, VERSION
 
@@ -18,8 +18,7 @@ exit codes: 0 all well; 1 the run ended, but something failed (named on stderr);
 2 usage or configuration; 75 another run is in progress; 128+n ended by signal n"""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The options of the command line."""
 
     config: Path

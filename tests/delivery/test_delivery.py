@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -211,10 +210,10 @@ def test_a_result_that_comes_during_its_subnets_upload_is_sent_too(bench: Bench)
 
     bench.answer = hold
     with bench.run() as run:
-        run.deliver(replace(result(10, hosts=1), parts=3))
+        run.deliver(result(10, hosts=1)._replace(parts=3))
         assert begun.wait(10)
-        run.deliver(replace(result(10, hosts=2), parts=3))
-        run.deliver(replace(result(10, hosts=3), parts=3))
+        run.deliver(result(10, hosts=2)._replace(parts=3))
+        run.deliver(result(10, hosts=3)._replace(parts=3))
         going_on.set()
         (done,) = run.finish()
     assert (done.uploaded, done.error) == (True, None)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 
 import pytest
@@ -235,6 +234,6 @@ def test_a_full_name_is_never_replaced_by_its_first_label(
 ) -> None:
     host = Host(IP, name="web01.example.net", address=Address(101, IP, hostname=there))
     assert reported(host, form) == name
-    assert reported(replace(host, address=None), form) == (
+    assert reported(host._replace(address=None), form) == (
         "web01" if form == "short" else "web01.example.net"
     )

@@ -1,6 +1,5 @@
 """Results → reports, and two reports of a subnet → their merge."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
 
@@ -143,7 +142,7 @@ def test_repeated_halves_contain_every_host(number: int, most: int) -> None:
     assert tuple(found for part in parts for found in part.rows) == whole.rows
     assert all(len(part.rows) <= most for part in parts)
     assert [part.silent for part in parts if part.silent] == [(7,)]
-    assert all(replace(part, rows=(), silent=()) == state(NOON) for part in parts)
+    assert all(part._replace(rows=(), silent=()) == state(NOON) for part in parts)
 
 
 @pytest.mark.parametrize("number", [0, 1])

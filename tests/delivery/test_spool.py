@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import reduce
 from ipaddress import ip_address, ip_network
@@ -76,7 +75,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_report_is_read_as_it_was_written(spool: Spool, folder: Path, clock: Clock) -> None:
     row = Row(ip_address("192.0.10.9"), NOON, 7, "gw.example.org", "AA:BB:CC:DD:EE:01")
-    whole = replace(report(10, hosts=3), rows=(row,), silent=(8, 9))
+    whole = report(10, hosts=3)._replace(rows=(row,), silent=(8, 9))
     name, version, kept = spool.put(whole)
     assert kept == whole
     assert spool.get(name) == (version, whole)
@@ -93,7 +92,7 @@ def test_a_report_is_merged_with_its_subnets_waiting_report(spool: Spool, folder
 
 def test_two_subnets_with_the_same_network_have_two_files(spool: Spool) -> None:
     spool.put(report(10))
-    spool.put(replace(report(10), subnet_id=11))
+    spool.put(report(10)._replace(subnet_id=11))
     assert subnets(spool) == [10, 11]
 
 

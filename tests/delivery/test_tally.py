@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
 
@@ -32,7 +31,7 @@ def tallied(*parts: tuple[ScanResult, Upload]) -> list[Outcome]:
     """The outcomes after these results, each with its report and upload."""
     tally = Tally()
     for at, (each, ended) in enumerate(parts):
-        upload = replace(ended, name=str(at))
+        upload = ended._replace(name=str(at))
         tally.expect(each, [upload])
         assert tally.settle(upload)
     return tally.finished()

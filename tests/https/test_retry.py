@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def status(code: int, body: bytes = b"", *headers: str, length: bool = True) -> 
 LIMITS = Limits(retries=1, read=20.0, whole=20.0)
 """Few retries, and more time than any answer takes on a busy machine."""
 
-IMPATIENT = replace(LIMITS, read=0.5)
+IMPATIENT = LIMITS._replace(read=0.5)
 """For servers that fall silent."""
 
 
@@ -95,7 +94,7 @@ def test_temporary_errors_are_retried_with_the_same_request(fault: str) -> None:
 def test_permanent_errors_are_not_retried(fault: str, tries: int) -> None:
     with Turns(PASSING[fault]) as server:
         try:
-            answer = send(server.port, limits=replace(LIMITS, retries=tries))
+            answer = send(server.port, limits=LIMITS._replace(retries=tries))
         except TransportError:
             assert fault in ("half an answer", "reset at once")
         else:
@@ -124,14 +123,14 @@ def test_a_starting_server_is_retried() -> None:
 
         starting = threading.Thread(target=start)
         starting.start()
-        answer = send(listener.getsockname()[1], limits=replace(LIMITS, retries=4))
+        answer = send(listener.getsockname()[1], limits=LIMITS._replace(retries=4))
         starting.join()
     assert answer.body == b"well"
 
 
 def test_retries_are_bounded_in_time_despite_retry_after() -> None:
     with Turns(status(429, b"", "Retry-After: 20"), WELL) as server:
-        said = failure(server.port, limits=replace(LIMITS, whole=0.7))
+        said = failure(server.port, limits=LIMITS._replace(whole=0.7))
     assert said == "no whole answer within 0.7 s; check that it is not overloaded, and the network"
     assert len(server.asked) == 1
 
@@ -139,7 +138,7 @@ def test_retries_are_bounded_in_time_despite_retry_after() -> None:
 @pytest.mark.parametrize("code", [429, 503])
 def test_a_long_retry_after_is_cut_to_the_longest_pause(code: int) -> None:
     with Turns(status(code, b"", "Retry-After: 86400"), WELL) as server:
-        assert send(server.port, limits=replace(LIMITS, longest_pause=0.1)).body == b"well"
+        assert send(server.port, limits=LIMITS._replace(longest_pause=0.1)).body == b"well"
 
 
 def test_a_busy_application_is_retried() -> None:
@@ -170,7 +169,7 @@ LAST_WORDS = {
 @pytest.mark.parametrize("answer", LAST_WORDS)
 def test_a_final_answer_is_not_retried(answer: str) -> None:
     with Turns(LAST_WORDS[answer], WELL) as server:
-        came = send(server.port, limits=replace(LIMITS, retries=4))
+        came = send(server.port, limits=LIMITS._replace(retries=4))
     assert came.status == int(answer.removeprefix("phpIPAM's ")[:3])
     assert came.body == b"".join(LAST_WORDS[answer].pieces()).partition(b"\r\n\r\n")[2]
     assert len(server.asked) == 1
@@ -221,7 +220,7 @@ def test_an_answer_sent_byte_by_byte_times_out_in_any_thread(
     with Turns(Turn(lambda: trickle(start, stop)), tls=tls) as server:
         try:
             with ThreadPoolExecutor() as threads:
-                said = threads.submit(failure, server.port, protocol, replace(LIMITS, whole=0.5)).result()
+                said = threads.submit(failure, server.port, protocol, LIMITS._replace(whole=0.5)).result()
         finally:
             stop.set()
     assert said == "no whole answer within 0.5 s; check that it is not overloaded, and the network"
@@ -242,7 +241,7 @@ def test_a_body_that_is_read_slowly_times_out(protocol: str, trusted: Authority)
                 pass
 
     tls = trusted.right() if protocol == "https" else None
-    limits = replace(LIMITS, whole=1.0)
+    limits = LIMITS._replace(whole=1.0)
     with Slow(WELL, tls=tls) as server, pytest.raises(TransportError, match="no whole answer within 1 s"):
         send(server.port, protocol, limits, data=b"x" * 20 * MB)
 

@@ -1,6 +1,5 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -193,7 +192,7 @@ SUBNETS = st.builds(
 def test_each_target_is_scanned_once_for_its_network(found: list[Subnet], parallel: int) -> None:
     inside = nesting.inside((some.vrf, some.network) for some in found)
     subnets = [
-        replace(some, id=at, nested=tuple(inside[some.vrf, some.network])) for at, some in enumerate(found, 1)
+        some._replace(id=at, nested=tuple(inside[some.vrf, some.network])) for at, some in enumerate(found, 1)
     ]
     jobs = make(subnets, parallel)
     check(jobs, subnets)

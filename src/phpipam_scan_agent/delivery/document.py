@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AwareDatetime,
@@ -54,8 +53,7 @@ class _Body(BaseModel, strict=True, defer_build=True):
     rows: tuple[_Row, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """The first line of a spool file, and facts about the file: enough to list the reports without reading them."""
 
     network: IPNetwork | None

@@ -4,7 +4,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -123,7 +122,7 @@ def _entry(path: Path) -> Entry:
             entry = document.header(file.readline(MAX_LINE))
         except files.INVALID:
             entry = Entry(None, datetime.fromtimestamp(found.st_mtime, timezone.utc))
-    return replace(entry, size=found.st_size)
+    return entry._replace(size=found.st_size)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """ScanResult → Reports, and two reports of one subnet → one. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 
 from ..models import IPAddress, IPNetwork, Report, Row, ScanResult
@@ -51,12 +50,12 @@ def merge(waiting: Report, new: Report) -> Report:
     for row in newer.rows:
         rows[row.ip] = _newest(rows[row.ip], row) if row.ip in rows else row
     silent = {*older.silent, *newer.silent} - {row.id for row in newer.rows}
-    return replace(newer, rows=tuple(rows.values()), silent=tuple(sorted(silent)))
+    return newer._replace(rows=tuple(rows.values()), silent=tuple(sorted(silent)))
 
 
 def without_old_rows(report: Report, earliest: datetime) -> Report:
     """Return a report without the addresses that were last seen before a time."""
-    return replace(report, rows=tuple(row for row in report.rows if row.seen >= earliest))
+    return report._replace(rows=tuple(row for row in report.rows if row.seen >= earliest))
 
 
 def halves(report: Report) -> tuple[Report, ...]:
@@ -65,13 +64,12 @@ def halves(report: Report) -> tuple[Report, ...]:
     if not middle:
         return ()
     first, second = report.rows[:middle], report.rows[middle:]
-    return replace(report, rows=first), replace(report, rows=second, silent=())
+    return report._replace(rows=first), report._replace(rows=second, silent=())
 
 
 def _newest(one: Row, other: Row) -> Row:
     older, newer = (one, other) if one.seen <= other.seen else (other, one)
-    return replace(
-        newer,
+    return newer._replace(
         id=newer.id or older.id,
         mac=newer.mac or older.mac,
     )

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 from ..errors import (
     BadReportError,
@@ -58,7 +57,7 @@ class Uploads:
         with self._changed:
             for upload in uploads:
                 in_hand = len(self._pending) < IN_HAND or upload.not_kept
-                self._pending.append(upload if in_hand else replace(upload, report=None))
+                self._pending.append(upload if in_hand else upload._replace(report=None))
             self._start()
             self._changed.notify_all()
 
@@ -105,7 +104,7 @@ class Uploads:
                 try:
                     sent = self._send(upload)
                     with self._changed:
-                        self._ended.append(replace(sent, report=None))
+                        self._ended.append(sent._replace(report=None))
                 finally:
                     with self._changed:
                         self._active.discard(upload.name)
@@ -146,8 +145,8 @@ class Uploads:
             return upload
         with suppress(KeyError):  # it no longer waits: another thread may drop it at any moment
             version, report = self._spool.get(upload.name)
-            return replace(upload, version=version, report=report)
-        return replace(upload, report=None)
+            return upload._replace(version=version, report=report)
+        return upload._replace(report=None)
 
     def _sent(self, upload: Upload, report: Report) -> Upload:
         try:
@@ -167,17 +166,17 @@ class Uploads:
         self._taken = True
         self._failures = 0
         self._spool.remove(upload.name, upload.version)
-        return replace(upload, uploaded=True)
+        return upload._replace(uploaded=True)
 
     def _set_aside(self, upload: Upload, error: ServerError | SpoolError) -> Upload:
         aside = self._spool.set_aside(upload.name, str(error), upload.version)
-        return replace(upload, error=f"{error}; it is set aside as {aside}")
+        return upload._replace(error=f"{error}; it is set aside as {aside}")
 
     def _kept(self, upload: Upload, cause: ServerError, error: str | None = None) -> Upload:
         """Return a failed upload: its report stays for the next run, or is lost if it is not in the spool."""
         if upload.not_kept:
-            return replace(upload, error=f"could be neither kept nor sent: {upload.not_kept}; {cause}")
-        return replace(upload, waiting=error is None, error=error)
+            return upload._replace(error=f"could be neither kept nor sent: {upload.not_kept}; {cause}")
+        return upload._replace(waiting=error is None, error=error)
 
     def _upload(self, report: Report) -> None:
         """Send a report, in halves if it is too large for the server or for a proxy in front of it."""

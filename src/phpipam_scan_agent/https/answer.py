@@ -1,7 +1,7 @@
 """A complete HTTP answer, of limited size."""
 
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 import requests
 from urllib3 import Retry
@@ -12,8 +12,7 @@ class TooLargeAnswer(Exception):  # noqa: N818 (the server's fault and not the p
     """The answer has more bytes than the limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A complete answer that is no redirect."""
 
     status: int

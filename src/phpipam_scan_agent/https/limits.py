@@ -1,10 +1,9 @@
 """Limits of a request: retries and times."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Limits of a request; times in seconds."""
 
     retries: int = 4

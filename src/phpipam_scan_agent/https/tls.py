@@ -3,9 +3,8 @@
 import socket
 import ssl
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import truststore
@@ -15,8 +14,7 @@ from .deadline import BoundedAdapter
 from .limits import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """A CA to trust in addition to the machine's certificates, and the client certificate."""
 
     ca_file: Path | None = None
@@ -73,8 +71,7 @@ def _refuse_to_ask() -> str:
     raise ValueError  # OpenSSL would ask at the terminal, which a run from cron does not have
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """Issuer and remaining validity of a trusted certificate."""
 
     issuer: str

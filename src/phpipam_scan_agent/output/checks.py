@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from rich.markup import escape
 
@@ -23,6 +22,6 @@ def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
                 advice = f" → {escape(safe(each.advice))}" if each.advice else ""
                 console.print(f"{mark} {each.name}: {escape(safe(each.detail))}{advice}")
         if output_format == "json":
-            document = {"version": VERSION, "checks": [safe_values(asdict(each)) for each in seen]}
+            document = {"version": VERSION, "checks": [safe_values(each._asdict()) for each in seen]}
             print(json.dumps(document, indent=2))  # noqa: T201
     return all(each.passed for each in seen)

@@ -1,7 +1,5 @@
 """`--format json`: the whole run as data. Its schema is src/packaging/summary.schema.json."""
 
-from dataclasses import asdict
-
 from .. import VERSION
 from ..models import Address, Outcome, Summary
 from ..system.redact import safe, safe_values
@@ -19,7 +17,7 @@ def document(summary: Summary, findings: Findings, dry_run: bool) -> dict[str, o
 
 
 def _subnet(done: Outcome, found: SubnetFindings | None) -> dict[str, object]:
-    return safe_values(asdict(done) | {"new": done.new, "seconds": round(done.seconds, 3)}) | {
+    return safe_values(done._asdict() | {"new": done.new, "seconds": round(done.seconds, 3)}) | {
         "hosts": [_host(each) for each in found.hosts] if found else [],
         "silent": [_silent(each, each in found.missing) for each in found.silent] if found else [],
         "excluded": [str(each.ip) for each in found.addresses if each.exclude_ping] if found else [],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..models import Address, Host, IPAddress, IPNetwork, ScanResult
 
@@ -9,8 +10,7 @@ MAP_SIZE = 4096
 """Maximum number of addresses of a subnet in the map: an IPv4 /20."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A host that answered, and its status: `new`, `known` or `back`."""
 
     host: Host

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from ..config import Config
 from ..errors import PhpIpamAwayError, PhpIpamError, ScanAgentError, TransportError
@@ -89,11 +88,11 @@ class PhpIpam:
             excluded = self._cache.excluded(question)
             if excluded is None:
                 why = f"{error}; nor is it known which of them are not to be pinged (ping exclude)"
-                return replace(subnet, addresses_error=why)
-            return replace(subnet, addresses=decode.addresses(excluded), addresses_error=str(error))
+                return subnet._replace(addresses_error=why)
+            return subnet._replace(addresses=decode.addresses(excluded), addresses_error=str(error))
         self._cache.exclude(question, [row for row in rows if decode.flag(row, "excludePing")])
         log.info("subnet %s: addresses that phpIPAM knows: %d", subnet.network, len(rows))
-        return replace(subnet, addresses=decode.addresses(rows))
+        return subnet._replace(addresses=decode.addresses(rows))
 
     def _agent(self) -> Row:
         """Return this agent's row, without its code, which is a secret."""

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from ..models import IPNetwork, Subnet
 from . import ranges, targets
@@ -16,8 +16,7 @@ MIN_ADDRESSES = 256
 """Number of addresses below which a subnet is not cut, since a process costs more than it saves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """The route of packets from this machine to an address."""
 
     device: str = ""
@@ -34,8 +33,7 @@ FindRoutes = Callable[[int, Sequence[Ranges]], Sequence[Mapping[Route, Ranges]]]
 """Given the IP version and sets of addresses, return the routes to the addresses of each set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Addresses of one network that are probed together."""
 
     ranges: Ranges
@@ -51,8 +49,7 @@ class Chunk:
         return self.subnets[0][0].network
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """The targets of one nmap process: addresses of one IP version behind one route.
 
     nmap probes all its targets by ARP or all by IP, and an error of an interface ends the whole process.

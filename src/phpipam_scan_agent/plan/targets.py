@@ -1,7 +1,6 @@
 """The subnets to scan and their targets, by the rules of phpIPAM's own scripts. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from ..models import IPNetwork, Outcome, Subnet
 from . import ranges
@@ -37,7 +36,7 @@ def choose(
         if only and not any(ranges.within(subnet.network, network) for network in only):
             continue
         if subnet.nested and not scan_parents:
-            subnet = replace(subnet, discover=subnet.discover and not subnet.ping)
+            subnet = subnet._replace(discover=subnet.discover and not subnet.ping)
         if reason := _reason_to_skip(subnet, ipv6, scan_parents):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
             continue

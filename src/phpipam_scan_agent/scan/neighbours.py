@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from ipaddress import IPv6Address
 
@@ -43,7 +42,7 @@ class Neighbours:
         if link is None or not self._nmap.raw:
             log.info("subnet %s: too large to probe whole; only known addresses are checked", subnet.network)
             return subnet
-        return replace(subnet, candidates=_candidates(subnet.network, self._all | {link.address.ip}))
+        return subnet._replace(candidates=_candidates(subnet.network, self._all | {link.address.ip}))
 
     @cached_property
     def _all(self) -> set[IPAddress]:

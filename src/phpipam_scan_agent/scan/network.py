@@ -7,9 +7,8 @@ import socket
 import subprocess
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..models import IPAddress
 from ..plan import ranges
@@ -27,8 +26,7 @@ NO_CARRIER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """An address of the machine on an Ethernet interface."""
 
     name: str

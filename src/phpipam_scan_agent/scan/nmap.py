@@ -6,9 +6,8 @@ import shutil
 import socket
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nmap
 
@@ -25,8 +24,7 @@ CAP_NET_RAW = 13
 """CAP_NET_RAW's bit number in linux/capability.h."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nmap:
+class Nmap(NamedTuple):
     """The machine's nmap."""
 
     path: str

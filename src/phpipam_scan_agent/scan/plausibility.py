@@ -28,8 +28,8 @@ subnet without silent addresses.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from ..models import Host
 from ..plan.ranges import Ranges
@@ -91,8 +91,7 @@ class Kind(Enum):
 KINDS = {reason: kind for kind in Kind for reason in kind.value}
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(NamedTuple):
     """The answers of the addresses of a subnet, or of a chunk of it."""
 
     network: str
@@ -107,8 +106,7 @@ class Answers:
     """Addresses of the subnet that no host can have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(NamedTuple):
     """An answerer with more addresses than is plausible."""
 
     kind: Kind
@@ -180,7 +178,7 @@ def accepted(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
     """
     if suspect.kind is Kind.ARP:
         owns_all = len(confirmed) == len(suspect.hosts) and not any(distance(host.ttl) for host in confirmed)
-        return tuple(replace(host, mac=suspect.hosts[0].mac if owns_all else None) for host in confirmed)
+        return tuple(host._replace(mac=suspect.hosts[0].mac if owns_all else None) for host in confirmed)
     independent = [host for host in confirmed if _is_independent(host, suspect)]
     agreeing = sum(distance(host.ttl) == suspect.distance for host in independent)
     return suspect.hosts if agreeing >= AGREEING * len(suspect.hosts) else tuple(independent)

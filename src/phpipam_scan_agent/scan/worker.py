@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -101,7 +100,7 @@ class Worker:
             return
         failures = 0
         for chunk in job.chunks:
-            alone = replace(job, chunks=(chunk,))
+            alone = job._replace(chunks=(chunk,))
             found_alone = self._discovery.find(alone, rate) if failures < MAX_FAILURES else found
             failures = failures + 1 if found_alone.error else 0
             yield alone, found_alone
@@ -173,7 +172,7 @@ class Worker:
         version = chunk.network.version
         known = {int(each.ip): each for each in ranges.pick(subnet.addresses, chunk.ranges, version)}
         mine = tuple(
-            replace(host, address=known[int(host.ip)]) if int(host.ip) in known else host
+            host._replace(address=known[int(host.ip)]) if int(host.ip) in known else host
             for host in ranges.pick(found, chunk.ranges, version)
             if ranges.contains(own, int(host.ip))
         )
@@ -181,7 +180,7 @@ class Worker:
         log.info("subnet %s: %d hosts up after %.1f s", *about.values(), extra={"about": about})
         unnamed = [host.ip for host in mine if self._needs_name(subnet, host)]
         names = self._names.look_up(unnamed, subnet.nameservers) if unnamed and self._names else {}
-        return tuple(replace(host, name=names[host.ip]) if host.ip in names else host for host in mine)
+        return tuple(host._replace(name=names[host.ip]) if host.ip in names else host for host in mine)
 
     def _needs_name(self, subnet: Subnet, host: Host) -> bool:
         """Return whether a host's name is to be looked up.
@@ -195,7 +194,7 @@ class Worker:
 
 
 def _with_mac(host: Host, macs: Mapping[IPAddress, str]) -> Host:
-    return replace(host, mac=macs[host.ip]) if not host.mac and host.ip in macs else host
+    return host._replace(mac=macs[host.ip]) if not host.mac and host.ip in macs else host
 
 
 def _silent(subnet: Subnet, chunk: Chunk, own: Ranges, up: Collection[int]) -> tuple[Address, ...]:
