@@ -17,7 +17,8 @@ def bodies(report: Report, code: str, limit: int) -> Iterator[bytes]:
     newest = zone(report.made)
     groups: dict[str, list[Row]] = {} if report.rows and not report.silent else {newest: []}
     for row in report.rows:
-        groups.setdefault(zone(row.seen), []).append(row)
+        offset = newest if row.seen is report.made else zone(row.seen)
+        groups.setdefault(offset, []).append(row)
     for offset, rows in groups.items():
         made = report.made if offset == newest else max(row.seen for row in rows)
         scan: dict[str, Any] = {
