@@ -54,13 +54,14 @@ def test_a_machine_with_most_addresses_of_the_segment_is_reported() -> None:
 
 @pytest.mark.parametrize(
     "like",
-    [{"resets": True}, {"syn_proxy": True}],
-    ids=["RST", "SYN"],
+    [{"resets": True}, {"syn_proxy": True}, {"echoes": True}],
+    ids=["RST", "SYN", "echo"],
 )
 def test_a_firewall_in_front_of_nobody_is_known_by_its_answer_for_the_network_address(
     like: dict[str, Any],
 ) -> None:
-    blocks = ["10.77.1.0/29", "10.77.1.8/30", "10.77.2.0/28", "10.77.3.0/24"]
+    blocks = ["10.77.1.0/29", "10.77.2.0/28", "10.77.3.0/24"]
+    blocks += [] if like.get("echoes") else ["10.77.1.8/30"]  # both ends of a link
     with Network(**ROUTED, alive=0, **like) as network:
         done = run(network, [subnet(number, block) for number, block in enumerate(blocks)])
 
@@ -68,9 +69,19 @@ def test_a_firewall_in_front_of_nobody_is_known_by_its_answer_for_the_network_ad
     assert len(done.said) == len(blocks)
 
 
-def test_hosts_that_drop_icmp_stay_also_where_the_network_address_is_a_host() -> None:
+def test_a_firewall_that_completes_handshakes_for_some_is_known_by_a_port_that_nobody_serves() -> None:
+    blocks = ["10.77.2.0/28", "10.77.3.0/24"]
+    with Network(**ROUTED, alive=0, syn_proxy=True, share=79) as network:
+        done = run(network, [subnet(number, block) for number, block in enumerate(blocks)])
+
+    assert done.found() == set()
+    assert len(done.said) == len(blocks)
+
+
+@pytest.mark.parametrize("serving", [0, 100], ids=["RST", "SYN/ACK"])
+def test_hosts_that_drop_icmp_stay_also_where_the_network_address_is_a_host(serving: int) -> None:
     """The subnet in phpIPAM can be a part of a larger network."""
-    with Network(**ROUTED, alive=90, quiet=100) as network:
+    with Network(**ROUTED, alive=90, quiet=100, serving=serving) as network:
         live = network.live(BLOCK)
         done = run(network, [subnet(1, BLOCK)])
 

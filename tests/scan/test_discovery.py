@@ -19,16 +19,30 @@ from phpipam_scan_agent.scan.nmap import Nmap
 from phpipam_scan_agent.scan.rate import Rate
 from phpipam_scan_agent.scan.worker import Worker
 
+TTLS = {"arp-response": 0, "reset": 60, "echo-reply": 60}
+
 SEGMENT, ROUTED = Route("eth0", on_link=True), Route("eth0")
 BLOCK = "192.0.2.0/28"
 
 
 class Process:
-    """Says in its nth run that the hosts of the nth set are up, as nmap would; then nobody is."""
+    """Says in its nth run that the hosts of the nth set are up, as nmap would; then nobody is.
 
-    def __init__(self, *up: Sequence[int], stderr: Sequence[str] = (), mac: str | None = None) -> None:
+    The runs whose numbers are in `fails` fail instead. `reasons` are those of each run, the last one of all others.
+    """
+
+    def __init__(
+        self,
+        *up: Sequence[int],
+        stderr: Sequence[str] = (),
+        mac: str | None = None,
+        reasons: Sequence[str] = ("arp-response",),
+        fails: Sequence[int] = (),
+    ) -> None:
         self._up = list(up)
         self._mac = mac
+        self._reasons = reasons
+        self._fails = fails
         self._stderr = "\n".join(stderr)
         self.runs: list[tuple[int, str]] = []
         """Number of targets and options of each."""
@@ -36,9 +50,13 @@ class Process:
     def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> CompletedProcess[str]:
         targets = {ip for line in stdin.splitlines() for ip in IPv4Network(line)}
         self.runs.append((len(targets), " ".join(command)))
+        if len(self.runs) in self._fails:
+            raise ScanError("nmap cannot be started")
+        reason = self._reasons[min(len(self.runs), len(self._reasons)) - 1]
         here = [f"192.0.2.{last}" for last in (self._up.pop(0) if self._up else ())]
         hosts = "".join(
-            f'<host><status state="up" reason="arp-response" reason_ttl="0"/><address addr="{ip}" addrtype="ipv4"/>'
+            f'<host><status state="up" reason="{reason}" reason_ttl="{TTLS[reason]}"/>'
+            f'<address addr="{ip}" addrtype="ipv4"/>'
             f'<address addr="{self._mac or own_mac(ip)}" addrtype="mac"/></host>'
             for ip in here
         )
@@ -47,16 +65,16 @@ class Process:
         return CompletedProcess(command, 0, xml, self._stderr)
 
     def wait(self, seconds: float) -> None:
-        raise AssertionError("nothing to wait for")
+        """Nothing fills the kernel's neighbour table here."""
 
 
 def own_mac(ip: str) -> str:
     return f"02:00:00:00:00:{ip[-1:]}0"
 
 
-def job(route: Route = SEGMENT, block: str = BLOCK) -> Job:
+def job(route: Route = SEGMENT, *blocks: str) -> Job:
     (only,) = jobs.make(
-        [Subnet(1, ip_network(block), discover=True)],
+        [Subnet(1 + at, ip_network(block), discover=True) for at, block in enumerate(blocks or (BLOCK,))],
         256,
         lambda _, wanted: [{route: each} for each in wanted],
     )
@@ -139,23 +157,39 @@ def test_a_single_unsent_probe_of_many_is_a_warning(caplog: pytest.LogCaptureFix
     assert "Operation not permitted" in caplog.text
 
 
-class Fails(Process):
-    """Fails from its second run on."""
+def results(process: Process, job: Job) -> list[tuple[list[int], str | None]]:
+    """Return the last octet of each host, and the error, of each subnet of a job."""
+    rate = Rate(1000, 1, expected=job.size)
+    rate.add(job.size)
+    worker = Worker(discovery(process), rate, dict, lambda: datetime.now(timezone.utc), None, False)
+    return [([int(host.ip) % 256 for host in each.hosts], each.error) for each in worker.scan(job)]
 
-    def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> CompletedProcess[str]:
-        if self.runs:
-            raise ScanError("nmap cannot be started")
-        return super().run(command, stdin, timeout, most)
 
-    def wait(self, seconds: float) -> None:
-        """Nothing fills the kernel's neighbour table here."""
+FAILED = "nmap cannot be started"
 
 
 def test_a_failed_confirmation_of_suspects_is_the_failure_of_their_subnet() -> None:
     """Hosts behind a router with proxy ARP would be missed without a word, and counted as silent."""
-    process = Fails(range(1, 15), mac="02:00:00:00:00:01")
-    rate = Rate(1000, 1, expected=14)
-    rate.add(job().size)
-    worker = Worker(discovery(process), rate, dict, lambda: datetime.now(timezone.utc), None, False)
-    (result,) = worker.scan(job())
-    assert (result.hosts, result.silent, result.error) == ((), (), "nmap cannot be started")
+    process = Process(range(1, 15), fails=range(2, 10), mac="02:00:00:00:00:01")
+    assert results(process, job()) == [([], FAILED)]
+
+
+def test_hosts_that_may_be_a_firewalls_are_not_reported_if_no_address_without_a_host_can_be_probed() -> None:
+    hosts_of_another = [17, 18]
+    process = Process([*range(1, 7), *hosts_of_another], fails=[2], reasons=["reset"])
+    assert results(process, job(ROUTED, "192.0.2.0/29", "192.0.2.16/28")) == [
+        ([], FAILED),
+        (hosts_of_another, None),
+    ]
+
+
+def test_hosts_that_answer_in_another_way_are_reported_whatever_control_addresses_do() -> None:
+    process = Process(range(1, 7), range(1, 7), fails=[2], reasons=["reset", "", "echo-reply"])
+    assert results(process, job(ROUTED, "192.0.2.0/29")) == [([*range(1, 7)], None)]
+
+
+def test_a_full_part_of_a_larger_network_stays() -> None:
+    """Its network and broadcast address are hosts, which answer like the others."""
+    process = Process(range(1, 7), [0, 7], range(1, 7), reasons=["echo-reply", "echo-reply", "reset"])
+    assert results(process, job(ROUTED, "192.0.2.0/29")) == [([*range(1, 7)], None)]
+    assert [targets for targets, _ in process.runs] == [6, 2, 6]

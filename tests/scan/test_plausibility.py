@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, ip_address
 import pytest
 
 from phpipam_scan_agent.models import Host, IPAddress
+from phpipam_scan_agent.plan import ranges
 from phpipam_scan_agent.scan import plausibility
 from phpipam_scan_agent.scan.discovery import CONFIRMING
 from phpipam_scan_agent.scan.plausibility import Answers, Kind
@@ -214,30 +215,61 @@ def test_routers_and_their_virtual_address_nearer_than_the_hosts_are_accepted() 
     assert not [host for suspect in suspects for host in suspect.hosts if host.ttl == 254]
 
 
-@pytest.mark.parametrize("network", ["10.1.1.0/29", "10.1.1.0/30"])
-def test_a_small_full_subnet_that_only_resets_is_a_firewalls_if_its_network_address_resets_too(
-    network: str,
-) -> None:
-    hosts = tuple(Host(ip, "reset", FAR) for ip in IPv4Network(network).hosts())
-    answers = Answers(network, len(hosts), hosts, True)
-    (undecided,) = plausibility.undecided(answers)
-    assert plausibility.suspects(answers) == ()
-    assert plausibility.is_proven(undecided, [Host(ip_address("10.1.1.0"), "reset", FAR)])
-    assert not plausibility.is_proven(undecided, [Host(ip_address("10.1.1.0"), "reset", NEAR)])
-    assert not plausibility.is_proven(undecided, [])
+def answered(network: str, reason: str, lasts: Iterable[int]) -> Answers:
+    block = IPv4Network(network)
+    hosts = tuple(Host(block[last], reason, FAR) for last in lasts)
+    ends = tuple(range(int(block[last]), int(block[last]) + 1) for last in (0, -1))
+    return Answers(network, block.num_addresses - 2, hosts, True, ends)
 
 
 @pytest.mark.parametrize(
-    "hosts",
-    [
-        [Host(ip_address(f"10.1.1.{last}"), "reset", FAR) for last in range(1, 4)],
-        [Host(ip_address(f"10.1.1.{last}"), "echo-reply", FAR) for last in range(1, 7)],
-        [Host(ip_address(f"10.1.1.{last}"), ("reset", "echo-reply")[last % 2], FAR) for last in range(1, 7)],
-    ],
-    ids=["three are silent", "echo", "RST and echo"],
+    ("network", "reason"),
+    [("10.1.1.0/29", "reset"), ("10.1.1.0/30", "reset"), ("10.1.1.0/29", "echo-reply")],
 )
-def test_other_small_subnets_need_no_further_probe(hosts: list[Host]) -> None:
-    assert plausibility.undecided(Answers("10.1.1.0/29", 6, tuple(hosts), True)) == ()
+def test_a_small_full_subnet_is_a_firewalls_if_its_network_address_answers_like_all_others(
+    network: str, reason: str
+) -> None:
+    answers = answered(network, reason, range(1, IPv4Network(network).num_addresses - 1))
+    (undecided,) = plausibility.undecided(answers)
+    assert plausibility.suspects(answers) == ()
+    assert (undecided.controls, undecided.suspect.hosts) == (answers.reserved, answers.hosts)
+    assert undecided.is_proven([Host(ip_address("10.1.1.0"), reason, FAR)])
+    assert not undecided.is_proven([Host(ip_address("10.1.1.0"), reason, NEAR)])
+    assert not undecided.is_proven([])
+
+
+def test_hosts_with_syn_ack_at_a_port_that_nobody_serves_are_a_syn_proxys() -> None:
+    answers = answered("10.1.1.0/28", "syn-ack", range(1, 13))  # two are silent
+    (undecided,) = plausibility.undecided(answers)
+    assert undecided.kinds is Probes.UNSERVED
+    asked = [host for host in answers.hosts if ranges.contains(undecided.controls, int(host.ip))]
+    assert len(asked) < len(answers.hosts)
+    assert undecided.is_proven(asked[1:])  # one probe was lost
+    assert not undecided.is_proven(asked[:2])  # honeypots among web servers
+    assert not undecided.is_proven([host._replace(reason="reset") for host in asked])
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        answered("10.1.1.0/29", "reset", range(1, 4)),
+        answered("10.1.1.0/29", "syn-ack", range(1, 4)),
+        answered("10.1.1.0/28", "syn-ack", range(1, 8)),
+        answered("10.1.1.0/29", "echo-reply", range(1, 6)),
+        answered("10.1.1.0/30", "echo-reply", range(1, 3)),
+    ],
+    ids=["three reset", "three SYN/ACK", "half of them SYN/ACK", "one is silent to echo", "/30"],
+)
+def test_other_small_subnets_need_no_further_probe(answers: Answers) -> None:
+    assert plausibility.undecided(answers) == ()
+
+
+@pytest.mark.parametrize(
+    "different", [Host(ip_address("10.1.1.1"), "echo-reply", 61), Host(ip_address("10.1.1.1"), "reset", FAR)]
+)
+def test_a_full_small_subnet_of_hosts_with_their_router_needs_no_further_probe(different: Host) -> None:
+    answers = answered("10.1.1.0/29", "echo-reply", range(2, 7))
+    assert plausibility.undecided(answers._replace(hosts=(different, *answers.hosts))) == ()
 
 
 def test_resets_with_all_ttls_come_from_one_firewall() -> None:

@@ -145,11 +145,11 @@ class Discovery:
             silent = ranges.without(silent, ranges.of_hosts(new.hosts))
         return found
 
-    def controls(self, job: Job, reserved: Iterable[range], rate: float) -> tuple[Host, ...]:
-        """Probe addresses behind a router that no host can have, by TCP, and return those with an answer."""
+    def controls(self, job: Job, wanted: Ranges, kinds: Probes, rate: float) -> Found:
+        """Probe addresses behind a router as no host would answer; on the agent's segment ARP tells hosts apart."""
         if job.route.on_link or not self._nmap.raw:
-            return ()
-        return self._pass(job, ranges.union(reserved), rate, Probes.TCP).hosts
+            return Found(())
+        return self._pass(job, wanted, rate, kinds)
 
     def _pass_by_ip(self, job: Job, wanted: Ranges, rate: float, kinds: Probes) -> Found:
         """Probe without ARP; on the agent's own segment no faster than the kernel's neighbour table allows."""

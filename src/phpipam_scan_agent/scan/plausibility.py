@@ -27,12 +27,14 @@ subnet without silent addresses.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from ..models import Host
+from ..plan import ranges
 from ..plan.ranges import Ranges
+from .probes import Probes
 
 COVERAGE = 0.6
 """Minimum coverage of a suspect. Where 79 % of the dead addresses are answered for, chance leaves 64 % in a /28, or
@@ -43,9 +45,9 @@ FULL = 0.99
 without an answer at 5 % loss; a subnet with five silent addresses is only well filled."""
 
 FEW_NEARER = 4
-"""Minimum number of addresses of a suspect's MAC, and of a nearer suspect in a subnet without silent addresses: two
-routers and their virtual address have three. A /28 that is 90 % live has fewer dead addresses than that. One address
-is enough for a nearer suspect that answers by TCP, since routers answer echo."""
+"""Minimum number of addresses of a suspect's MAC, and of a nearer suspect: two routers and their virtual address have
+three. A /28 that is 90 % live has fewer dead addresses than that. In a subnet without silent addresses one is enough
+for a nearer suspect that answers by TCP, since routers answer echo."""
 
 FEW = 8
 """Minimum number of addresses of any other suspect."""
@@ -128,6 +130,25 @@ class Suspect(NamedTuple):
         return f"a firewall{where} seems to answer ({self.kind.name.replace('_', '/')})"
 
 
+class Undecided(NamedTuple):
+    """An answerer that is a suspect if it also answers as no host does."""
+
+    network: str
+    suspect: Suspect
+    kinds: Probes
+    controls: Ranges
+    """The addresses to probe: no host has them, or none serves the port."""
+
+    def is_proven(self, found: Iterable[Host]) -> bool:
+        """Return whether answers of the control addresses are the suspect's: one is enough where no host is.
+
+        At a port it is more than half, since a honeypot serves every port.
+        """
+        kind, ttl = self.suspect.kind, self.suspect.hosts[0].ttl
+        same = sum(KINDS.get(host.reason) is kind and host.ttl == ttl for host in found)
+        return 2 * same > ranges.size(self.controls) if self.kinds is Probes.UNSERVED else same > 0
+
+
 def suspects(answers: Answers) -> tuple[Suspect, ...]:
     """Return the suspicious answerers of a subnet. Loopback is never suspicious."""
     groups = _by_answerer(answers.hosts)
@@ -144,28 +165,22 @@ def suspects(answers: Answers) -> tuple[Suspect, ...]:
     return tuple(found)
 
 
-def undecided(answers: Answers) -> tuple[Suspect, ...]:
-    """Return the answerers by TCP of a full subnet that have too few addresses to be suspects: hosts or a firewall.
+def undecided(answers: Answers) -> tuple[Undecided, ...]:
+    """Return the answerers of a whole subnet that only further evidence makes suspects.
 
-    A firewall also answers for the subnet's network or broadcast address (`is_proven`), which no host has. Silence
-    there proves nothing: Linux 6 with REJECT in its FORWARD chain answers for both, but as the last router only for
-    the network address, and other last routers drop packets to both. So a full subnet of FEW or more hosts that only
-    send RST from one distance is a suspect all the same. Not where addresses are silent: the subnet can be a part of
-    a larger network in which a host has its first address.
+    A firewall also answers for the subnet's network or broadcast address, which no host has. Silence there proves
+    nothing: Linux 6 with REJECT in its FORWARD chain answers for both, but as the last router only for the network
+    address, and other last routers drop packets to both. So a full subnet of FEW or more hosts that only send RST
+    from one distance is a suspect all the same. Where addresses are silent an answer proves nothing either: the
+    subnet can be a part of a larger network in which a host has its first address. So RST or echoes for some
+    addresses, with almost no host behind, look like hosts that drop all else. A SYN proxy answers at any port.
     """
     found = {suspect.hosts[0].ip for suspect in suspects(answers)}
     return tuple(
-        Suspect(kind, tuple(group))
+        Undecided(answers.network, Suspect(kind, tuple(group)), kinds, controls)
         for (kind, _), group in _by_answerer(answers.hosts).items()
-        if kind.is_tcp and answers.whole and group[0].ip not in found
-        if _coverage(group, answers) >= FULL and _is_no_host(kind, group, answers.hosts)
-    )
-
-
-def is_proven(suspect: Suspect, controls: Iterable[Host]) -> bool:
-    """Given the answers for addresses that no host can have, return whether one of them is the suspect's."""
-    return any(
-        KINDS.get(host.reason) is suspect.kind and host.ttl == suspect.hosts[0].ttl for host in controls
+        if group[0].ip not in found
+        for kinds, controls in _controls(kind, group, answers)
     )
 
 
@@ -213,15 +228,26 @@ def _suspect(kind: Kind, group: Sequence[Host], answers: Answers) -> Suspect | N
     if coverage < COVERAGE:
         return None
     nearer = kind is not Kind.ARP and _is_nearer(group, answers.hosts, coverage)
-    if not answers.whole:
-        few = FEW_KNOWN
-    elif nearer and coverage >= FULL:
-        few = 1 if kind.is_tcp else FEW_NEARER
-    else:
-        few = FEW_NEARER if kind is Kind.ARP else FEW
+    few = FEW_NEARER if nearer or kind is Kind.ARP else FEW
+    if nearer and kind.is_tcp and coverage >= FULL:
+        few = 1
+    few = few if answers.whole else FEW_KNOWN
     full = answers.whole and coverage >= FULL and _is_no_host(kind, group, answers.hosts)
     suspicious = bool(group[0].mac) if kind is Kind.ARP else nearer or full
     return Suspect(kind, tuple(group), nearer) if suspicious and len(group) >= few else None
+
+
+def _controls(kind: Kind, group: Sequence[Host], answers: Answers) -> Iterator[tuple[Probes, Ranges]]:
+    """Yield probes, and the addresses to probe, to which no host answers."""
+    coverage = _coverage(group, answers) if answers.whole else 0
+    if kind is Kind.SYN_ACK and coverage >= COVERAGE and len(group) >= FEW_NEARER:
+        yield Probes.UNSERVED, ranges.union(ranges.of_hosts(group[:FEW]))
+    if coverage < FULL or not _is_no_host(kind, group, answers.hosts):
+        return
+    if kind.is_tcp:
+        yield Probes.TCP, answers.reserved
+    elif kind is Kind.ECHO and len(group) == len(answers.hosts) >= FEW_NEARER:  # their router would be nearer
+        yield Probes.ICMP, answers.reserved
 
 
 def _coverage(group: Sequence[Host], answers: Answers) -> float:

@@ -59,13 +59,16 @@ class Probes(Enum):
     TCP = ("-PS443", "-PA80")
     ACK = ("-PA80",)
 
+    UNSERVED = ("-PS4",)
+    """A SYN to a port that IANA has not assigned, below the ports that systems choose: no host serves it."""
+
     IGNORE_RST = ("-PE", "-PP", "-PS22,443,445", "--discovery-ignore-rst")
     """A TCP RST does not count as an answer. More ports: only an open one shows a host that drops ICMP."""
 
     @property
     def skips_arp(self) -> bool:
         """Whether the probes go by IP on the agent's own segment as well."""
-        return self in (Probes.BY_IP, Probes.ICMP, Probes.TCP, Probes.ACK, Probes.IGNORE_RST)
+        return self not in (Probes.DEFAULT, Probes.TIMESTAMP, Probes.SINGLE_ARP, Probes.PATIENT_ARP)
 
 
 def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, kinds: Probes) -> tuple[str, ...]:

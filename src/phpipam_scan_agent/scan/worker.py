@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..models import Address, Host, IPAddress, ScanResult, Subnet
 from ..plan import ranges, targets
@@ -22,6 +22,23 @@ log = logging.getLogger(__name__)
 
 MAX_FAILURES = 3
 """Consecutive chunks that fail alone; after these the job's error counts for the remaining chunks as well."""
+
+
+class Suspected(NamedTuple):
+    """A suspect in one of a job's networks."""
+
+    network: str
+    suspect: Suspect
+    error: str | None = None
+    """Why there is no evidence, or None."""
+
+
+class Accepted(NamedTuple):
+    """The hosts of a job that are to be reported."""
+
+    hosts: tuple[Host, ...]
+    errors: dict[str, str]
+    """Networks in which hosts may be missing, and why."""
 
 
 class Worker:
@@ -85,10 +102,10 @@ class Worker:
                 error=error,
             )
             for each, found, accepted in scanned
-            for error in [found.error or accepted.error]
             for hosts in [ranges.sort(_with_mac(host, macs) for host in accepted.hosts)]
             for up in [{int(host.ip) for host in found.hosts}]
             for chunk in each.chunks
+            for error in [found.error or accepted.errors.get(str(chunk.network))]
             for subnet, own in chunk.subnets
         ]
 
@@ -105,7 +122,7 @@ class Worker:
             failures = failures + 1 if found_alone.error else 0
             yield alone, found_alone
 
-    def _plausible(self, job: Job, found: Sequence[Host], rate: float) -> Found:
+    def _plausible(self, job: Job, found: Sequence[Host], rate: float) -> Accepted:
         """Find the hosts without the addresses that only another machine answers for."""
         answers = []
         found = ranges.sort(found)
@@ -119,40 +136,47 @@ class Worker:
             answers.append(Answers(str(chunk.network), ranges.size(chunk.ranges), here, whole, reserved))
         return self._accepted(job, answers, rate)
 
-    def _accepted(self, job: Job, answers: Sequence[Answers], rate: float) -> Found:
+    def _accepted(self, job: Job, answers: Sequence[Answers], rate: float) -> Accepted:
         """Probe the addresses of suspects by other means, all chunks at once, and return the hosts to report."""
-        error = None
-        suspected = [(each, suspect) for each in answers for suspect in plausibility.suspects(each)]
+        errors: dict[str, str] = {}
+        suspected = [Suspected(of.network, each) for of in answers for each in plausibility.suspects(of)]
         suspected += self._proven(job, answers, rate)
-        unproven = {host.ip for _, suspect in suspected for host in suspect.hosts}
+        unproven = {host.ip for each in suspected for host in each.suspect.hosts}
         # By address: it is in two chunks where subnets of two VRFs overlap.
         accepted = {host.ip: host for each in answers for host in each.hosts if host.ip not in unproven}
-        for kind in dict.fromkeys(suspect.kind for _, suspect in suspected):
-            same = [(each, suspect) for each, suspect in suspected if suspect.kind is kind]
-            hosts = [host for _, suspect in same for host in suspect.hosts]
+        for kind in dict.fromkeys(each.suspect.kind for each in suspected):
+            same = [each for each in suspected if each.suspect.kind is kind]
+            hosts = [host for each in same for host in each.suspect.hosts]
             confirmed = self._discovery.confirm(job, hosts, kind, rate)
-            error = error or confirmed.error
-            for each, suspect in same:
+            for network, suspect, error in same:
                 ips = {host.ip for host in suspect.hosts}
                 again = tuple(host for host in confirmed.hosts if host.ip in ips)
                 if kind is Kind.ARP:  # a firewall may be behind the router
-                    behind = self._accepted(job, [Answers(each.network, len(ips), again, False)], rate)
-                    again, error = behind.hosts, error or behind.error
+                    again, more = self._accepted(job, [Answers(network, len(ips), again, False)], rate)
+                    errors |= more
                 kept = plausibility.accepted(suspect, again)
                 accepted |= {host.ip: host for host in kept}
-                self._warn(each.network, suspect, len(ips) - len(kept))
-        return Found(tuple(accepted.values()), error)
+                dropped = len(ips) - len(kept)
+                failed = confirmed.error or error
+                if dropped and failed:
+                    errors[network] = failed
+                self._warn(network, suspect, dropped)
+        return Accepted(tuple(accepted.values()), errors)
 
-    def _proven(self, job: Job, answers: Sequence[Answers], rate: float) -> list[tuple[Answers, Suspect]]:
-        """Return the undecided answerers that also answer for an address that no host can have."""
-        undecided = [(each, suspect) for each in answers for suspect in plausibility.undecided(each)]
-        reserved = ranges.union(part for each, _ in undecided for part in each.reserved)
-        controls = self._discovery.controls(job, reserved, rate)
-        return [
-            (each, suspect)
-            for each, suspect in undecided
-            if plausibility.is_proven(suspect, ranges.pick(controls, each.reserved, job.version))
-        ]
+    def _proven(self, job: Job, answers: Sequence[Answers], rate: float) -> Iterator[Suspected]:
+        """Yield the undecided answerers that also answer as no host does.
+
+        If these probes fail, also those without evidence, with the error: it counts if an address is then dropped.
+        """
+        undecided = [each for of in answers for each in plausibility.undecided(of)]
+        for kinds in dict.fromkeys(each.kinds for each in undecided):
+            same = [each for each in undecided if each.kinds is kinds]
+            controls = ranges.union(part for each in same for part in each.controls)
+            found = self._discovery.controls(job, controls, kinds, rate)
+            for each in same:
+                proven = each.is_proven(ranges.pick(found.hosts, each.controls, job.version))
+                if proven or found.error:
+                    yield Suspected(each.network, each.suspect, None if proven else found.error)
 
     def _warn(self, network: str, suspect: Suspect, dropped: int) -> None:
         if dropped and network not in self._suspected:

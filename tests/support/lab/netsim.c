@@ -10,7 +10,7 @@
  *   --seed N         another network (1)
  *   --alive P        per cent of the addresses that are live (5)
  *   --quiet P        per cent of the live hosts that drop ICMP; they still answer ARP and TCP (0)
- *   --serving P      per cent of the live hosts that answer a SYN with SYN/ACK instead of RST (0)
+ *   --serving P      per cent of the live hosts that answer a SYN to port 22, 80, 443 or 445 with SYN/ACK (0)
  *   --rtt MS         from probe to answer, milliseconds (0.3)
  *   --loss P         per cent of the probes that get no answer, each on its own (0)
  *   --gateway A      a router on the segment, always live, whose own ARP answers are never lost
@@ -105,6 +105,9 @@ static bool gets_lost(uint32_t address) {
 static bool dozes(uint32_t address) {
     static uint16_t probes[TRIES];
     return net.dozing > 0 && drawn(net.dozing, DOZING, address, 0) && ++probes[address % TRIES] % 3;
+}
+static bool serves(uint32_t address, uint16_t port) {
+    return (port == 22 || port == 80 || port == 443 || port == 445) && drawn(net.serving, SERVING, address, 0);
 }
 static bool answered_for(uint32_t address) { /* by the firewall or router, if the address is dead */
     return drawn(net.share, SHARE, address, 0);
@@ -219,7 +222,7 @@ static void on_ip(const uint8_t *frame, size_t size) {
     if (tcp) {
         total = header + sizeof(struct tcphdr);
         ip->ip_len = htons(total);
-        answer_tcp(ip, (void *)body, proxied || (live && drawn(net.serving, SERVING, target, 0)));
+        answer_tcp(ip, (void *)body, proxied || (live && serves(target, ntohs(((const struct tcphdr *)inner)->dest))));
     } else {
         body[0] = echo ? ICMP_ECHOREPLY : ICMP_TIMESTAMPREPLY;
         body[2] = body[3] = 0;
