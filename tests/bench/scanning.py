@@ -147,7 +147,7 @@ def measure(network: Network, scan: Scan, subnets: Sequence[str]) -> Measured:
     network.counters()
     found, seconds = scan(network, subnets)
     seen = network.counters()
-    if seen.overrun:
+    if not seen.kept_up:
         sys.exit("the simulator could not keep up; this measurement is worth nothing")
     # Network and broadcast addresses answer here, and nmap asks them as well: neither right nor wrong.
     return Measured(seconds, len(live - found), len(found - live - ends), seen.packets, seen.peak)
@@ -226,7 +226,7 @@ def sizes() -> None:
             # The kernel's neighbour table, which is asked behind proxy ARP, makes a /20 take two minutes there.
             some = {size: block for size, block in blocks.items() if size != "/20" or network.gateway}
             done = agent.run(network, [subnet(1 + at, block) for at, block in enumerate(some.values())])
-            if done.status or network.counters().overrun:
+            if done.status or not network.counters().kept_up:
                 sys.exit(f"the agent or the simulator failed: {done.stderr}")
             cells = []
             for at, block in enumerate(some.values()):

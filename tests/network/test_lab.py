@@ -115,7 +115,7 @@ def test_the_peak_is_the_busiest_second() -> None:
         idle = net.counters()
     assert (counted.other, counted.peak) == (1000, 700)
     assert counted.seconds > 1.4
-    assert idle == Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0)
+    assert idle == Counters(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0)
 
 
 def test_sigterm_prints_the_counters() -> None:
