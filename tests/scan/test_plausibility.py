@@ -257,8 +257,9 @@ def test_hosts_with_syn_ack_at_a_port_that_nobody_serves_are_a_syn_proxys() -> N
         answered("10.1.1.0/28", "syn-ack", range(1, 8)),
         answered("10.1.1.0/29", "echo-reply", range(1, 6)),
         answered("10.1.1.0/30", "echo-reply", range(1, 3)),
+        answered("10.1.1.0/29", "reset", range(1, 7))._replace(reserved=()),
     ],
-    ids=["three reset", "three SYN/ACK", "half of them SYN/ACK", "one is silent to echo", "/30"],
+    ids=["three reset", "three SYN/ACK", "half of them SYN/ACK", "one is silent to echo", "/30", "a pool"],
 )
 def test_other_small_subnets_need_no_further_probe(answers: Answers) -> None:
     assert plausibility.undecided(answers) == ()

@@ -181,6 +181,7 @@ def undecided(answers: Answers) -> tuple[Undecided, ...]:
         for (kind, _), group in _by_answerer(answers.hosts).items()
         if group[0].ip not in found
         for kinds, controls in _controls(kind, group, answers)
+        if controls  # a pool, or a /31, has no address without a host
     )
 
 
