@@ -113,6 +113,15 @@ def test_many_subnets_fill_the_processes_once() -> None:
     assert all(len(chunk.ranges) == 1 and chunk.parts == 1 for job in jobs for chunk in job.chunks)
 
 
+@pytest.mark.parametrize(("batch", "expected"), [(2, 1), (7, 1), (12, 2), (43, 9)])
+def test_a_batch_leaves_no_small_job(batch: int, expected: int) -> None:
+    """It would be a job more than can run beside those of the other batches."""
+    subnets = [subnet(f"10.0.{at}.0/24", 1 + at) for at in range(batch)]
+    jobs = make_jobs(subnets, job_size(50 * 254, 10), one_route)
+    check(jobs, subnets)
+    assert len(jobs) == expected
+
+
 def test_the_same_network_in_two_vrfs_is_scanned_once_and_reported_for_both() -> None:
     twins = [subnet("192.0.2.0/29", 1, vrf=1), subnet("192.0.2.0/29", 2, vrf=2)]
     (job,) = make(twins, 8)

@@ -174,15 +174,16 @@ def test_an_unexpected_job_waits_for_a_minimal_share() -> None:
     assert shares == [1000]
 
 
-def test_a_job_in_the_slot_of_a_small_one_waits_for_a_larger_share() -> None:
+@pytest.mark.parametrize(("small", "size"), [(10, 100), (40, 60)])
+def test_a_job_in_the_slot_of_a_small_one_waits_for_a_larger_share(small: int, size: int) -> None:
     """With what the small one leaves, it would run long after all others."""
-    rate = with_jobs(1000, 2, [100, 10, 100])
+    rate = with_jobs(1000, 2, [100, small, size])
     with ExitStack() as first, ThreadPoolExecutor(1) as pool:
         first.enter_context(rate.share(100))
-        with rate.share(10) as small:
-            assert small == pytest.approx(1000 / 11)
+        with rate.share(small) as share_of_small:
+            assert share_of_small == pytest.approx(1000 * small / (100 + small))
         last = ExitStack()
-        share = pool.submit(last.enter_context, rate.share(100))
+        share = pool.submit(last.enter_context, rate.share(size))
         with pytest.raises(futures.TimeoutError):
             share.result(0.05)
         first.close()

