@@ -157,11 +157,11 @@ def test_a_new_report_is_sent_before_waiting_reports(bench: Bench) -> None:
 
     def hold(scan: dict[str, Any]) -> None:
         begun.set()
-        assert going_on.wait(10)
+        assert going_on.wait(60)
 
     bench.answer = hold
     with bench.run(uploads=1) as run:
-        assert begun.wait(10)
+        assert begun.wait(60)
         run.deliver(result(100))
         assert run.finished() == []
         going_on.set()
@@ -177,7 +177,7 @@ def test_several_reports_are_sent_at_a_time_once_the_server_has_taken_one(bench:
 
     def wait(scan: dict[str, Any]) -> None:
         if first.is_set():
-            together.wait(10)
+            together.wait(60)
         first.set()
 
     bench.answer = wait
@@ -206,12 +206,12 @@ def test_a_result_that_comes_during_its_subnets_upload_is_sent_too(bench: Bench)
 
     def hold(scan: dict[str, Any]) -> None:
         begun.set()
-        assert going_on.wait(10)
+        assert going_on.wait(60)
 
     bench.answer = hold
     with bench.run() as run:
         run.deliver(result(10, hosts=1)._replace(parts=3))
-        assert begun.wait(10)
+        assert begun.wait(60)
         run.deliver(result(10, hosts=2)._replace(parts=3))
         run.deliver(result(10, hosts=3)._replace(parts=3))
         going_on.set()

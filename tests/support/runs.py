@@ -12,7 +12,7 @@ from forked import Agent, ForkedSite
 from stand_ins.https import Answer, Request
 from stand_ins.site import Site
 
-LONGEST = 30.0
+LONGEST = 120.0
 """Maximum time of any wait in seconds."""
 
 

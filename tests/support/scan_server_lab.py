@@ -252,7 +252,7 @@ def start_command(folder: Path, settings: Mapping[str, Any]) -> Sequence[str]:
 
 def wait_until(true: Callable[[], object]) -> None:
     """Return when it has come true. Fail if it does not."""
-    for _ in range(150):
+    for _ in range(600):
         if true():
             return
         time.sleep(0.2)

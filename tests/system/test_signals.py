@@ -257,6 +257,6 @@ def test_a_signal_ends_a_computation_and_an_endless_clean_up(clean_up: str) -> N
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()
-        said, _ = process.communicate(timeout=10)
+        said, _ = process.communicate(timeout=runs.LONGEST)
 
     assert (process.returncode, said) == (143, "ended by SIGTERM\n")
