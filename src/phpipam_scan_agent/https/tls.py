@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import truststore
-
 from ..errors import UsageError
 from .deadline import BoundedAdapter
 from .limits import Limits
@@ -24,7 +22,7 @@ class Identity(NamedTuple):
 
     def context(self) -> ssl.SSLContext:
         """Return a context for a new connection. Raise UsageError if a file is not valid."""
-        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = _context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             if self.ca_file:
@@ -40,6 +38,19 @@ class Identity(NamedTuple):
                 " without a passphrase"
             ) from None
         return context
+
+
+def _context() -> ssl.SSLContext:
+    """Return a context that trusts the machine's certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ssl.get_default_verify_paths().cafile:
+        context.load_default_certs()
+    else:
+        # It also finds them where OpenSSL does not, but reads them for each connection, which takes 27 ms.
+        import truststore
+
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return context
 
 
 class TrustingAdapter(BoundedAdapter):
