@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from clock import NOW, Clock
 from leftovers import CALLS, half_written, killed
 from phpipam_scan_agent.delivery.document import decode, decode_format_1, encode
+from phpipam_scan_agent.delivery.folder import Folder
 from phpipam_scan_agent.delivery.report import merge
 from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.errors import SpoolError
@@ -120,6 +121,16 @@ def test_a_report_that_changed_during_its_upload_stays(spool: Spool, folder: Pat
     spool.remove(name, version)
     assert spool.set_aside(name, "no", version) == folder / name
     assert len(opened(folder, clock).get(name)[1].rows) == 4
+
+
+def test_a_report_of_an_earlier_run_that_changed_during_its_upload_stays(folder: Path, clock: Clock) -> None:
+    opened(folder, clock).put(report(10, hosts=3))
+    spool = opened(folder, clock)
+    (name,) = spool.waiting()
+    version, _ = spool.get(name)
+    spool.put(report(10, hosts=4))
+    assert spool.set_aside(name, "no", version) == folder / name
+    assert list(spool.waiting()) == [name]
 
 
 def test_an_empty_or_missing_folder_has_no_reports(spool: Spool, folder: Path, clock: Clock) -> None:
@@ -277,6 +288,18 @@ def test_refused_reports_wait_again_after_a_change(folder: Path, clock: Clock) -
     spool.set_aside(next(iter(spool.waiting())), "not yours")
     assert subnets(run("two")) == []
     assert subnets(run("one")) == [10]
+
+
+def test_refused_reports_that_wait_again_count_once_for_max_size(folder: Path, clock: Clock) -> None:
+    spool = opened(folder, clock)
+    ids = list(range(10, 18))
+    for id_ in ids:
+        spool.set_aside(spool.put(reported(clock, id_, hosts=20))[0], "no")
+        clock.now += 1
+    _, size = Folder(folder / "refused", "").facts()
+    spool = Spool(folder, 7 * DAY, size, clock)
+    assert spool.open(lambda _: "another configuration") == []
+    assert (subnets(spool), spool.refused()) == (ids, [])
 
 
 def test_the_readmes_command_returns_refused_reports_to_the_spool(folder: Path, clock: Clock) -> None:

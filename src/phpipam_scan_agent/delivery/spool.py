@@ -124,15 +124,15 @@ class Spool:
             if entry and entry.version == version:
                 self._waiting.remove(name)
 
-    def set_aside(self, name: str, why: str, version: int = 0) -> Path:
+    def set_aside(self, name: str, why: str, version: int | None = None) -> Path:
         """Move a report to the folder of refused reports, which are not sent in each run; return its file.
 
-        It stays if it was merged with a newer report after this version was sent.
+        It stays if it was merged with a newer report after this version was sent. None stands for any version.
         """
         with self._lock:
             entry = self._waiting.entries.get(name)
             path, aside = self.folder / name, self._aside.path / name
-            if entry and version and entry.version != version:
+            if entry and version not in (None, entry.version):
                 return path
             try:
                 folders.private(aside.parent)
@@ -205,7 +205,7 @@ class Spool:
         try:
             for path in numbered:
                 path.replace(self.folder / path.name)
-            again = [name for name in self._aside.entries if self._wait_again(name)]
+            again = [name for name in list(self._aside.entries) if self._wait_again(name)]
             self.sync()
             for name in again:
                 self._aside.remove(name)
@@ -225,6 +225,7 @@ class Spool:
             report = self._aside.read(name)
         except SpoolError:  # damaged
             return False
+        self._aside.forget(name)  # or it would count twice for the maximum size
         self.put(report)
         return True
 
