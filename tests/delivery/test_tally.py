@@ -1,8 +1,10 @@
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
+from zoneinfo import ZoneInfo
 
 from phpipam_scan_agent.delivery.tally import Tally, Upload
 from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet
+from phpipam_scan_agent.plan.targets import unscannable
 
 UPLOADED = Upload("name", 1, uploaded=True)
 
@@ -97,6 +99,24 @@ def test_the_duration_of_a_subnet_covers_all_its_parts() -> None:
     times = [(5, 10), (2, 4), (3, 9)]
     (done,) = tallied(*((result(parts=3, began=began, ended=ended), UPLOADED) for began, ended in times))
     assert done.seconds == 8
+
+
+def test_the_duration_of_a_subnet_does_not_contain_the_hour_of_a_clock_change() -> None:
+    ends = [
+        datetime(2026, 10, 25, 0, 59, 55, tzinfo=timezone.utc),
+        datetime(2026, 10, 25, 1, 0, 5, tzinfo=timezone.utc),
+    ]
+    parts = [
+        result(parts=2)._replace(seen=end.astimezone(ZoneInfo("Europe/Berlin")), seconds=5) for end in ends
+    ]
+    (done,) = tallied(*((part, UPLOADED) for part in parts))
+    assert done.seconds == 15
+
+
+def test_a_status_check_without_addresses_has_one_error() -> None:
+    subnet = Subnet(10, ip_network("192.0.2.0/24"), ping=True, addresses_error="HTTP 500")
+    (done,) = tallied((ScanResult(subnet, (), NOON, 0.0, error=unscannable(subnet)), UPLOADED))
+    assert done.error == "its known addresses cannot be checked: HTTP 500"
 
 
 def test_a_failed_part_fails_the_subnet_and_its_hosts_count() -> None:

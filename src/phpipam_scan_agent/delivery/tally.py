@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import NamedTuple
 
 from ..errors import SpoolError
@@ -89,10 +88,14 @@ class Tally:
 
 def _outcome(parts: list[ScanResult], uploads: list[Upload]) -> Outcome:
     subnet = parts[0].subnet
-    began = min(part.seen - timedelta(seconds=part.seconds) for part in parts)
+    # Not a difference of local times, which a clock change would lengthen by an hour.
+    ends = [part.seen.timestamp() for part in parts]
+    began = min(end - part.seconds for end, part in zip(ends, parts, strict=True))
+    without = (
+        subnet.addresses_error if subnet.discover else None
+    )  # a status check without them has its own error
     errors = [
-        subnet.addresses_error
-        and f"scanned without the addresses that phpIPAM knows: {subnet.addresses_error}",
+        without and f"scanned without the addresses that phpIPAM knows: {without}",
         *(part.error for part in parts),
         *(upload.error for upload in uploads),
     ]
@@ -104,7 +107,7 @@ def _outcome(parts: list[ScanResult], uploads: list[Upload]) -> Outcome:
         back=sum(part.status(host) == "back" for part in parts for host in part.hosts),
         mac_changed=sum(host.mac_changed for part in parts for host in part.hosts),
         missing=sum(len(part.missing) for part in parts),
-        seconds=(max(part.seen for part in parts) - began).total_seconds(),
+        seconds=max(ends) - began,
         uploaded=all(upload.uploaded for upload in uploads),
         waiting=any(upload.waiting for upload in uploads),
         error="; ".join(dict.fromkeys(error for error in errors if error)) or None,
