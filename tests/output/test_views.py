@@ -137,6 +137,16 @@ def test_a_lasting_change_is_printed_once(capsys: pytest.CaptureFixture[str]) ->
     assert "new: 1\n" in shown("changes", capsys, result(host(77), silent=()))
 
 
+def test_without_phpipams_addresses_no_change_is_printed_or_forgotten(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert "new: 1" in shown("changes", capsys, result(host(77), silent=()))
+    unknown = result().subnet._replace(addresses=(), addresses_error="HTTP 500")
+    hosts = [each._replace(address=None) for each in HOSTS]
+    assert shown("changes", capsys, result(*hosts, silent=())._replace(subnet=unknown)) == ""
+    assert shown("changes", capsys, result(host(77), silent=())) == ""
+
+
 def test_a_change_is_printed_again_after_a_day_or_with_a_damaged_file(tmp_path: Path, clock: Clock) -> None:
     def printed() -> list[str]:
         findings = output.Findings("changes")

@@ -50,7 +50,7 @@ class SubnetFindings:
     """The addresses in phpIPAM."""
 
     failed: bool = False
-    """Whether a part of the scan failed."""
+    """Whether a part of the scan failed, or phpIPAM did not give the addresses."""
 
     def in_order(self) -> "SubnetFindings":
         """Return them in the order of the addresses; the parts of a subnet arrive in any order."""
@@ -76,9 +76,11 @@ class Findings:
             return
         kept = self._by_id.setdefault(subnet.id, SubnetFindings(subnet.id, subnet.network))
         found = (Found(host, result.status(host)) for host in result.hosts)
-        kept.hosts += (each for each in found if self.view != "changes" or each.changed)
+        if self.view == "changes":  # none are known without phpIPAM's addresses
+            found = (each for each in found if each.changed and not subnet.addresses_error)
+        kept.hosts += found
         kept.missing += result.missing
-        kept.failed |= result.error is not None
+        kept.failed |= bool(result.error or subnet.addresses_error)
         if self.view in ("map", "json"):
             kept.silent += result.silent
             kept.addresses = subnet.addresses
