@@ -29,7 +29,7 @@ def main(options: Options) -> int:
     """Run the agent once and return the exit code; every failure is a line on stderr."""
     signals.install()
     began = time.time()
-    config = None
+    config = spool = None
     summary = Summary()
     findings = output.Findings(options.view)
     try:
@@ -39,9 +39,10 @@ def main(options: Options) -> int:
         # Check the configuration before anything is contacted
         config = load(options.config)
         redact.hide(config.secrets)
+        spool = _spool(config)
         if options.check:
-            return _check(options, config)
-        summary = run(options, config, findings)
+            return _check(options, config, spool)
+        summary = run(options, config, spool, findings)
         output.show(summary, findings, options.wanted, options.dry_run)
         exit_code = int(summary.failed)
     except LockedError as error:
@@ -52,14 +53,14 @@ def main(options: Options) -> int:
         exit_code = error.exit_code
     output.end_logging()
     signals.finish()
-    if config and config.metrics_file and not options.partial:
+    if config and spool and config.metrics_file and not options.partial:
         from .output import metrics  # takes a while to load
 
-        metrics.write(config.metrics_file, summary, exit_code, began, time.time(), _spool(config).facts())
+        metrics.write(config.metrics_file, summary, exit_code, began, time.time(), spool.facts())
     return exit_code
 
 
-def run(options: Options, config: Config, findings: output.Findings) -> Summary:
+def run(options: Options, config: Config, spool: Spool, findings: output.Findings) -> Summary:
     """Run the workflow, add the findings for the view, and return the outcomes and problems.
 
     An error before the first scan is raised; a later one becomes an Outcome.
@@ -70,7 +71,7 @@ def run(options: Options, config: Config, findings: output.Findings) -> Summary:
         lock.held(folders.cache() / "lock"),
         closing(ScanServer(config)) as server,
         # Upload the reports of earlier runs meanwhile
-        Delivery(_spool(config), server, options.dry_run, config.name_form) as delivery,
+        Delivery(spool, server, options.dry_run, config.name_form) as delivery,
         Cache(folders.cache() / "phpipam.json", config, clock) as cache,
         closing(PhpIpam(config, cache, clock)) as phpipam,
     ):
@@ -141,12 +142,12 @@ def _logged(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _check(options: Options, config: Config) -> int:
+def _check(options: Options, config: Config, spool: Spool) -> int:
     """Run the checks, show each, and return the exit code."""
     from . import check  # takes a while to load
     from .output.checks import show_checks
 
-    checks = check.run_checks(options.config, config, _clock(config), _spool(config))
+    checks = check.run_checks(options.config, config, _clock(config), spool)
     return int(not show_checks(checks, options.format))
 
 

@@ -4,6 +4,8 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -128,6 +130,24 @@ def test_a_machine_without_nmap(site: Site, metrics_file: Path) -> None:
     assert done.returncode == 2
     assert "nmap is not installed" in done.stderr
     assert figures(metrics_file)["last_run_exit_code"] == 2
+
+
+def test_a_user_without_a_home_gets_one_line(site: Site) -> None:
+    """The state folder, whose reports are counted, is unknown."""
+    program = (
+        "import os, sys; os.geteuid = lambda: 61234; os.path.expanduser = lambda path: path;"
+        "from phpipam_scan_agent.__main__ import main; sys.exit(main())"
+    )
+    del site.environment["HOME"], site.environment["STATE_DIRECTORY"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *site.command()[1:]],
+        env=site.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    problem = "the user has no home for a state folder; set HOME or STATE_DIRECTORY"
+    assert (done.returncode, done.stderr) == (2, f"phpipam-scan-agent: error: {problem}\n")
 
 
 def test_the_last_success_is_kept_while_runs_fail(site: Site, metrics_file: Path) -> None:
