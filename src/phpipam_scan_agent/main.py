@@ -76,8 +76,9 @@ def run(options: Options, config: Config, spool: Spool, findings: output.Finding
         closing(PhpIpam(config, cache, clock)) as phpipam,
     ):
         # Expire the cache
-        if not options.refresh:
-            cache.load()
+        cache.load()
+        if options.refresh:
+            cache.drop()
 
         # Ask phpIPAM for this agent's subnets
         subnets, outcomes = _assigned(phpipam, config, options)

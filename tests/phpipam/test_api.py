@@ -200,15 +200,14 @@ def test_with_both_away_both_are_named(site: ForkedSite) -> None:
 # In part
 
 
-def test_excluded_addresses_stay_excluded_if_phpipam_fails_later(
-    site: ForkedSite,
-) -> None:
+@pytest.mark.parametrize("option", ["--format=table", "--refresh"])
+def test_excluded_addresses_stay_excluded_if_phpipam_fails_later(site: ForkedSite, option: str) -> None:
     site.phpipam.addresses.append(address(102, 10, "127.0.20.2", excludePing=1))
     site.settings["cache_expire_time"] = 0
     site.run_once()
     site.scan_server.reports.clear()
     site.phpipam.instead["subnets/10/addresses/"] = OUT_OF_MEMORY
-    done = site.run_once("--format", "table")
+    done = site.run_once(option, "--format=table")
     assert [row["ip"] for row in results(site)["127.0.20.0/30"]] == ["127.0.20.1"]
     assert "not to be pinged" not in done.stderr
     assert "yes (error)" in done.stdout

@@ -368,6 +368,15 @@ def test_any_bytes_in_the_file_are_ignored(content: bytes, path: Path, clock: Cl
     assert fresh(loaded(path, clock)) == {}
 
 
+def test_excluded_addresses_outlast_wrong_answers(path: Path, clock: Clock) -> None:
+    cache = saved(path, clock)
+    cache.exclude("subnets/10/addresses/", ROWS)
+    cache.drop()
+    cache.save()
+    cache = loaded(path, clock)
+    assert (fresh(cache), cache.excluded("subnets/10/addresses/")) == ({}, ROWS)
+
+
 # Old answers, for want of better ones
 
 

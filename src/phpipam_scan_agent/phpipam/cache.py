@@ -1,6 +1,5 @@
 """phpIPAM's answers, kept between runs in one JSON file, each with its time."""
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -171,12 +170,11 @@ class Cache:
         return sorted(tried, key=lambda question: (self.get(question) is None, tried[question]))
 
     def drop(self) -> None:
-        """Remove all answers, since one has been found to be wrong: the next run asks again."""
+        """Remove all answers, so that phpIPAM is asked again; which addresses are excluded is still known."""
         with self._lock:
             self._answers.clear()
-            self._changed = False
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            self._changed = True
+            self.memory = 0
 
     @property
     def age(self) -> float:
