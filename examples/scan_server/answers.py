@@ -1,4 +1,4 @@
-"""What is answered: JSON at any status, which says whose answer it is and whose fault a refusal."""
+"""Answers: JSON at any status, with the name of this server and the reason of a refusal."""
 
 import logging
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 log = logging.getLogger(__name__)
 
 SERVER = "phpipam-scan-server"
-"""By this an agent tells the server's own answers from a proxy's."""
+"""The name in each answer, by which agents distinguish it from a proxy's."""
 
 MAX_ERROR = 300
 """Characters of an error's text."""
@@ -94,7 +94,7 @@ async def unavailable(request: Request, error: Exception) -> JSONResponse:
 
 
 def trouble(error: Exception) -> str:
-    """Return what the administrator should check. MariaDB's own words are for the log: anybody may ask /health."""
+    """Return advice for the administrator. MariaDB's message is only logged, since /health needs no token."""
     if "certificate verify failed" in str(error):
         return "has a certificate that mysql_ssl_ca does not vouch for, or that does not name mysql_host"
     return DATABASE_ERRORS.get(error_number(error), "cannot be used now")

@@ -1,4 +1,4 @@
-"""The service: who may send, what is read, what is answered."""
+"""The service: authorisation, limits and answers of the requests."""
 
 import asyncio
 import hmac
@@ -42,14 +42,14 @@ MAX_LARGE = 2
 """Large reports that are decoded and written at a time."""
 
 PATIENCE = 30
-"""Seconds that a report may take to come."""
+"""Maximum seconds for the transfer of a report."""
 
 CLOCK_SECONDS = 60
-"""Seconds between two looks at PHP's clock."""
+"""Seconds between two observations of PHP's clock."""
 
 
 class Service:
-    """What the requests share."""
+    """The handlers of the requests, and their shared state."""
 
     def __init__(self, config: Config, engine: Engine) -> None:
         self._config = config
@@ -63,7 +63,7 @@ class Service:
         self._writers = CapacityLimiter(database.POOL)
 
     async def report(self, request: Request) -> Response:
-        """Store a report; it is committed when 200 is said."""
+        """Store a report; status 200 means that it is committed."""
         self._authorise(request)
         if self._in_progress >= MAX_REPORTS:
             raise Refusal(503, "busy", "too many reports at once; send it again later", {"Retry-After": "5"})
@@ -103,14 +103,14 @@ class Service:
         return write.store(self._engine, report, self._zone.at(now), self._config.names == "always")
 
     def _look(self, code: str | None = None) -> None:
-        """Look whether phpIPAM has the code, and at PHP's clock."""
+        """Verify that phpIPAM has the code, and observe PHP's clock."""
         with self._engine.connect() as connection:
             if code is not None:
                 write.find_agent(connection, code)
             self._zone.observe(database.last_api_requests(connection), datetime.now(timezone.utc))
 
     async def health(self, request: Request) -> Response:
-        """Say whether a report could be stored with the right times."""
+        """Answer whether a report could be stored with the right times."""
         await to_thread.run_sync(database.check, self._engine, limiter=self._checkers)
         if self._zone.conflict:
             raise Refusal(503, "timezone", self._zone.conflict)

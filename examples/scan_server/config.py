@@ -13,7 +13,7 @@ ROOT_KEY = "nofusscomputing_phpipam_scan_server"
 PATHS = ("sqlite_file", "tls_cert", "tls_key", "mysql_ssl_ca", "mysql_ssl_cert", "mysql_ssl_key")
 NO_TOKEN = "no-token-set"
 SAMPLE = "CHANGE-ME"
-"""What the sample file has in place of secrets."""
+"""The sample file's placeholder for secrets."""
 
 
 class ConfigError(Exception):
@@ -21,7 +21,7 @@ class ConfigError(Exception):
 
 
 class Config(BaseModel):
-    """What the file says; paths are relative to the file."""
+    """A valid configuration; paths are relative to its file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

@@ -43,7 +43,7 @@ CHECKS = (
     "INSERT INTO ipaddresses (subnetId, ip_addr, hostname, mac, lastSeen, description, note, state)"
     " SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL WHERE FALSE",
 )
-"""What a report needs; the statements change no row."""
+"""Statements with the rights that a report needs; they change no row."""
 
 _DENIED = frozenset((1054, 1142, 1143, 1146))
 """MariaDB's errors for a column or table that is not there, or that the user may not use."""

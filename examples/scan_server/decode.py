@@ -47,7 +47,7 @@ class Host(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a scan agent found in one subnet."""
+    """The hosts and silent addresses that a scan agent found in one subnet."""
 
     code: str
     network: IPNetwork
@@ -97,7 +97,7 @@ def _network(value: object) -> IPNetwork:
 
 
 def _name(name: str | None) -> str | None:
-    """Leave out what cannot be a host's name: strangers write them, and phpIPAM before 1.7 shows HTML."""
+    """Return a valid host name or None: DNS is not trusted, and phpIPAM before 1.7 shows HTML in names."""
     return name if name and re.fullmatch(r"[\w.-]{1,255}", name) else None
 
 
@@ -108,12 +108,12 @@ def _mac(text: str | None) -> str | None:
 
 
 def _id(value: Any) -> int | None:
-    """An address's id, or None for what is none: the address is then found by its IP alone."""
+    """Return an address's id; None for any other value: the address is then found by its IP alone."""
     return int(value) if re.fullmatch("[1-9][0-9]{0,9}", str(value)) else None
 
 
 _Absent = BeforeValidator(lambda value: value or None)
-"""What is empty is as good as left out: it never wipes what phpIPAM has."""
+"""Takes an empty value as missing, so that it never erases a value in phpIPAM."""
 
 
 class _Result(BaseModel):

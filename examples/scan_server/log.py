@@ -29,7 +29,7 @@ class JsonLines(logging.Formatter):
 
 
 async def access(request: Request, call_next: RequestResponseEndpoint) -> Response:
-    """Log and count a request with what the service has put into `request.state.fields`."""
+    """Log and count a request with the fields that the service has put into `request.state.fields`."""
     started = time.monotonic()
     client = request.client.host if request.client else "?"
     method, path = request.method[:MAX_TEXT], request.scope["path"][:MAX_TEXT]

@@ -1,4 +1,4 @@
-"""Counters of what the server did, for Prometheus."""
+"""Counters of reports, hosts and refusals, for Prometheus."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""PHP's clock: phpIPAM stores local times and does not say whose; in its API's rows the offset can be seen. Pure."""
+"""PHP's clock: phpIPAM stores local times without their zone; its API's rows reveal the offset. Pure."""
 
 import logging
 from datetime import datetime, timedelta, timezone, tzinfo

@@ -19,7 +19,7 @@ TRIES = 5
 
 
 class Stored(NamedTuple):
-    """What became of the results."""
+    """The numbers of stored and skipped results, and the refused ones."""
 
     updated: int
     """Addresses that phpIPAM had."""
@@ -31,7 +31,7 @@ class Stored(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """What a result changes: a row, or a new one."""
+    """The values that a result changes in a row, or those of a new row."""
 
     place: int
     """The result's index in the report."""
@@ -122,7 +122,7 @@ def _stamp(connection: Connection, subnet: Any, report: Report, php: PhpTime) ->
 def _hosts(
     connection: Connection, subnet: int, report: Report, php: PhpTime, replace_names: bool
 ) -> tuple[Stored, list[int]]:
-    """Write the hosts; return what became of them, and the ids of the addresses that phpIPAM had."""
+    """Write the hosts; return the outcome, and the ids of the addresses that phpIPAM had."""
     columns = (addresses.c[name] for name in ("id", "ip_addr", "hostname", "mac", "lastSeen"))
     ips = [host.ip_addr for host in report.hosts]
     there = select(*columns).where(addresses.c.subnetId == subnet, addresses.c.ip_addr.in_(ips))
@@ -144,7 +144,7 @@ def _hosts(
 
 
 def _update(row: Any, host: Host, php: PhpTime, replace_names: bool) -> _Change:
-    """Return what the host changes of its row. An older report than the row's last has no say."""
+    """Return the changes of the host's row; none by a report that is older than the row's last one."""
     values: dict[str, object] = {}
     before = php.moment(row.lastSeen)
     if before is None or before < host.seen:
@@ -163,7 +163,7 @@ def _takes_name(old: str, new: str, replace: bool) -> bool:
 
 
 def _digits(mac: str) -> str:
-    """Return what notations of a MAC address have in common."""
+    """Return the digits of a MAC address in any notation."""
     return re.sub("[^0-9A-F]", "", mac.upper())
 
 
@@ -181,7 +181,7 @@ def _row(subnet: int, host: Host, php: PhpTime) -> dict[str, object]:
 
 
 def _apply(connection: Connection, changes: list[_Change]) -> list[tuple[int, str]]:
-    """Make the changes; return those that the database refuses. They are found by halving."""
+    """Make the changes, and return the ones that the database refuses, which are found by halving."""
     if not changes:
         return []
     try:
