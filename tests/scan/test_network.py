@@ -3,7 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import pytest
 
 from executables import fake
 from lab.network import Hosts, Namespace
+from phpipam_scan_agent.plan import ranges
+from phpipam_scan_agent.plan.jobs import Route
 from phpipam_scan_agent.scan import network
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
@@ -62,6 +64,14 @@ def test_an_ip_command_without_json_gives_no_macs(script: str, path: Path) -> No
     fake(path, script).rename(path / "ip")
     assert network.LocalNetwork().links == []
     assert network.neighbours() == {}
+
+
+def test_a_failed_look_up_of_routes_is_not_taken_for_a_missing_route(path: Path) -> None:
+    """As on an overloaded machine, where it takes longer than its time limit."""
+    real = shutil.which("ip", path="/usr/sbin:/usr/bin:/sbin:/bin")
+    fake(path, f'case "$*" in *-batch*) exit 1;; esac; exec {real} "$@"').rename(path / "ip")
+    whole = (ranges.of_network(ip_network("127.0.20.0/30")),)
+    assert network.LocalNetwork().routes(4, [whole]) == [{Route(): whole}]
 
 
 ROUTES = """

@@ -97,7 +97,7 @@ class LocalNetwork:
 
     def _route(self, version: int, area: Ranges, kernel: Mapping[int, Any]) -> Route:
         ends = (area[0].start, area[-1].stop - 1)
-        if not self._devices:  # no iproute2
+        if not (self._devices and kernel):  # no iproute2, or it fails or is too slow
             return Route() if has_route(ranges.address(ends[0], version)) else Route(error=NO_ROUTE)
         known = [kernel[at] for at in ends if at in kernel]
         route = next((route for route in known if "type" not in route), known[0] if known else None)
