@@ -264,6 +264,18 @@ def test_a_ca_named_in_the_environment_does_not_excuse_a_wrong_name(
     assert "use the name" in refused_before_anything_was_sent(authority.of_another_name())
 
 
+def test_a_folder_of_cas_is_trusted_where_openssl_has_no_file(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(authority.file.read_bytes())
+    subprocess.run(("openssl", "rehash", tmp_path), check=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert "use the name" in refused_before_anything_was_sent(authority.of_another_name())
+    with Server(lambda request: Reply(200, b"well"), authority.right()) as server:
+        assert send(at_server(server)).body == b"well"
+
+
 ADD_TO_THE_MACHINE = """
 mount -t tmpfs none /usr/local/share/ca-certificates
 mount -t tmpfs none /etc/ssl/certs
