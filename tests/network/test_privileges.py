@@ -82,6 +82,27 @@ def test_without_raw_sockets_macs_come_from_the_kernel_with_one_warning(lab: Non
 
 
 @pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("prefix", [(), NOBODY], ids=["root", "nothing"])
+def test_the_mac_of_a_router_with_proxy_arp_is_not_that_of_the_hosts_behind(
+    prefix: tuple[str, ...], lab: None
+) -> None:
+    behind = [f"192.0.2.{last}/24" for last in range(33, 39)]
+    with (
+        Namespace() as scanner,
+        Hosts(scanner, ["192.0.2.1/27"], ["192.0.2.2/24"]) as router,
+        Hosts(router, behind, ["192.0.2.62/27"]) as hosts,
+    ):
+        # At once, not after a random time of up to 0.8 s.
+        delays = [f"net.ipv4.neigh.{device}.proxy_delay=0" for device in (router.device, hosts.device)]
+        switches = ["net.ipv4.conf.all.proxy_arp=1", "net.ipv4.ip_forward=1"]
+        router.run(["sysctl", "-qw", *switches, *delays])
+        done = run(scanner, [subnet(1, "192.0.2.32/27")], prefix=prefix)
+
+    assert done.found() == {each.partition("/")[0] for each in behind} | {"192.0.2.62"}
+    assert done.each("mac") == {}
+
+
+@pytest.mark.usefixtures("nobody")
 def test_without_raw_sockets_routed_hosts_are_found(lab: None) -> None:
     block = "10.77.8.0/25"
     with Network("192.0.2.1/24", gateway="192.0.2.254", rtt=20, quiet=50, loss=1) as network:

@@ -6,6 +6,7 @@ import logging
 import socket
 import subprocess
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from ..models import IPAddress
 from ..plan import ranges
 from ..plan.jobs import Route
 from ..plan.ranges import Ranges
-from .plausibility import host_mac
+from .plausibility import FEW_NEARER, host_mac
 
 log = logging.getLogger(__name__)
 
@@ -148,9 +149,14 @@ def has_route(ip: IPAddress) -> bool:
 
 
 def neighbours() -> dict[IPAddress, str]:
-    """Return the kernel's neighbour table: MAC addresses by IP address."""
+    """Return the kernel's neighbour table: MAC addresses by IP address.
+
+    A MAC address of many addresses is left out: a router with proxy ARP answers for all of them.
+    """
     rows = _ip("neighbour", "show")
-    return {ip_address(row["dst"]): mac for row in rows if (mac := host_mac(row.get("lladdr", "")))}
+    macs = {ip_address(row["dst"]): mac for row in rows if (mac := host_mac(row.get("lladdr", "")))}
+    number = Counter((ip.version, mac) for ip, mac in macs.items())
+    return {ip: mac for ip, mac in macs.items() if number[ip.version, mac] < FEW_NEARER}
 
 
 def _ip(*arguments: str, family: str = "", stdin: str = "") -> list[dict[str, Any]]:
