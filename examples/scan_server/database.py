@@ -29,6 +29,9 @@ subnets = _table("subnets", "id subnet mask scanAgent discoverSubnet pingSubnet 
 addresses = _table(
     "ipaddresses", "id subnetId ip_addr hostname mac lastSeen description note state excludePing"
 )
+excluded = (addresses.c.excludePing == 1).label("excluded")
+"""Whether an address is excluded from scans; before phpIPAM 1.5 the column is a text."""
+
 settings = _table("settings", "updateTags pingStatus")
 tags = _table("ipTags", "id updateTag")
 api = _table("api", "app_last_access")
@@ -36,7 +39,7 @@ api = _table("api", "app_last_access")
 CHECKS = (
     "SELECT id, code FROM scanAgents LIMIT 1",
     "SELECT id, subnet, mask, scanAgent, discoverSubnet, pingSubnet, lastDiscovery, lastScan FROM subnets LIMIT 1",
-    "SELECT id, subnetId, ip_addr, hostname, mac, lastSeen FROM ipaddresses LIMIT 1",
+    "SELECT id, subnetId, ip_addr, hostname, mac, lastSeen, excludePing FROM ipaddresses LIMIT 1",
     "UPDATE scanAgents SET last_access = NULL WHERE FALSE",
     "UPDATE subnets SET lastDiscovery = NULL, lastScan = NULL WHERE FALSE",
     "UPDATE ipaddresses SET hostname = NULL, mac = NULL, lastSeen = NULL WHERE FALSE",

@@ -13,13 +13,13 @@ GRANT SELECT (id, subnet, mask, scanAgent, discoverSubnet, pingSubnet, lastDisco
       UPDATE (lastDiscovery, lastScan)
     ON subnets TO 'scan_server'@'localhost';
 
-GRANT SELECT (id, subnetId, ip_addr, hostname, mac, lastSeen),
+GRANT SELECT (id, subnetId, ip_addr, hostname, mac, lastSeen, excludePing),
       INSERT (subnetId, ip_addr, hostname, mac, lastSeen, description, note, state),
       UPDATE (hostname, mac, lastSeen)
     ON ipaddresses TO 'scan_server'@'localhost';
 
 -- For the tags Used and Offline; without these, tags stay as they are.
-GRANT SELECT (state, excludePing), UPDATE (state) ON ipaddresses TO 'scan_server'@'localhost';
+GRANT SELECT (state), UPDATE (state) ON ipaddresses TO 'scan_server'@'localhost';
 GRANT SELECT (updateTags, pingStatus) ON settings TO 'scan_server'@'localhost';
 GRANT SELECT (id, updateTag) ON ipTags TO 'scan_server'@'localhost';
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from .answers import ROW_ERRORS, error_number
-from .database import addresses, explain_missing, settings, tags, update_rows
+from .database import addresses, excluded, explain_missing, settings, tags, update_rows
 from .decode import Report
 from .php_time import PhpTime
 
@@ -39,9 +39,11 @@ def _write(
     connection: Connection, subnet: int, ids: set[int], report: Report, php: PhpTime, offline: timedelta
 ) -> None:
     silent = set(report.silent)
-    columns = (addresses.c[name] for name in ("id", "state", "lastSeen", "excludePing"))
+    columns = [addresses.c[name] for name in ("id", "state", "lastSeen")]
     updatable = addresses.c.state.in_(select(tags.c.id).where(tags.c.updateTag == 1))
-    rows = select(*columns).where(addresses.c.subnetId == subnet, addresses.c.id.in_(ids), updatable)
+    rows = select(*columns, excluded).where(
+        addresses.c.subnetId == subnet, addresses.c.id.in_(ids), updatable
+    )
     changes = defaultdict(list)
     for row in connection.execute(rows):
         tag = _tag(row, row.id in silent, report, php, offline)
@@ -64,6 +66,6 @@ def _tag(row: Any, silent: bool, report: Report, php: PhpTime, offline: timedelt
         return state
     if not silent:
         return USED if php.now - seen < offline else state
-    if row.excludePing or state == RESERVED or report.made - seen < offline:
+    if row.excluded or state == RESERVED or report.made - seen < offline:
         return state
     return OFFLINE

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from . import tags
 from .answers import COLLIDED, ROW_ERRORS, Refusal, error_number, wrong_field
-from .database import addresses, agents, subnets, update_rows
+from .database import addresses, agents, excluded, subnets, update_rows
 from .decode import Host, Report
 from .php_time import PhpTime
 
@@ -25,7 +25,7 @@ class Stored(NamedTuple):
     """Addresses that phpIPAM had."""
     added: int
     skipped: int
-    """Addresses that were deleted in phpIPAM since the scan."""
+    """Addresses with Ping exclude in phpIPAM, and those that were deleted there since the scan."""
     refused: list[tuple[int, str]]
     """Results that the database refuses, by their indexes, and why."""
 
@@ -123,12 +123,12 @@ def _hosts(
     connection: Connection, subnet: int, report: Report, php: PhpTime, replace_names: bool
 ) -> tuple[Stored, list[int]]:
     """Write the hosts; return the outcome, and the ids of the addresses that phpIPAM had."""
-    columns = (addresses.c[name] for name in ("id", "ip_addr", "hostname", "mac", "lastSeen"))
+    columns = [addresses.c[name] for name in ("id", "ip_addr", "hostname", "mac", "lastSeen")]
     ips = [host.ip_addr for host in report.hosts]
-    there = select(*columns).where(addresses.c.subnetId == subnet, addresses.c.ip_addr.in_(ips))
+    there = select(*columns, excluded).where(addresses.c.subnetId == subnet, addresses.c.ip_addr.in_(ips))
     known = {row.ip_addr: row for row in connection.execute(there)}
     pairs = [(known[host.ip_addr], host) for host in report.hosts if host.ip_addr in known]
-    updates = [_update(row, host, php, replace_names) for row, host in pairs]
+    updates = [_update(row, host, php, replace_names) for row, host in pairs if not row.excluded]
     new = [host for host in report.hosts if host.ip_addr not in known]
     # phpIPAM had the address when the agent asked, and has it no more: somebody deleted it.
     added = [_Change(host.place, None, _row(subnet, host, php)) for host in new if host.id is None]
@@ -137,10 +137,10 @@ def _hosts(
     stored = Stored(
         updated=len(updates) - len(not_updated),
         added=len(added) - len(not_added),
-        skipped=len(new) - len(added),
+        skipped=len(report.hosts) - len(updates) - len(added),
         refused=sorted(not_updated + not_added),
     )
-    return stored, [row.id for row in known.values()]
+    return stored, [row.id for row in known.values() if not row.excluded]
 
 
 def _update(row: Any, host: Host, php: PhpTime, replace_names: bool) -> _Change:

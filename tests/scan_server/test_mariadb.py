@@ -275,12 +275,12 @@ GRANTS = _grants(
     ("scanAgents", "UPDATE", "last_access"),
     ("subnets", "SELECT", "id subnet mask scanAgent discoverSubnet pingSubnet lastDiscovery lastScan"),
     ("subnets", "UPDATE", "lastDiscovery lastScan"),
-    ("ipaddresses", "SELECT", "id subnetId ip_addr hostname mac lastSeen"),
+    ("ipaddresses", "SELECT", "id subnetId ip_addr hostname mac lastSeen excludePing"),
     ("ipaddresses", "INSERT", "subnetId ip_addr hostname mac lastSeen description note state"),
     ("ipaddresses", "UPDATE", "hostname mac lastSeen"),
 )
 FOR_TAGS = _grants(
-    ("ipaddresses", "SELECT", "state excludePing"),
+    ("ipaddresses", "SELECT", "state"),
     ("ipaddresses", "UPDATE", "state"),
     ("settings", "SELECT", "updateTags pingStatus"),
     ("ipTags", "SELECT", "id updateTag"),
@@ -322,6 +322,29 @@ def test_grants_are_necessary_and_sufficient(mariadb: MariaDb, start: Start) -> 
     left = [next(iter(row.values())) for row in mariadb.execute(f"SHOW GRANTS FOR {user}")]
     mariadb.grant()  # a second time
     assert [grant.partition(" TO ")[0] for grant in left] == ["GRANT USAGE ON *.*"]
+
+
+def test_ping_exclude_of_phpipam_1_4_is_understood(lab: Lab) -> None:
+    """Its column is a text, `0` or `1`, or NULL."""
+    column = "ALTER TABLE ipaddresses CHANGE excludePing excludePing "
+    lab.database.execute("UPDATE subnets SET pingSubnet = 1")
+    lab.database.execute("UPDATE settings SET updateTags = 1")
+    lab.database.execute(column + "BINARY NULL DEFAULT '0'")
+    try:
+        for n, value in enumerate(("0", "1", None), 1):
+            lab.database.address(n, 10, f"192.0.2.{n}", excludePing=value)
+            silent = {"state": 2, "lastSeen": "2020-01-01 00:00:00"}
+            lab.database.address(10 + n, 10, f"192.0.2.{10 + n}", excludePing=value, **silent)
+        document = report("alpha", NET, *hosts_of(NET, 3, hostname="gw"))
+        document["scan"] |= {"silent": [11, 12, 13], "made": "2026-03-01T12:00:00+00:00"}
+        answer = lab.server.post(document)
+        rows = lab.database.addresses("hostname", "state")
+    finally:
+        lab.database.execute("UPDATE ipaddresses SET excludePing = 0")
+        lab.database.execute(column + "BOOL NOT NULL DEFAULT 0")
+    assert answer.json() == stored(2, 0, skipped=1)
+    assert [name for name, _ in rows[:3]] == ["gw", None, "gw"]
+    assert [tag for _, tag in rows[3:]] == [1, 2, 1]
 
 
 UNIQUE_MAC = "CREATE UNIQUE INDEX site_mac ON ipaddresses (subnetId, mac)"

@@ -99,6 +99,15 @@ def test_deleted_address_is_not_inserted_again(lab: Lab) -> None:
     assert lab.database.addresses("ip_addr") == [decimal("192.0.2.2")]
 
 
+def test_address_with_ping_exclude_is_not_changed(lab: Lab) -> None:
+    """As where somebody excluded it after the scan."""
+    lab.database.address(101, 10, "192.0.2.1", excludePing=1)
+    lab.database.address(102, 10, "192.0.2.2")
+    hosts = hosts_of(NET, 2, hostname="gw", mac="AA:BB:CC:DD:EE:01")
+    assert lab.server.post(report("alpha", NET, *hosts)).json() == stored(1, 0, skipped=1)
+    assert lab.database.addresses("hostname", "mac") == [(None, None), ("gw", "AA:BB:CC:DD:EE:01")]
+
+
 def test_mac_in_another_notation_is_not_rewritten(lab: Lab) -> None:
     notations = ("aabb.ccdd.ee01", "aa-bb-cc-dd-ee-01", "AABBCCDDEE01", "aabb.ccdd.ee02")
     for n, mac in enumerate(notations, 1):
