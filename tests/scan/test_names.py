@@ -299,6 +299,17 @@ def test_an_invalid_datagram_is_ignored(
     assert caplog.messages == []
 
 
+def test_a_defect_costs_one_name(zone: Nameserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = server.Nameserver.ask
+
+    async def defective(self: server.Nameserver, question: dns.message.Message, zone: str) -> object:
+        assert not str(question.question[0].name).startswith("2.")
+        return await ask(self, question, zone)
+
+    monkeypatch.setattr(server.Nameserver, "ask", defective)
+    assert look_up(ip(1), ip(2)) == {ip(1): "gw.example.net"}
+
+
 def test_a_datagram_from_another_source_is_ignored() -> None:
     evil, good = nameserver.always("evil.example.net."), nameserver.always("gw.example.net.")
     with Nameserver(FIRST, reply=good, before=[evil], source=SECOND):

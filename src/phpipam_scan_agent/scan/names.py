@@ -100,8 +100,11 @@ class Names:
             known, name = self._memory.get(servers, ip)
             return name if known else await self._ask(ip, nameservers)
 
-        names = await asyncio.gather(*map(ask, ips))
-        return {ip: name for ip, name in zip(ips, names, strict=True) if name}
+        names = await asyncio.gather(*map(ask, ips), return_exceptions=True)
+        for error in names:
+            if isinstance(error, Exception):  # a defect costs a name, not the hosts
+                log.debug("no name", exc_info=error)
+        return {ip: name for ip, name in zip(ips, names, strict=True) if name and isinstance(name, str)}
 
     def _nameserver(self, address: str) -> Nameserver:
         return self._nameservers.setdefault(address, Nameserver(address, self._sockets))
