@@ -71,9 +71,8 @@ def connect(config: Config) -> Engine:
     options: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
     if config.mysql_host.startswith("/"):
         options |= {"unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
-    if (
-        config.mysql_ssl_ca
-    ):  # otherwise the connection is perhaps encrypted, as the server has it, but never verified
+    # Without it, the connection is perhaps encrypted, as the server has it, but never verified.
+    if config.mysql_ssl_ca:
         options["ssl"] = config.tls("mysql_ssl", config.mysql_ssl_ca)
     url = URL.create(
         "mysql+pymysql",

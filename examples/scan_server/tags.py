@@ -39,11 +39,9 @@ def _write(
     connection: Connection, subnet: int, ids: set[int], report: Report, php: PhpTime, offline: timedelta
 ) -> None:
     silent = set(report.silent)
-    columns = [addresses.c[name] for name in ("id", "state", "lastSeen")]
+    columns = [addresses.c.id, addresses.c.state, addresses.c.lastSeen, excluded]
     updatable = addresses.c.state.in_(select(tags.c.id).where(tags.c.updateTag == 1))
-    rows = select(*columns, excluded).where(
-        addresses.c.subnetId == subnet, addresses.c.id.in_(ids), updatable
-    )
+    rows = select(*columns).where(addresses.c.subnetId == subnet, addresses.c.id.in_(ids), updatable)
     changes = defaultdict(list)
     for row in connection.execute(rows):
         tag = _tag(row, row.id in silent, report, php, offline)
