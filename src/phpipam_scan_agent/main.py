@@ -76,9 +76,7 @@ def run(options: Options, config: Config, spool: Spool, findings: output.Finding
         closing(PhpIpam(config, cache, clock)) as phpipam,
     ):
         # Expire the cache
-        cache.load()
-        if options.refresh:
-            cache.drop()
+        cache.load(answers=not options.refresh)
 
         # Ask phpIPAM for this agent's subnets
         subnets, outcomes = _assigned(phpipam, config, options)

@@ -154,6 +154,17 @@ def test_a_phpipam_outage_during_the_run_costs_only_ids(site: ForkedSite) -> Non
     assert len(site.api.requests) == 3 + 3 + 1
 
 
+def test_refresh_keeps_the_cache_while_phpipam_is_away(site: ForkedSite) -> None:
+    site.run_once()
+    switch_off(site)
+    done = site.run_once("--refresh")
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr
+    done = site.run_once()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(site.scan_server.reports) == 4
+
+
 # Away, and the spool
 
 

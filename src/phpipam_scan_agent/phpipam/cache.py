@@ -67,6 +67,7 @@ class Cache:
         self._excluded: dict[str, Rows] = {}
         self._lock = threading.Lock()
         self._changed = False
+        self._left_out = False
         self.memory = 0
         """Bytes of memory that the answers of earlier runs take, about."""
 
@@ -77,8 +78,11 @@ class Cache:
         """Save it, also where the run is ended early."""
         self.save()
 
-    def load(self) -> None:
-        """Read an earlier run's file. Old answers, a damaged file and a file of other credentials are ignored."""
+    def load(self, answers: bool = True) -> None:
+        """Read an earlier run's file. Old answers, a damaged file and a file of other credentials are ignored.
+
+        Without `answers` phpIPAM is asked again; the file keeps them until phpIPAM has given the first new one.
+        """
         files.clean(self._path)
         try:
             if self._path.stat().st_uid != os.geteuid():
@@ -89,7 +93,7 @@ class Cache:
                 log.info("cache %s was made by another version; asking phpIPAM again", self._path)
                 return
             belongs = document["for"] == self._owner(document["salt"])
-            answers, tried, excluded = _content(document)
+            found, tried, excluded = _content(document)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -100,20 +104,21 @@ class Cache:
             return
         if not belongs:
             log.info("cache %s was made with another configuration; asking phpIPAM again", self._path)
-        elif any(came > self._clock() + CLOCK_TOLERANCE for came, _ in answers.values()):
+        elif any(came > self._clock() + CLOCK_TOLERANCE for came, _ in found.values()):
             log.warning("cache %s comes from the future; check the clock; asking phpIPAM again", self._path)
         else:
-            self._answers.update(answers)
+            self._left_out = not answers
+            self._answers.update(found if answers else {})
             self._tried.update(tried)
             self._excluded.update(excluded)
-            usable = len(self._answers) / (len(answers) or 1)
+            usable = len(self._answers) / (len(found) or 1)
             self.memory = int(MEMORY_PER_CHARACTER * len(content) * usable)
-            log.info("cache %s: %d answers, %d of them usable", self._path, len(answers), len(self._answers))
+            log.info("cache %s: %d answers, %d of them usable", self._path, len(found), len(self._answers))
 
     def save(self) -> None:
         """Write the file anew. A cache that cannot be written only costs time."""
         with self._lock, self._answers.timer, self._tried.timer:  # at one time: answers expire at any moment
-            if not self._changed:
+            if not self._changed or self._left_out:
                 return
             kept = {
                 "answers": dict(self._answers),
@@ -144,6 +149,7 @@ class Cache:
         """Keep an answer of this moment."""
         with self._lock:
             self._answers[question] = (self._clock(), rows)
+            self._left_out = False
         self.tried(question)
 
     def tried(self, question: str) -> None:
@@ -170,11 +176,13 @@ class Cache:
         return sorted(tried, key=lambda question: (self.get(question) is None, tried[question]))
 
     def drop(self) -> None:
-        """Remove all answers, so that phpIPAM is asked again; which addresses are excluded is still known."""
+        """Remove all answers, since one has been found to be wrong: the next run asks again.
+
+        Which addresses are excluded is still known.
+        """
         with self._lock:
             self._answers.clear()
             self._changed = True
-            self.memory = 0
 
     @property
     def age(self) -> float:
