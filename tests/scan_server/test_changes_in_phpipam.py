@@ -1,4 +1,4 @@
-"""Every row of the README's table "What it changes in phpIPAM", by the agent, nmap, DNS and the Scan Server."""
+"""Every row of the README's table "Changes in phpIPAM", with the agent, nmap, DNS and the Scan Server."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from stand_ins.site import Site
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a nameserver's port 53 needs root")
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-TABLE = README.split("\n## What it changes in phpIPAM, and what it never touches\n")[1].split("\n## ")[0]
+TABLE = README.split("\n## Changes in phpIPAM\n")[1].split("\n## ")[0]
 
 NAMESERVER = f"127.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}.9"
 
@@ -127,7 +127,7 @@ def its_tag(found: Found) -> None:
     assert found.after[decimal("127.0.20.1")]["state"] == 2
 
 
-def a_host_that_has_no_address_there(found: Found) -> None:
+def a_host_without_an_address_in_phpipam(found: Found) -> None:
     row = found.after[decimal("127.0.20.5")]
     assert (row["hostname"], row["description"], row["state"]) == ("dns5", "-- autodiscovered --", 2)
     assert row["note"].startswith("This host was autodiscovered on ")
@@ -146,7 +146,7 @@ def an_address_with_ping_exclude(found: Found) -> None:
     assert _changed(found, "127.0.20.3") == set()
 
 
-def an_address_that_was_deleted_there_during_the_scan(found: Found) -> None:
+def an_address_that_was_deleted_during_the_scan(found: Found) -> None:
     assert decimal("127.0.20.4") not in found.after
 
 
