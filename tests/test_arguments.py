@@ -100,7 +100,7 @@ def test_help_names_the_flags_the_default_file_and_the_exit_codes(capsys: pytest
     ]
     assert [flag for flag in flags if f"--{flag}" not in shown] == []
     assert "/etc/phpipam/scan_agent.yaml" in shown
-    assert "exit codes: 0 all well; 1 the run ended, but something failed" in shown
+    assert "exit codes: 0 no error; 1 the run ended, but a part of it failed" in shown
 
 
 def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,8 @@ VIEWS = ("subnets", "hosts", "changes", "map")
 DEFAULT_PATH = Path("/etc/phpipam/scan_agent.yaml")
 
 EXIT_CODES = """\
-exit codes: 0 all well; 1 the run ended, but something failed (named on stderr);
-2 usage or configuration; 75 another run is in progress; 128+n ended by signal n"""
+exit codes: 0 no error; 1 the run ended, but a part of it failed (named on stderr);
+2 usage or configuration error; 75 another run is in progress; 128+n ended by signal n"""
 
 
 class Options(NamedTuple):
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", metavar="FILE", type=Path, default=DEFAULT_PATH, help=f"default: {DEFAULT_PATH}")
-    add("--check", action="store_true", help="verify what a run needs, scan nothing")
+    add("--check", action="store_true", help="verify the requirements of a run, scan nothing")
     add("--dry-run", action="store_true", help="scan and show, but upload nothing")
     add(
         "--subnet",

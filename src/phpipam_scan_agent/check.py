@@ -124,7 +124,7 @@ def _waiting(spool: Spool) -> Iterator[Check]:
         yield Check("reports waiting", True, "none")
     if foreign := spool.foreign():
         detail = f"{foreign} in {spool.folder} are for another api_url or client_name and are not sent"
-        advice = "run the agent once with the api_url and client_name of before, or delete them"
+        advice = "run the agent once with the earlier api_url and client_name, or delete them"
         yield Check("reports of another phpIPAM", True, detail, advice)
     if refused := spool.refused():
         first = f"{refused[0].network}: {refused[0].refusal}" if refused[0].refusal else "see the folder"

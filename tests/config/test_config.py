@@ -123,7 +123,7 @@ def test_anchors_work(tmp_path: Path) -> None:
 def test_yaml_tags_create_no_objects(tmp_path: Path) -> None:
     made = tmp_path / "made-by-a-tag"
     content = configs.text(client_name=f"!!python/object/apply:os.mkdir [{made}]")
-    assert problem(tmp_path, content) == "client_name: holds several values; it takes one"
+    assert problem(tmp_path, content) == "client_name: has several values; it takes one"
     assert not made.exists()
     assert load(tmp_path, configs.text(client_name="!!python/name:os.mkdir agent1")).client_name == "agent1"
 
@@ -240,7 +240,7 @@ def test_bytes_that_are_not_text_are_refused(content: bytes, tmp_path: Path) -> 
 @pytest.mark.parametrize(("typed", "named"), [("\0", "0x00"), ("\x01", "0x01"), ("\x1b[2J", "0x1b")])
 def test_a_raw_control_character_is_named_with_its_line(typed: str, named: str, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(client_token=f"{SECRET}{typed}{SECRET}"))
-    assert said == f"line 3: has the control character {named}; take it out"
+    assert said == f"line 3: has the control character {named}; remove it"
 
 
 @pytest.mark.parametrize("content", ["[" * 5000, "{a: " * 5000, "- " * 5000, f"{ROOT_KEY}: " + "[" * 5000])
@@ -271,7 +271,7 @@ def test_nested_aliases_do_not_exhaust_memory(tmp_path: Path) -> None:
     lines += [f"nofusscomputing_a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
     path = configs.write(tmp_path, "\n".join(lines) + "\n" + configs.text(http_port="*a9"))
     done = subprocess.run([sys.executable, "-c", LAUGHING, path], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == (f"{path}: http_port: holds several values; it takes one\n", "")
+    assert (done.stdout, done.stderr) == (f"{path}: http_port: has several values; it takes one\n", "")
 
 
 def test_a_second_document_is_refused(tmp_path: Path) -> None:
@@ -280,9 +280,9 @@ def test_a_second_document_is_refused(tmp_path: Path) -> None:
 
 def test_a_duplicate_key_is_named_with_its_second_line(tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text() + f"  client_token: {SECRET}\n")
-    assert said == "line 6, column 3: client_token is there twice; keep one"
+    assert said == "line 6, column 3: client_token occurs twice; keep one"
     said = problem(tmp_path, configs.text() + configs.text())
-    assert said == f"line 6, column 1: {ROOT_KEY} is there twice; keep one"
+    assert said == f"line 6, column 1: {ROOT_KEY} occurs twice; keep one"
 
 
 # The root key
@@ -360,7 +360,7 @@ def test_a_number_of_too_many_digits_is_named_by_its_line(key: str, value: str, 
 @pytest.mark.parametrize("key", Config.model_fields)
 def test_a_list_is_refused_as_a_value(key: str, value: str, tmp_path: Path) -> None:
     said = problem(tmp_path, configs.text(**{key: value}))
-    assert said == f"{key}: holds several values; it takes one"
+    assert said == f"{key}: has several values; it takes one"
 
 
 @pytest.mark.parametrize("typed", ['"null"', "'~'", '"Null"'])

@@ -414,7 +414,7 @@ def test_a_damaged_file_is_set_aside_and_does_not_block_others(bench: Bench, con
         through(run)
     aside = bench.folder / "refused" / name
     assert bench.taken == [2]
-    assert run.problems == [f"{bench.folder / name} holds no report; it is set aside as {aside}"]
+    assert run.problems == [f"{bench.folder / name} contains no report; it is set aside as {aside}"]
     assert aside.read_bytes() == content
 
 
@@ -652,7 +652,10 @@ def test_a_report_that_can_be_neither_stored_nor_sent_is_named(two: ForkedSite, 
         (line,) = [
             line for line in lines if line.startswith(f"phpipam-scan-agent: error: subnet {network}: ")
         ]
-        assert f"could be neither kept nor sent: {two.folder}/state/spool cannot keep it ({why}); " in line
+        assert (
+            f"could be neither kept nor sent: {two.folder}/state/spool cannot keep the report ({why}); "
+            in line
+        )
         assert "HTTP 503: busy" in line
     assert len(two.server.requests) == 1, "a server that takes nothing is not asked for each report"
 

@@ -83,7 +83,7 @@ def test_a_web_server_instead_of_the_scan_server_loses_no_report(
     said = problem(tmp_path, "https://127.0.0.1", ports[name])
     assert SERVERS[name][1] in said
     if "HTTP 502" not in said:
-        assert f"something else than a Scan Server answers at https://127.0.0.1:{ports[name]}/" in said
+        assert f"no Scan Server answers at https://127.0.0.1:{ports[name]}/" in said
         assert "(Server: nginx" in said
 
 

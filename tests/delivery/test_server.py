@@ -79,7 +79,7 @@ def page(status: int, body: bytes, server: str = "nginx/1.26") -> Answer:
         (
             ours(400, "json"),
             BadReportError,
-            "answers HTTP 400: such a fault; the report was damaged on its way",
+            "answers HTTP 400: such a fault; the report was damaged in transit",
         ),
         (ours(400, "field"), BadReportError, "HTTP 400: such a fault; the server does not accept this value"),
         (ours(400, "row"), BadReportError, "phpIPAM's database refuses these rows, the others are stored"),
@@ -92,7 +92,7 @@ def page(status: int, body: bytes, server: str = "nginx/1.26") -> Answer:
         (ours(413, "size"), TooLargeError, "raise the body size"),
         (ours(429, "guesses"), UnavailableError, "check scanagent_code"),
         (ours(503, "database"), UnavailableError, "see the server's log"),
-        (ours(503, "busy"), UnavailableError, "the server has too much to do"),
+        (ours(503, "busy"), UnavailableError, "the server is overloaded"),
         # The collection's: one line of text
         (
             Answer(400, b"Invalid JSON payload"),
@@ -119,11 +119,11 @@ def page(status: int, body: bytes, server: str = "nginx/1.26") -> Answer:
             for status in (200, 201, 400, 401, 403, 404, 405, 422, 451, 500, 501)
         ),
         (Answer(403, b"no"), UnavailableError, "HTTP 403 'no'"),
-        (Answer(404), UnavailableError, "something else than a Scan Server answers at"),
-        (Answer(204), UnavailableError, "something else than a Scan Server answers at"),
-        (as_json(200, {"server": "nginx"}), UnavailableError, "something else than a Scan Server answers at"),
-        (as_json(200, ["phpipam-scan-server"]), UnavailableError, "something else than a Scan Server"),
-        (Answer(200, b"[" * 60_000), UnavailableError, "something else than a Scan Server"),
+        (Answer(404), UnavailableError, "no Scan Server answers at"),
+        (Answer(204), UnavailableError, "no Scan Server answers at"),
+        (as_json(200, {"server": "nginx"}), UnavailableError, "no Scan Server answers at"),
+        (as_json(200, ["phpipam-scan-server"]), UnavailableError, "no Scan Server answers at"),
+        (Answer(200, b"[" * 60_000), UnavailableError, "no Scan Server answers at"),
     ],
 )
 def test_an_answer_decides_about_the_report_by_its_sender(
@@ -144,7 +144,7 @@ def test_another_responder_is_named(server: ScanServer, stand_in: StandIn) -> No
         server.upload(REPORT)
     assert "HTTP 403 '403 Request blocked' (Server: " in str(caught.value)
     assert "cloud-waf" in str(caught.value)
-    assert str(caught.value).endswith("; check http_server and http_port, and what stands between")
+    assert str(caught.value).endswith("; check http_server, http_port and any proxy")
 
 
 @pytest.mark.parametrize("answer", [Answer(200), as_json(200, {"server": "phpipam-scan-server", "added": 1})])
@@ -183,9 +183,9 @@ def test_both_scan_servers_answers_are_recognized(
         (
             {"POST": page(400, b"<h1>Bad Request</h1>"), "GET": page(404, b"no")},
             UnavailableError,
-            "something else",
+            "no Scan Server answers at",
         ),
-        ({"POST": Answer(200), "GET": Answer(200)}, UnavailableError, "something else than a Scan Server"),
+        ({"POST": Answer(200), "GET": Answer(200)}, UnavailableError, "no Scan Server answers at"),
     ],
 )
 def test_the_check_passes_only_if_a_report_could_be_stored(

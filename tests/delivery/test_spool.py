@@ -207,7 +207,7 @@ def test_files_of_format_1_are_merged(folder: Path, clock: Clock) -> None:
     (folder / "000000000099.json").write_text("{")
     spool = Spool(folder, 7 * DAY, 10**8, clock)
     (problem,) = spool.open()
-    assert problem.startswith(f"{folder}/000000000099.json holds no report; it is set aside as ")
+    assert problem.startswith(f"{folder}/000000000099.json contains no report; it is set aside as ")
     (name,) = spool.waiting()
     assert sorted(os.listdir(folder)) == sorted([name, "refused"])
     (_, kept) = spool.get(name)
@@ -474,11 +474,11 @@ def test_a_damaged_file_is_set_aside(
     assert list(spool.waiting()) == [name]
     with pytest.raises(SpoolError) as refused:
         spool.get(name)
-    assert str(refused.value) == f"{folder / name} holds no report"
+    assert str(refused.value) == f"{folder / name} contains no report"
     spool.put(report(10, hosts=2))
     assert (folder / "refused" / name).read_bytes() == DAMAGES[damage]
     assert len(spool.get(name)[1].rows) == 2
-    assert "holds no report; it is set aside as " in warnings(caplog)[0]
+    assert "contains no report; it is set aside as " in warnings(caplog)[0]
 
 
 def test_a_truncated_file_is_no_report(spool: Spool, folder: Path, clock: Clock) -> None:
@@ -497,7 +497,7 @@ def test_a_folder_instead_of_a_report_is_named_and_stays(folder: Path, clock: Cl
     spool = Spool(folder, 1e9, 10**9, clock)
     assert spool.open() == [f"{folder / name} cannot be read (it is not a regular file)"]
     assert spool.waiting() == {}
-    with pytest.raises(SpoolError, match="cannot keep it \\(Is a directory\\)"):
+    with pytest.raises(SpoolError, match="cannot keep the report \\(Is a directory\\)"):
         spool.put(report())
 
 
@@ -625,13 +625,13 @@ def inside(mount: str, folder: Path, program: str) -> list[str]:
 @as_root
 def test_a_full_disk_damages_no_report(folder: Path) -> None:
     said = inside('mount -t tmpfs -o size=64k none "$1"', folder, FILL)
-    assert said == [f"{folder} cannot keep it (No space left on device)", "goes on"]
+    assert said == [f"{folder} cannot keep the report (No space left on device)", "goes on"]
 
 
 @as_root
 def test_a_full_inode_table_is_reported_as_a_full_disk(folder: Path) -> None:
     said = inside('mount -t tmpfs -o nr_inodes=6 none "$1"', folder, FILL)
-    assert said == [f"{folder} cannot keep it (No space left on device)", "goes on"]
+    assert said == [f"{folder} cannot keep the report (No space left on device)", "goes on"]
 
 
 @as_root
@@ -640,7 +640,7 @@ def test_a_read_only_folder_can_be_read(spool: Spool, folder: Path) -> None:
     path = folder / name
     said = inside('mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"', folder, LOOK)
     assert said == [
-        f"{folder} cannot keep it (Read-only file system)",
+        f"{folder} cannot keep the report (Read-only file system)",
         f"{path} cannot be set aside (Read-only file system)",
         f"{path} cannot be removed (Read-only file system); the next run sends it again",
         "Read-only file system",
@@ -651,7 +651,7 @@ def test_a_read_only_folder_can_be_read(spool: Spool, folder: Path) -> None:
 def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "file").touch()
     spool = opened(tmp_path / "file" / "spool", clock)
-    with pytest.raises(SpoolError, match="file/spool cannot keep it \\("):
+    with pytest.raises(SpoolError, match="file/spool cannot keep the report \\("):
         spool.put(report())
     assert spool.waiting() == {}
 

@@ -311,7 +311,7 @@ def test_https_to_an_http_port_is_refused(trusted: Authority) -> None:
     with Server(lambda request: Reply(), tls=None) as server:
         said = failure(at(server.port, "https"))
     assert said.startswith("TLS fails (")
-    assert said.endswith("; check that the port speaks https, or asks for a client_cert")
+    assert said.endswith("; check that the port serves https; it may require a client_cert")
     assert server.requests == []
 
 
@@ -431,14 +431,14 @@ def test_a_proxy_that_refuses_is_named_without_its_password(monkeypatch: pytest.
     with Proxy(refusal=b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
         monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@127.0.0.1:{proxy.port}")
         said = failure(f"https://{BEHIND}/api")
-    assert said.startswith("the proxy does not pass it on (")
+    assert said.startswith("the proxy does not forward it (")
     assert said.endswith("; check https_proxy and no_proxy")
 
 
 def test_an_unreachable_proxy_is_named(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     monkeypatch.setenv("https_proxy", f"http://user:{SECRET}@127.0.0.1:{closed_port}")
     said = failure(f"https://{BEHIND}/api")
-    assert said == "the proxy does not pass it on (Connection refused); check https_proxy and no_proxy"
+    assert said == "the proxy does not forward it (Connection refused); check https_proxy and no_proxy"
 
 
 # Answers that are too large or do not come whole
@@ -550,7 +550,7 @@ def test_an_answer_that_cannot_be_decompressed_is_named() -> None:
 def test_an_answer_that_is_not_http_is_named(answer: bytes) -> None:
     with Raw([answer]) as server:
         said = failure(at(server.port))
-    assert said == "it answers something that is not HTTP; check that it runs, the URL and the network"
+    assert said == "its answer is not HTTP; check that it runs, the URL and the network"
 
 
 @pytest.mark.parametrize("sent", [b"", HEAD + b"Content-Length: 100\r\n\r\n["], ids=["at all", "to the end"])

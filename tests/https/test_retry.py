@@ -316,7 +316,7 @@ def test_an_answer_of_10_gb_is_read_up_to_the_limit(kind: str, code: str) -> Non
     with Turns(Turn(stream)) as server:
         said = failure(server.port)
     if kind in ("headers", "a header"):
-        assert "something that is not HTTP" in said
+        assert "answer is not HTTP" in said
     else:
         assert "the answer has over 1,000,000 bytes" in said
     assert stream.sent < 50 * MB  # the limit and what is under way in the sockets' buffers, for each try

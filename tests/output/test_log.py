@@ -119,7 +119,7 @@ def test_priorities_reach_the_journal(site: ForkedSite, tmp_path: Path) -> None:
     assert {line[:3] for line in lines} >= {"<6>", "<3>"}
     assert {line[:3] for line in lines} <= {"<6>", "<4>", "<3>"}
     assert any(line.startswith("<6>asking phpIPAM for subnets/") for line in lines)
-    assert any(line.startswith("<3>subnet 127.0.21.0/: is no network") for line in lines)
+    assert any(line.startswith("<3>subnet 127.0.21.0/: is not a network") for line in lines)
 
 
 @pytest.mark.parametrize("stream", ["{}:1", "", "{}:{}0"])
@@ -128,7 +128,7 @@ def test_another_stderr_than_the_journals_gets_no_priorities(
 ) -> None:
     (line,) = with_journal_stream(site, tmp_path, stream, "-q")
 
-    assert line.startswith("phpipam-scan-agent: error: subnet 127.0.21.0/: is no network")
+    assert line.startswith("phpipam-scan-agent: error: subnet 127.0.21.0/: is not a network")
 
 
 # Rotation

@@ -270,7 +270,7 @@ def test_secrets_in_phpipams_rows_are_masked(site: Site, metrics_file: Path) -> 
 )
 def test_special_characters_of_phpipam_are_escaped(tmp_path: Path, said: str, shown: str) -> None:
     path = tmp_path / "agent.prom"
-    summary = Summary((Outcome(said, 13, error="is no network"),))
+    summary = Summary((Outcome(said, 13, error="is not a network"),))
     metrics.write(path, summary, exit_code=1, began=1e9 - 1, ended=1e9, spool=(0, 0))
 
     assert f"subnet_hosts_up 13 {shown}" in figures(path)

@@ -26,7 +26,7 @@ OUTCOMES = [
     Outcome("198.51.100.0/24", 11, up=2, seconds=0.04, error="Scan Server at http://h refuses"),
     Outcome("2001:db8::/64", 12, skipped="the Scan Server drops IPv6"),
     Outcome("203.0.113.0/24", 13, up=1, waiting=True),
-    Outcome("printers/None", error="id 14 is no network; correct it in phpIPAM"),
+    Outcome("printers/None", error="id 14 is not a network; correct it in phpIPAM"),
 ]
 
 log = logging.getLogger("phpipam_scan_agent.some_module")

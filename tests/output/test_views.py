@@ -195,7 +195,7 @@ def test_a_map_is_limited_to_a_20(network: str, lines: int, capsys: pytest.Captu
 def test_json_has_every_host_and_change_and_fits_its_schema(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    failed = Outcome("printers/None", error="id 14 is no network")
+    failed = Outcome("printers/None", error="id 14 is not a network")
     document = json.loads(shown("json", capsys, result(*HOSTS), more=(failed,)))
     jsonschema.validate(document, SCHEMA)
     (subnet, _) = document["subnets"]

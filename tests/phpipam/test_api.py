@@ -233,7 +233,7 @@ def test_a_subnet_too_large_for_phpipam_is_reported_without_ids(site: ForkedSite
         "phpipam-scan-agent: error: subnet 127.0.20.0/30: scanned without the addresses that phpIPAM knows: phpIPAM"
     )
     assert "its database is down or PHP ran out of memory, see its log" in line
-    assert "nor is it known which of them are not to be pinged" in line
+    assert "its addresses with Ping exclude are not known either" in line
     assert sorted(row["ip"] for row in results(site)["127.0.20.0/30"]) == ["127.0.20.1", "127.0.20.2"]
     assert all("id" not in row for row in results(site)["127.0.20.0/30"])
     rows = {row["subnet"]: row for row in json.loads(done.stdout)["subnets"]}

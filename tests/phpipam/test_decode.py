@@ -75,7 +75,7 @@ def test_an_empty_list_has_no_rows() -> None:
 @pytest.mark.parametrize("data", [None, True, 1, "text", [[]], ["text"], [{"id": 1}, None], [1]])
 def test_data_without_rows_is_refused(data: object) -> None:
     said = refusal(lambda: decode.rows(data, frozenset(("id",))))
-    assert said == "phpIPAM answered something else than a list of objects"
+    assert said == "phpIPAM's answer is not a list of objects"
 
 
 # The agent
@@ -217,7 +217,7 @@ def test_a_flag_is_not_set_by_other_values(value: object) -> None:
 )
 def test_an_invalid_network_is_refused(change: dict[str, object]) -> None:
     said = refusal(lambda: subnet({**SUBNET, **change}))
-    assert said.startswith("is no network (")
+    assert said.startswith("is not a network (")
     assert said.endswith("; correct it in phpIPAM")
     assert len(said) < 200
 

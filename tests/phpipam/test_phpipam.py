@@ -182,7 +182,7 @@ def test_missing_nameservers_are_ignored(
     stand_in.subnets[0] |= {"resolveDNS": 1, "nameserverId": dangling}
 
     assert phpipam.subnets()[0][0].nameservers == ()
-    assert ("the system's are asked" in caplog.text) == bool(dangling)
+    assert ("this machine's are asked" in caplog.text) == bool(dangling)
 
 
 def test_each_question_is_asked_once(phpipam: PhpIpam, server: Server) -> None:
@@ -364,18 +364,24 @@ def test_an_unknown_app_is_named(server: Server, stand_in: StandIn) -> None:
         (refusal(503, "Invalid enc_request"), "Invalid enc_request; the app's security must be"),
         (refusal(500, "Your IP has been blocked"), "Your IP has been blocked"),
         (refusal(500, "Unable to read subnets"), "Unable to read subnets; phpIPAM has no subnet at all"),
-        (Answer(500, b"", HTML), "HTTP 500 and nothing else; its database is down or PHP ran out of memory"),
-        (Answer(200, b"", HTML), "HTTP 200 and nothing else"),
+        (
+            Answer(500, b"", HTML),
+            "HTTP 500 with an empty body; its database is down or PHP ran out of memory",
+        ),
+        (Answer(200, b"", HTML), "HTTP 200 with an empty body"),
         (Answer(200, b"<br>Notice: x {}", HTML), r"\(Notice: x {}\), which is not JSON; check that api_url"),
         (Answer(404, b"<h1>Not Found</h1>", HTML), r"\(Not Found\), which is not JSON; check that api_url"),
-        (Answer(502, b"<h1>Bad Gateway</h1>", HTML), r"HTTP 502 \(Bad Gateway\); the web server or proxy"),
+        (Answer(502, b"<h1>Bad Gateway</h1>", HTML), r"HTTP 502 \(Bad Gateway\); see the log of the web"),
         (Answer(200, b"[1]", {"Content-Type": "application/json"}), "is not JSON"),
         (refusal(400, "Invalid application id"), "check client_name, .* that api_url ends before /api"),
-        (refusal(500, "Your IP has been blocked for 5 minutes"), "somebody failed to log in from this"),
+        (
+            refusal(500, "Your IP has been blocked for 5 minutes"),
+            "logins from this machine's address have failed",
+        ),
         (refusal(500, "no\r\n\nphpipam-scan-agent: forged"), "HTTP 500: no phpipam-scan-agent: forged; see"),
         (refusal(500, "x" * 1000), f"HTTP 500: {'x' * 300}; see phpIPAM's log"),
         (as_json(500, {"success": False, "message": ["a", None]}), r"HTTP 500: \['a', None\]; see"),
-        (as_json(200, {"success": True, "data": "text"}), "something else than a list of objects"),
+        (as_json(200, {"success": True, "data": "text"}), "answer is not a list of objects"),
     ],
 )
 def test_phpipams_error_message_is_shown(
@@ -401,7 +407,7 @@ def test_a_wrong_api_url_redirects_to_the_login_page(server: Server, stand_in: S
 def test_https_to_an_http_port_is_named(stand_in: StandIn) -> None:
     with Server(stand_in.answer, None) as plain:
         phpipam = connect(plain, stand_in, api_url=f"https://127.0.0.1:{plain.port}")
-        with pytest.raises(TransportError, match="TLS fails .* check that the port speaks https"):
+        with pytest.raises(TransportError, match="TLS fails .* check that the port serves https"):
             phpipam.subnets()
         phpipam.close()
 

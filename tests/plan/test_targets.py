@@ -74,7 +74,7 @@ def test_subnets_to_discover_and_those_to_check_are_scanned() -> None:
     [
         (subnet("192.0.2.0/24", discover=False), NEITHER),
         (subnet("192.0.2.0/24", discover=False, resolve_names=True, addresses=known("192.0.2.1")), NEITHER),
-        (subnet("2001:db8::/64"), "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"),
+        (subnet("2001:db8::/64"), "IPv6 is off; set ipv6: true if your Scan Server stores it"),
         (subnet("0.0.0.0/0"), "its mask is 0: the whole address space"),
         (subnet("0.0.0.0/0", discover=False, ping=True), "its mask is 0: the whole address space"),
     ],
@@ -102,7 +102,8 @@ def test_a_run_is_limited_to_four_8s_and_counts_networks_once() -> None:
         *eights, subnet("192.0.2.0/24", 1), subnet("192.0.2.0/24", 2, discover=False, ping=True)
     )
     assert (
-        outcome.error == "is left out: a run searches at most 67,108,864 addresses; use another agent for it"
+        outcome.error
+        == "is left out: a run searches at most 67,108,864 addresses; assign it to another agent"
     )
 
 

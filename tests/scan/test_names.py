@@ -472,8 +472,8 @@ with Nameserver("127.53.0.3", ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]), 
     ("resolv_conf", "said"),
     [
         ("nameserver 127.53.0.3\nsearch example.org\n", "{IPv4Address('192.0.2.1'): 'gw.example.net'}\n"),
-        ("", "WARNING no names: /etc/resolv.conf names no nameserver\n{}\n"),
-        ("# none\n", "WARNING no names: /etc/resolv.conf names no nameserver\n{}\n"),
+        ("", "WARNING no host names: /etc/resolv.conf has no nameserver\n{}\n"),
+        ("# none\n", "WARNING no host names: /etc/resolv.conf has no nameserver\n{}\n"),
     ],
     ids=["one nameserver", "empty", "none"],
 )

@@ -68,7 +68,7 @@ def test_a_second_run_ends_with_pid_and_start_of_the_first(site: Site) -> None:
     assert (done.returncode, done.stdout) == (75, "")
     (line,) = done.stderr.splitlines()
     said = re.fullmatch(
-        r"phpipam-scan-agent: error: another run is in progress since ([\d-]+ [\d:]+), pid (\d+); this one ends",
+        r"phpipam-scan-agent: error: another run is in progress since ([\d-]+ [\d:]+), pid (\d+); this run ends",
         line,
     )
     assert said, line
@@ -119,7 +119,7 @@ def test_a_damaged_lock_file_still_locks(content: bytes, path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(LockedError) as refused, lock.held(path):
             pass
-        assert str(refused.value) == "another run is in progress; this one ends"
+        assert str(refused.value) == "another run is in progress; this run ends"
     assert is_free(path)
 
 

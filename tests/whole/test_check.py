@@ -363,7 +363,7 @@ def test_an_invalid_subnet_is_named(site: Site) -> None:
     done = site.run("--check")
 
     assert done.returncode == 1
-    assert lines(done, "✗")[0].startswith("✗ subnets: 127.0.20.0/: is no network ")
+    assert lines(done, "✗")[0].startswith("✗ subnets: 127.0.20.0/: is not a network ")
     assert "✓ subnets: 2 assigned" in done.stdout
 
 
@@ -382,9 +382,9 @@ def test_a_token_rejected_by_the_scan_server_is_a_fault(site: Site) -> None:
 def test_a_web_server_instead_of_the_scan_server_is_a_fault(site: Site, status: int) -> None:
     line = with_web_server(site, status)
 
-    assert line.startswith("✗ Scan Server: something else than a Scan Server answers at https://127.0.0.1:")
+    assert line.startswith("✗ Scan Server: no Scan Server answers at https://127.0.0.1:")
     assert f": HTTP {status} 'The plain HTTP request was sent to HTTPS port' (Server: " in line
-    assert line.endswith("; check http_server and http_port, and what stands between")
+    assert line.endswith("; check http_server, http_port and any proxy")
 
 
 def test_a_body_limit_of_a_proxy_is_a_fault(site: Site) -> None:
@@ -405,7 +405,7 @@ def test_a_port_without_https_is_a_fault(site: Site) -> None:
     with Server(site.scan_server.answer, None) as plain:
         site.settings["http_port"] = plain.port
 
-        assert "check that the port speaks https" in the_fault(site.run("--check"))
+        assert "check that the port serves https" in the_fault(site.run("--check"))
 
 
 @pytest.mark.parametrize(

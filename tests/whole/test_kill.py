@@ -167,7 +167,7 @@ def test_the_second_of_two_parallel_runs_ends(site: ForkedSite) -> None:
     gate.opened.set()
 
     assert second.returncode == 75
-    assert f"pid {first.pid}; this one ends" in second.stderr
+    assert f"pid {first.pid}; this run ends" in second.stderr
     assert runs.end(first) == (0, [])
     assert len(site.scan_server.reports) == 1
     assert site.run().returncode == 0

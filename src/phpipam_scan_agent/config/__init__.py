@@ -171,7 +171,7 @@ def load(path: Path) -> Config:
 
 def _checked(path: Path, settings: dict[Key, Any], problems: list[str]) -> Config:
     several = [key for key, value in settings.items() if isinstance(value, (dict, list))]
-    problems += [f"{key}: holds several values; it takes one" for key in several]
+    problems += [f"{key}: has several values; it takes one" for key in several]
     typed = {key: value for key, value in settings.items() if value and key not in several}
     given = typed | _paths(path, typed)
     given |= _secrets_in_files(typed, given, problems)

@@ -37,7 +37,7 @@ class _Loader(yaml.BaseLoader):
                 raise yaml.constructor.ConstructorError(None, None, "a key is not text", key_node.start_mark)
             if text in found:
                 which = text if re.fullmatch("[a-z]+(_[a-z]+)*", text) else "a key"  # no secret has this form
-                problem = f"{which} is there twice; keep one"
+                problem = f"{which} occurs twice; keep one"
                 raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             key = Key(text)
             key.line = key_node.start_mark.line + 1
@@ -113,5 +113,5 @@ def _advice(problem: str, lines: list[str], column: int) -> str:
 def _unreadable(content: bytes, error: yaml.reader.ReaderError) -> str:
     if isinstance(error.character, int) and error.character <= 0x10FFFF and error.encoding == "unicode":
         line = content.decode("utf-8", "replace")[: error.position].count("\n") + 1
-        return f"line {line}: has the control character {error.character:#04x}; take it out"
+        return f"line {line}: has the control character {error.character:#04x}; remove it"
     return _NOT_TEXT

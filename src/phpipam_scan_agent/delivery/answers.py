@@ -23,7 +23,7 @@ SERVER = "phpipam-scan-server"
 """The name in every answer of this project's server."""
 
 REASONS: dict[str, tuple[type[ServerError], str]] = {
-    "json": (BadReportError, "the report was damaged on its way; see the server's log"),
+    "json": (BadReportError, "the report was damaged in transit; see the server's log"),
     "field": (BadReportError, "the server does not accept this value; update the server or the agent"),
     "row": (BadReportError, "phpIPAM's database refuses these rows, the others are stored"),
     "subnet": (
@@ -38,13 +38,13 @@ REASONS: dict[str, tuple[type[ServerError], str]] = {
     "size": (TooLargeError, "raise the body size that the server accepts"),
     "guesses": (UnavailableError, "check scanagent_code"),
     "database": (UnavailableError, "see the server's log"),
-    "busy": (UnavailableError, "the server has too much to do"),
+    "busy": (UnavailableError, "the server is overloaded"),
     "timezone": (UnavailableError, "set the server's timezone"),
 }
 """The `reason` of a refusal by this project's server → the error's class, and what to check."""
 
 COLLECTION = {
-    400: ("Invalid JSON payload", "the report was damaged on its way"),
+    400: ("Invalid JSON payload", "the report was damaged in transit"),
     401: ("", "check auth_token: it must be the one of the server's configuration"),
     413: ("Maximum request body size", "raise the body size that the server accepts"),
 }
@@ -101,7 +101,9 @@ def _other(url: str, answer: Answer) -> ServerError:
     if answer.status == 500 and line:
         return ServerError(f"{_where(url, answer)}; see the server's log")
     if answer.status in (429, 502, 503, 504):
-        return UnavailableError(f"{_where(url, answer)}; see the log of the server or of the proxy before it")
+        return UnavailableError(
+            f"{_where(url, answer)}; see the log of the server or of the proxy in front of it"
+        )
     begins, advice = COLLECTION.get(answer.status, ("?", ""))
     if line and line.startswith(begins):
         return UnavailableError(f"{_where(url, answer)}; {advice}")
@@ -113,8 +115,8 @@ def _not_a_scan_server(url: str, answer: Answer) -> UnavailableError:
     text = excerpt(answer.body.decode("utf-8", "replace"), 80)
     shown = f" {text!r}" if text else ""
     return UnavailableError(
-        f"something else than a Scan Server answers at {url}: HTTP {answer.status}{shown}{server};"
-        " check http_server and http_port, and what stands between"
+        f"no Scan Server answers at {url}: HTTP {answer.status}{shown}{server};"
+        " check http_server, http_port and any proxy"
     )
 
 

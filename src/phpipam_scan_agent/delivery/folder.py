@@ -72,7 +72,7 @@ class Folder:
         except OSError as error:
             raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
         except files.INVALID:
-            raise SpoolError(f"{path} holds no report") from None
+            raise SpoolError(f"{path} contains no report") from None
 
     def write(self, name: str, report: Report, durable: bool = True, refusal: str | None = None) -> None:
         """Write or replace a file. Raise SpoolError if it cannot be written."""
@@ -81,7 +81,7 @@ class Folder:
             folders.private(self.path)
             files.replace(self.path / name, content, durable=durable)
         except OSError as error:
-            raise SpoolError(f"{self.path} cannot keep it ({error.strerror})") from None
+            raise SpoolError(f"{self.path} cannot keep the report ({error.strerror})") from None
         self._version += 1
         self.forget(name)
         self.entries[name] = Entry(

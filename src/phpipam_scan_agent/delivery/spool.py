@@ -101,7 +101,7 @@ class Spool:
                 report = self._merged(name, report)
             content = document.encode(report)
             if len(content) > self._max_size:
-                raise SpoolError(f"{self.folder} cannot keep it (it is larger than spool_max_size)")
+                raise SpoolError(f"{self.folder} cannot keep the report (it is larger than spool_max_size)")
             # A new file is uploaded at once and need only survive a kill; `sync` is for the files that still wait.
             self._waiting.write(name, report, durable=waits)
             version = self._waiting.entries[name].version
@@ -173,7 +173,7 @@ class Spool:
             for content in (b"one", b"two"):
                 files.replace(path, content)
             if files.read(path, 10) != b"two":
-                raise OSError(0, "what was written cannot be read again", str(path))
+                raise OSError(0, "the written content cannot be read again", str(path))
         finally:
             path.unlink(missing_ok=True)
 
@@ -211,7 +211,7 @@ class Spool:
                 self._aside.remove(name)
             self._remember_settings()
         except (OSError, SpoolError) as error:
-            log.warning("%s: what is set aside cannot be sent once more (%s)", self._aside.path, error)
+            log.warning("%s: refused reports cannot be sent again (%s)", self._aside.path, error)
 
     def _remember_settings(self) -> None:
         """Note the configuration and version with which reports were set aside."""
@@ -244,7 +244,7 @@ class Spool:
             except OSError as error:
                 yield f"{read_error(path, error)}; it is set aside as {self.set_aside(path.name, '')}"
             except files.INVALID:
-                yield f"{path} holds no report; it is set aside as {self.set_aside(path.name, '')}"
+                yield f"{path} contains no report; it is set aside as {self.set_aside(path.name, '')}"
         try:
             for report in reports.values():
                 self.put(report)

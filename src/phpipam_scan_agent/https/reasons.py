@@ -24,7 +24,7 @@ WORDS: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
     RemoteDisconnected: "it closed the connection without an answer",
     (IncompleteRead, InvalidChunkLength): "the answer was cut off",
     (DecodeError, zlib.error): "the answer cannot be decompressed",
-    HTTPException: "it answers something that is not HTTP",
+    HTTPException: "its answer is not HTTP",
     ProtocolError: "the answer was cut off",
 }
 """Words for exceptions without `strerror`; classes that wrap others come last."""
@@ -47,7 +47,9 @@ def reason(error: BaseException, limits: Limits) -> str:
     if words := _about_the_proxy(error, found):
         return words
     if isinstance(error, requests.exceptions.SSLError):
-        return f"TLS fails ({_innermost(found)}); check that the port speaks https, or asks for a client_cert"
+        return (
+            f"TLS fails ({_innermost(found)}); check that the port serves https; it may require a client_cert"
+        )
     if any(isinstance(cause, socket.gaierror) for cause in found):
         return f"the name does not resolve ({_innermost(found)}); check DNS and the name"
     if isinstance(error, requests.exceptions.ConnectTimeout):
@@ -60,11 +62,11 @@ def reason(error: BaseException, limits: Limits) -> str:
 def _about_the_proxy(error: BaseException, found: list[BaseException]) -> str | None:
     """Return the cause and what to do if it is the environment's proxy; None otherwise."""
     if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy does not pass it on ({_innermost(found)}); check https_proxy and no_proxy"
+        return f"the proxy does not forward it ({_innermost(found)}); check https_proxy and no_proxy"
     if isinstance(error, InTheClearError):
         return (
-            "the proxy of http_proxy would see it unencrypted, so it is not sent; use https, or except the host"
-            " by no_proxy"
+            "the proxy of http_proxy would see it unencrypted, so it is not sent; use https, or add the host"
+            " to no_proxy"
         )
     if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
         return (
@@ -118,4 +120,4 @@ def _innermost(found: list[BaseException]) -> str:
     for kinds, words in WORDS.items():
         if any(isinstance(cause, kinds) for cause in found):
             return words
-    return f"the answer makes no sense ({type(found[-1]).__name__})"
+    return f"the answer is not valid ({type(found[-1]).__name__})"

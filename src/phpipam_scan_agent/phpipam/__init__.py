@@ -87,7 +87,7 @@ class PhpIpam:
         except ScanAgentError as error:
             excluded = self._cache.excluded(question)
             if excluded is None:
-                why = f"{error}; nor is it known which of them are not to be pinged (ping exclude)"
+                why = f"{error}; its addresses with Ping exclude are not known either"
                 return subnet._replace(addresses_error=why)
             return subnet._replace(addresses=decode.addresses(excluded), addresses_error=str(error))
         self._cache.exclude(question, [row for row in rows if decode.flag(row, "excludePing")])

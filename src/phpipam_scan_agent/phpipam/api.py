@@ -139,8 +139,8 @@ class Api:
             first, self._warned = not self._warned, self._warned or abs(ahead) > CLOCK_TOLERANCE
         if first and abs(ahead) > CLOCK_TOLERANCE:
             log.warning(
-                "this machine's clock is %.0f s %s phpIPAM's, which shows hosts as offline by the age of what is"
-                " reported; set the clocks, or epoch_time_offset",
+                "this machine's clock is %.0f s %s phpIPAM's, which shows hosts as offline by the age of their last"
+                " report; set the clocks, or epoch_time_offset",
                 abs(ahead),
                 "ahead of" if ahead > 0 else "behind",
             )

@@ -67,9 +67,9 @@ def rows(data: object, fields: frozenset[str]) -> list[Row]:
     """Given an answer's data, return its rows with only these fields. Raise PhpIpamError if there are no objects."""
     listed: list[Any] = data if isinstance(data, list) else [data]
     if not all(isinstance(row, dict) for row in listed):
-        raise PhpIpamError("phpIPAM answered something else than a list of objects")
+        raise PhpIpamError("phpIPAM's answer is not a list of objects")
     if len(listed) > MAX_ROWS:
-        raise PhpIpamError(f"phpIPAM answered {len(listed):,} rows; at most {MAX_ROWS:,} are read")
+        raise PhpIpamError(f"phpIPAM's answer has {len(listed):,} rows, more than {MAX_ROWS:,}")
     return [{field: _bounded(row[field]) for field in row.keys() & fields} for row in listed]
 
 
@@ -126,7 +126,7 @@ def with_nameservers(row: Row, sets: Mapping[int, Row]) -> Row:
     found = sets.get(id_, {})
     if not nameservers(found):
         log.warning(
-            "subnet %s: its nameservers in phpIPAM (id %d) have no address; the system's are asked."
+            "subnet %s: its nameservers in phpIPAM (id %d) have no IP address; this machine's are asked."
             " After a correction there, --refresh asks phpIPAM at once",
             label(row),
             id_,
@@ -152,7 +152,7 @@ def _network(row: Row) -> IPNetwork:
         # Not rounded to its prefix: the Scan Server looks the subnet up by phpIPAM's numbers.
         network = ip_network(_cidr(row))
     except ValueError as error:
-        raise PhpIpamError(f"is no network ({error}); correct it in phpIPAM") from None
+        raise PhpIpamError(f"is not a network ({error}); correct it in phpIPAM") from None
     if not number(row.get("id")):
         raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is not valid; check it in phpIPAM")
     return network
@@ -176,7 +176,7 @@ def _subnet(row: Row, network: IPNetwork, inside: Mapping[nesting.VrfNetwork, It
 
 
 def _networks(texts: Iterable[object]) -> Iterator[IPNetwork]:
-    """Yield the networks in the texts, without host bits; a text that is no network is ignored."""
+    """Yield the networks in the texts, without host bits; a text that is not a network is ignored."""
     for text in texts:
         with suppress(ValueError):
             yield ip_network(str(text), strict=False)

@@ -27,7 +27,7 @@ ADVICE = {
     "Invalid enc_request": SECURITY,
     "Invalid controller": "check api_url, which ends before /api",
     "invalid permissions": "give the app the permission Read",
-    "Your IP has been blocked": "somebody failed to log in from this address; wait, and find out who",
+    "Your IP has been blocked": "logins from this machine's address have failed; wait, and find their source",
     "Unable to read subnets": "phpIPAM has no subnet at all, or cannot read its database",
 }
 
@@ -60,7 +60,7 @@ def data(url: str, answer: Answer, memory: int) -> object:
         raise kind(f"phpIPAM at {url} answers HTTP {answer.status} {_not_json(answer)}") from None
     if answer.status == 200 and envelope.get("success") is True and "data" in envelope:
         return envelope["data"]
-    message = excerpt(str(envelope.get("message") or "nothing more"), 300)
+    message = excerpt(str(envelope.get("message") or "no message"), 300)
     if answer.status in (200, 404) and (message in NOTHING_FOUND or "message" not in envelope):
         return []
     advice = next(
@@ -71,10 +71,10 @@ def data(url: str, answer: Answer, memory: int) -> object:
 
 def _not_json(answer: Answer) -> str:
     if not answer.body and answer.status == 500:
-        return "and nothing else; its database is down or PHP ran out of memory, see its log"
+        return "with an empty body; its database is down or PHP ran out of memory, see its log"
     if not answer.body:
-        return "and nothing else; see the log of its web server and PHP"
+        return "with an empty body; see the log of its web server and PHP"
     message = excerpt(answer.body[:100_000].decode("utf-8", "replace"), 120)
     if answer.status in (502, 503, 504):
-        return f"({message}); the web server or proxy in front has trouble"
-    return f"({message}), which is not JSON; check that api_url is phpIPAM's front page, and its log"
+        return f"({message}); see the log of the web server or proxy in front of phpIPAM"
+    return f"({message}), which is not JSON; check that api_url is phpIPAM's front page, and see its log"

@@ -57,7 +57,7 @@ def nothing_to_scan(chosen: Sequence[Subnet], left: Sequence[Outcome]) -> str | 
         return None
     reasons = dict.fromkeys(outcome.skipped for outcome in left if outcome.skipped)
     if not reasons:
-        return "phpIPAM assigns no subnet to this agent; choose it as scan agent of a subnet there"
+        return "phpIPAM assigns no subnet to this agent; select it in the form of a subnet"
     return f"phpIPAM assigns {len(left)} subnets to this agent, none to be scanned: {'; '.join(reasons)}"
 
 
@@ -70,8 +70,8 @@ def in_several_vrfs(chosen: Iterable[Subnet]) -> str | None:
     if not shared:
         return None
     return (
-        "the same network in several VRFs is scanned once and reported for each, since the agent cannot tell which"
-        f" it is in: {'; '.join(shared)}; assign the others to agents of their own"
+        "the same network in several VRFs is scanned once and reported for each, since the agent does not know"
+        f" its VRF: {'; '.join(shared)}; assign each to a separate agent"
     )
 
 
@@ -128,7 +128,7 @@ def _too_many(subnet: Subnet, total: int) -> str | None:
     if subnet.network.version == 4 and subnet.network.prefixlen < MIN_IPV4_PREFIX and subnet.discover:
         return f"is larger than a /{MIN_IPV4_PREFIX}, which takes hours to search; assign the parts in use instead"
     if total > MAX_ADDRESSES:
-        return f"is left out: a run searches at most {MAX_ADDRESSES:,} addresses; use another agent for it"
+        return f"is left out: a run searches at most {MAX_ADDRESSES:,} addresses; assign it to another agent"
     return None
 
 
@@ -138,7 +138,7 @@ def _reason_to_skip(subnet: Subnet, ipv6: bool, scan_parents: bool) -> str | Non
     if subnet.network.prefixlen == 0:
         return "its mask is 0: the whole address space"
     if subnet.network.version == 6 and not ipv6:
-        return "IPv6 is off; ipv6: true scans it, if your Scan Server takes it"
+        return "IPv6 is off; set ipv6: true if your Scan Server stores it"
     if subnet.discover and subnet.nested and not scan_parents:
         return "it has nested subnets; scan_parents: true scans its other addresses, which phpIPAM calls orphaned"
     return None

@@ -158,7 +158,7 @@ def _rate(max_rate: float, raw: bool) -> float:
     if raw:
         return max_rate
     log.warning(
-        "nmap may not open raw sockets here: it tries to connect instead, which is slower and finds less;"
-        " run the agent as root, or give it CAP_NET_RAW"
+        "nmap may not open raw sockets here and scans by TCP connections, which is slower and finds fewer"
+        " hosts; run the agent as root, or give it CAP_NET_RAW"
     )
     return min(max_rate, CONNECTING_RATE) * CONNECTING_SHARE

@@ -90,7 +90,7 @@ class Names:
         if self._system is None:
             self._system = system_nameservers(RESOLV_CONF)
             if not self._system:
-                log.warning("no names: %s names no nameserver", RESOLV_CONF)
+                log.warning("no host names: %s has no nameserver", RESOLV_CONF)
         return self._system
 
     async def _all(self, ips: tuple[IPAddress, ...], servers: tuple[str, ...]) -> dict[IPAddress, str]:

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 NO_ROUTE = "this machine has no route to it; check its address in phpIPAM and the machine's routes"
 
 NO_CARRIER = (
-    "interface {ifname}, which leads to it, has no carrier (state {operstate}): check the cable, or the route if that"
-    " is not the way"
+    "interface {ifname}, which leads to it, has no carrier (state {operstate}): check the cable, or the route if it"
+    " should use another interface"
 )
 
 

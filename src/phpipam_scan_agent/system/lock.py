@@ -37,7 +37,7 @@ def held(path: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(
-                f"another run is in progress{_holder(file.read(1000))}; this one ends"
+                f"another run is in progress{_holder(file.read(1000))}; this run ends"
             ) from None
         except OSError as error:  # a network file system without locks
             log.warning(
@@ -63,7 +63,7 @@ def folder_held(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise LockedError(f"another run uses {folder}; this one ends") from None
+        raise LockedError(f"another run uses {folder}; this run ends") from None
     except OSError as error:  # a network file system without locks
         log.info("%s cannot be locked (%s)", folder, error.strerror)
     try:
