@@ -13,8 +13,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.errors import ScanError
+from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES
 from phpipam_scan_agent.scan import process
+from phpipam_scan_agent.scan.probes import MOST_PROBES
 from phpipam_scan_agent.scan.process import Processes, TimedOutError
 
 STUCK = 60
@@ -89,6 +92,12 @@ def test_a_command_gets_its_stdin_and_its_output_is_kept(processes: Processes) -
 def test_bytes_that_are_not_utf8_are_replaced(processes: Processes) -> None:
     done = shell(processes, r"printf '\303x\377'; printf 'No such device \351\n' >&2")
     assert (done.stdout, done.stderr) == ("\ufffdx\ufffd", "No such device \ufffd\n")
+
+
+def test_the_longest_scan_timeout_is_a_valid_time_limit(processes: Processes) -> None:
+    (longest,) = [bound.le for bound in Config.model_fields["scan_timeout"].metadata if hasattr(bound, "le")]
+    slowest = MAX_ADDRESSES * MOST_PROBES / 0.5
+    assert shell(processes, "cat", "192.0.2.1\n", longest + slowest).stdout == "192.0.2.1\n"
 
 
 def test_a_command_that_reads_no_stdin_is_not_waited_for(processes: Processes) -> None:
