@@ -79,6 +79,10 @@ def _url(value: str) -> str:
         raise ValueError("is not a URL; write it like https://ipam.example.org") from None
     if not parts.hostname:
         raise ValueError("has no host name")
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ValueError("has a host name with a part that is empty or longer than 63 characters") from None
     if "@" in parts.netloc:
         raise ValueError("has a user name or password in it; leave them out, they are not used")
     if parts.query or parts.fragment:
