@@ -19,7 +19,7 @@ enter() {
     for name in PIP_CERT SSL_CERT_FILE http_proxy https_proxy no_proxy; do
         [ -z "${!name:-}" ] || environment+=("$name=${!name}")
     done
-    # The new root, as in a changed one nobody may make a user namespace.
+    # A new root: after a mere chroot no process may make a user namespace.
     cd "$root"
     pivot_root . mnt
     umount --lazy mnt

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Install what the tests need and run them all; arguments go to pytest: ./tests/run.sh -k cache
+# Install the requirements of the tests and run all tests; arguments go to pytest: ./tests/run.sh -k cache
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/prepare.sh
 
-# unpack FILE PACKAGE...: one program of a package that would start a service if it were installed: of the first
-# package that this release of Debian has.
+# unpack FILE PACKAGE...: one program, of the first of the packages that this release of Debian has. An installed package
+# would start a service.
 unpack() {
     local file=$1 program=.venv-tests/bin/${1##*/} folder package
     shift
@@ -33,5 +33,5 @@ ruff format --check .
 mypy
 lint-imports --no-cache
 shellcheck --external-sources examples/*.sh src/packaging/*.sh tests/*.sh .ci/run
-# Each file's tests stay together: they share servers and networks. More processes than these only wait for one another.
+# The tests of a file stay together: they share servers and networks. Further processes would only wait for each other.
 pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

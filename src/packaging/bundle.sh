@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build what an installation without PyPI needs: src/packaging/bundle.sh FOLDER [PYTHON-VERSION...]
+# Build the files for an installation without PyPI: src/packaging/bundle.sh FOLDER [PYTHON-VERSION...]
 #
 #   FOLDER/phpipam-scan-agent-VERSION-ARCHITECTURE.pyz   the agent with its libraries, in one executable file
 #   FOLDER/wheels/                                       the same as wheels, with a requirements.txt of their hashes
@@ -30,8 +30,8 @@ select_locked() {
     awk -v names=" $* " -F '==' '/==/ { wanted = index(names, " " $1 " ") } wanted' src/packaging/requirements.txt
 }
 
-# Wheels: of this project; of libraries that PyPI has as source only; of the others, with those that are compiled for each
-# version of Python.
+# Wheels of this project, of libraries that PyPI has as source only, and of all others; compiled libraries have a wheel for
+# each version of Python.
 source_only=(python-nmap)
 "${pip[@]}" wheel --no-deps --no-build-isolation --wheel-dir "$wheels" .
 select_locked "${source_only[@]}" >"$temporary/source.txt"
@@ -44,7 +44,7 @@ for version in "$@"; do
     select_locked "${names[@]}" >"$temporary/binary.txt"
     "${pip[@]}" download --no-deps --dest "$wheels" --require-hashes --requirement "$temporary/binary.txt" \
         --only-binary :all: --implementation cp --python-version "$version" --platform "$platform"
-    # Of abbreviated platforms, pex has the tags from a pip that it fetches where this Python is newer than 3.11.
+    # All tags, since for an abbreviated platform pex would download a pip if this Python is newer than 3.11.
     tags=$("$temporary/tools/bin/pip" debug --verbose --implementation cp --python-version "$version" \
         --platform "$platform" 2>/dev/null | sed -n '/^Compatible tags/,$ s/^  \(.*\)/"\1"/p' | paste -sd ,)
     environment="{$markers, \"python_version\": \"$version\", \"python_full_version\": \"$version.0\"}"
@@ -62,8 +62,8 @@ done
 ) >"$temporary/requirements.txt"
 mv "$temporary/requirements.txt" "$wheels/"
 
-# Everything is in the wheels, so nothing is asked of an index. --venv makes every run but the first as fast as an
-# installation, and the tools can make that installation.
+# Everything is in the wheels, so no index is asked. With --venv every run except the first is as fast as an installation;
+# the tools can make that installation.
 version=$(sed -n 's/^phpipam-scan-agent==\([^ ]*\) .*/\1/p' "$wheels/requirements.txt")
 "$temporary/tools/bin/pex" --pex-root "$temporary/pex" --no-pypi --pre-resolved-dists "$wheels" "${platforms[@]}" \
     --no-pre-install-wheels --include-tools --venv prepend --python-shebang "/usr/bin/env python3" \

@@ -57,8 +57,8 @@ def man_page() -> str:
 def schema() -> dict[str, Any]:
     """Return a JSON Schema of the configuration file as editors read it.
 
-    Looser than the agent where YAML's types get in its way: a key that has a default may be there without a
-    value, and a token may look like a number.
+    It accepts more than the agent because of YAML's types: a key with a default may have no value, and a token
+    may look like a number.
     """
     model = Config.model_json_schema()
     mandatory = set(model["required"])
@@ -66,7 +66,7 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"{NAME}'s configuration",
-        "description": f"{DEFAULT_PATH}, or what --config names",
+        "description": f"{DEFAULT_PATH}, or the file of --config",
         "type": "object",
         "required": [ROOT_KEY],
         "properties": {
@@ -108,7 +108,7 @@ def _setting(mandatory: bool, **model: Any) -> dict[str, Any]:
 def _configuration() -> str:
     intro = (
         f"A YAML file; every key belongs below\n.BR {_roff(ROOT_KEY)} .\n"
-        "A key without a value is as good as one that is not there, and an unknown one is an error."
+        "A key without a value counts as absent; an unknown key is an error."
     )
     model = Config.model_json_schema()
     entries = []

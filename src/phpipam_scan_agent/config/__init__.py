@@ -34,7 +34,6 @@ from .yaml_text import Key
 
 ROOT_KEY = "nofusscomputing_phpipam_scan_agent"
 
-
 SECRETS = ("client_token", "auth_token", "scanagent_code")
 """Keys whose value may be in a separate file."""
 
@@ -227,7 +226,7 @@ def _shown_key(key: Key, settings: dict[Key, Any]) -> str:
 
 
 def _close_to(key: str, cutoff: float = 0.6) -> list[str]:
-    """Return the valid key that is most like a key, if one is like it."""
+    """Return the valid key that is most similar to a key, in a list; an empty list if none is similar."""
     import difflib  # takes a moment to load
 
     return difflib.get_close_matches(key[:100], Config.model_fields, 1, cutoff)

@@ -1,4 +1,4 @@
-"""Types of the configuration's values. Each check raises ValueError with mistake and mend, without the value."""
+"""Types of the configuration's values. A check raises ValueError with mistake and correction, without the value."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""HTTP answers → nothing if a Scan Server has taken the report, or the error that decides about the report. Pure.
+"""An HTTP answer → no error if a Scan Server has taken the report, else the error that decides about it. Pure.
 
 There are two Scan Servers. This project's answers JSON with its name at every status. The collection's accepts with
 an empty 200 and refuses with one line of text. Any other answer, as of a proxy, a portal or on the wrong port, is

@@ -38,7 +38,7 @@ class Folder:
         self._version = 0
 
     def load(self) -> Iterator[str]:
-        """List the folder anew; yield a line for each file that cannot be read."""
+        """List the folder; yield a line for each file that cannot be read."""
         self.entries.clear()
         for path in _files(self.path):
             if path.name.startswith(self._prefix):

@@ -1,4 +1,4 @@
-"""Results and uploads → outcomes: the sum of a subnet's parts and of the uploads of its reports."""
+"""Results and uploads → outcomes: the sums over a subnet's parts and over the uploads of its reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Upload(NamedTuple):
     """None if it is to be read from the spool."""
 
     not_kept: SpoolError | None = None
-    """The error because of which it is not in the spool."""
+    """The error of its write to the spool; None if it is in the spool."""
 
     uploaded: bool = False
     """Whether the Scan Server has taken it."""
@@ -28,7 +28,7 @@ class Upload(NamedTuple):
     """Whether it stays in the spool for the next run."""
 
     error: str | None = None
-    """An error that is not only a wait for the server, and what to do."""
+    """An error other than an unavailable server, and what to do."""
 
 
 @dataclass(slots=True)
@@ -91,9 +91,8 @@ def _outcome(parts: list[ScanResult], uploads: list[Upload]) -> Outcome:
     # Not a difference of local times, which a clock change would lengthen by an hour.
     ends = [part.seen.timestamp() for part in parts]
     began = min(end - part.seconds for end, part in zip(ends, parts, strict=True))
-    without = (
-        subnet.addresses_error if subnet.discover else None
-    )  # a status check without them has its own error
+    # A status check without the addresses has its own error.
+    without = subnet.addresses_error if subnet.discover else None
     errors = [
         without and f"scanned without the addresses that phpIPAM knows: {without}",
         *(part.error for part in parts),

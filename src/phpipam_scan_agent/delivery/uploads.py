@@ -18,8 +18,8 @@ from .server import ScanServer
 from .spool import Spool
 from .tally import Upload
 
-IN_HAND = 100
-"""Maximum number of waiting reports in memory; others are read from the spool again, whose size is limited."""
+MAX_IN_MEMORY = 100
+"""Maximum number of waiting reports in memory; others are read from the spool again."""
 
 MAX_FAILURES = 3
 """Consecutive failed reports after which the server counts as unavailable."""
@@ -56,8 +56,8 @@ class Uploads:
         """Begin uploads, the last one first and before uploads that were added earlier."""
         with self._changed:
             for upload in uploads:
-                in_hand = len(self._pending) < IN_HAND or upload.not_kept
-                self._pending.append(upload if in_hand else upload._replace(report=None))
+                stays = len(self._pending) < MAX_IN_MEMORY or upload.not_kept
+                self._pending.append(upload if stays else upload._replace(report=None))
             self._start()
             self._changed.notify_all()
 
@@ -114,7 +114,7 @@ class Uploads:
             self._failure = failure
 
     def _next(self) -> Upload | None:
-        """Return the newest upload whose report no other thread sends; None at the end."""
+        """Return the newest upload that no other thread has begun; None at the end."""
         with self._changed:
             while not self._closed:
                 for at in range(len(self._pending) - 1, -1, -1):

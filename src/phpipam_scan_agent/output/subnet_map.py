@@ -37,9 +37,8 @@ def lines(outcome: Outcome, found: SubnetFindings | None) -> Iterator[str]:
     network, cells = found.network, _cells(found)
     for start in range(0, len(cells), LINE):
         first = network[start]
-        label = (
-            str(first) if network.version == 4 else f"…:{int(first) & 0xFFFF:x}"
-        )  # of IPv6 the part that differs
+        # In IPv6 only the last group differs.
+        label = str(first) if network.version == 4 else f"…:{int(first) & 0xFFFF:x}"
         same = ((cell, "".join(several)) for cell, several in groupby(cells[start : start + LINE]))
         yield f"{label:15} " + "".join(f"[{CELLS[cell][1]}]{several}[/]" for cell, several in same)
 

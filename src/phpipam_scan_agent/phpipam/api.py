@@ -1,4 +1,4 @@
-"""Requests to phpIPAM's REST API over several connections; whether phpIPAM is away, and its clock."""
+"""Requests to phpIPAM's REST API over several connections; detection of outages and of a clock difference."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 MAX_ANSWER = 24 * 1024 * 1024
 """Maximum size of an answer in bytes. 25,000 addresses, more than phpIPAM can send of one subnet, are about 12 MiB,
-30,000 subnets 22 MiB. Decoded text takes up to four bytes of memory a character, twice."""
+30,000 subnets 22 MiB. Decoded text takes two copies of up to four bytes of memory for each character."""
 
 MAX_MEMORY = 340_000_000
 """Maximum bytes of memory for the rows of a run's answers and the answer that is being decoded: 229,000 addresses, or
@@ -41,7 +41,7 @@ class Api:
 
     A connection keeps its session cookie: a request without a cookie adds a row to phpIPAM's session table, and PHP
     answers the requests of one session one after another. `clock` gives the agent's time in seconds since the epoch,
-    `cached` the bytes of memory that the answers of earlier runs take.
+    `cached` the bytes of memory of the answers of earlier runs.
     """
 
     def __init__(self, config: Config, clock: Callable[[], float], cached: Callable[[], int]) -> None:
@@ -89,7 +89,7 @@ class Api:
         return rows
 
     def _authorize(self, request: PreparedRequest) -> PreparedRequest:
-        """Add the App code as phpIPAM expects it; nothing else opens the secret."""
+        """Add the App code as phpIPAM expects it; only this method opens the secret."""
         request.headers["token"] = self._token.get_secret_value()
         return request
 

@@ -24,10 +24,10 @@ MAX_SIZE = 64 * 1024 * 1024
 """Maximum size of a cache file in bytes."""
 
 CLOCK_TOLERANCE = 5.0
-"""Seconds that an answer's time may be in the future; beyond, the clock was wrong."""
+"""Maximum seconds by which an answer's time may be in the future; with more, the clock was wrong."""
 
 MEMORY_PER_CHARACTER = 9
-"""Bytes of memory that a row takes for each character of its text: here, as an Address, and while it is saved."""
+"""Bytes of memory for each character of a row's text: in the cache, as an Address, and while the cache is saved."""
 
 REMEMBERED = 7 * 86400.0
 """Seconds for which the time of a question's last request is kept."""
@@ -69,13 +69,13 @@ class Cache:
         self._changed = False
         self._left_out = False
         self.memory = 0
-        """Bytes of memory that the answers of earlier runs take, about."""
+        """Approximate bytes of memory of the answers of earlier runs."""
 
     def __enter__(self) -> "Cache":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Save it, also where the run is ended early."""
+        """Save it, also if the run ends early."""
         self.save()
 
     def load(self, answers: bool = True) -> None:
@@ -116,7 +116,7 @@ class Cache:
             log.info("cache %s: %d answers, %d of them usable", self._path, len(found), len(self._answers))
 
     def save(self) -> None:
-        """Write the file anew. A cache that cannot be written only costs time."""
+        """Write the file. A cache that cannot be written only costs time."""
         with self._lock, self._answers.timer, self._tried.timer:  # at one time: answers expire at any moment
             if not self._changed or self._left_out:
                 return
@@ -146,7 +146,7 @@ class Cache:
         return None if answer is None else (self._clock() - answer[0], answer[1])
 
     def set(self, question: str, rows: Rows) -> None:
-        """Keep an answer of this moment."""
+        """Keep an answer, with the present time."""
         with self._lock:
             self._answers[question] = (self._clock(), rows)
             self._left_out = False
@@ -176,10 +176,7 @@ class Cache:
         return sorted(tried, key=lambda question: (self.get(question) is None, tried[question]))
 
     def drop(self) -> None:
-        """Remove all answers, since one has been found to be wrong: the next run asks again.
-
-        Which addresses are excluded is still known.
-        """
+        """Remove all answers, since one of them is wrong: the next run asks again. Excluded addresses stay known."""
         with self._lock:
             self._answers.clear()
             self._changed = True
@@ -193,7 +190,7 @@ class Cache:
     def _owner(self, salt: str) -> str:
         """Return a hash of the credentials, salted and slow to compute, so that it reveals no secret.
 
-        4 ms are enough, since whoever guesses has to guess two codes of 32 characters at once.
+        4 ms are enough: an attacker has to guess two codes of 32 characters at once.
         """
         return hashlib.scrypt(self._credentials.encode(), salt=bytes.fromhex(salt), n=1024, r=8, p=1).hex()
 

@@ -1,4 +1,4 @@
-"""phpIPAM's JSON → values. Pure. Nothing in it is trusted: sites have custom fields, old PHP and invalid data.
+"""phpIPAM's JSON → values. Pure. No value is trusted: sites have custom fields, old PHP and invalid data.
 
 Numbers are int or string, both in one object: PHP before 8.1 gives strings, and from phpIPAM 1.7 an administrator can
 force them.

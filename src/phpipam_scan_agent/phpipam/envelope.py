@@ -28,22 +28,22 @@ ADVICE = {
     "Invalid controller": "check api_url, which ends before /api",
     "invalid permissions": "give the app the permission Read",
     "Your IP has been blocked": "logins from this machine's address have failed; wait, and find their source",
-    "Unable to read subnets": "phpIPAM has no subnet at all, or cannot read its database",
+    "Unable to read subnets": "phpIPAM has no subnet, or cannot read its database",
 }
 
 
 MEMORY_PER_VALUE = 170
-"""Bytes that a comma or bracket of an answer stands for while it is decoded, at most; measured with hostile answers.
-30,000 subnets with 50 fields each have 1,500,000."""
+"""Maximum bytes of memory for each comma or bracket of an answer during decoding, measured with hostile answers.
+30,000 subnets with 50 fields each have 1,500,000 of them."""
 
 MEMORY_PER_CHARACTER = 8
-"""Bytes that a character takes while it is decoded where one of them is no ASCII: four, twice."""
+"""Bytes of memory for each character during decoding unless all are ASCII: two copies of four bytes."""
 
 
 def data(url: str, answer: Answer, memory: int) -> object:
     """Given an answer, return its data. Raise PhpIpamError with phpIPAM's message and what to check.
 
-    `memory` is how many bytes the values may take.
+    `memory` is the maximum number of bytes for the values.
     """
     needed = MEMORY_PER_VALUE * sum(map(answer.body.count, (b",", b"{", b"[")))
     if not answer.body.isascii():

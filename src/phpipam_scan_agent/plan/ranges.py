@@ -1,4 +1,4 @@
-"""Sets of addresses as sorted, disjoint ranges of integers: a /8 costs no more than a /32. Pure."""
+"""Sets of addresses as sorted, disjoint ranges of integers: a /8 takes no more memory than a /32. Pure."""
 
 import socket
 from bisect import bisect_left, bisect_right

@@ -1,4 +1,4 @@
-"""An nmap process: input, output, time limit; it never outlives the agent."""
+"""nmap processes: input, output, time limit. They never outlive the agent."""
 
 import os
 import signal
