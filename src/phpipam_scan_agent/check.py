@@ -102,7 +102,7 @@ def _writable(name: str, folder: Path, detail: str) -> Check:
 
 
 def _spool(spool: Spool) -> Check:
-    check = _folder("spool folder", folders.state(), spool.folder)
+    check = _folder("spool folder", folders.state(), *folders.refused(), spool.folder)
     if check.passed:
         try:
             spool.probe()

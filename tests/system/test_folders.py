@@ -123,12 +123,13 @@ def test_a_run_under_any_umask_leaves_only_private_folders(site: Site) -> None:
     assert [oct(mode(folder)) for folder in made] == ["0o700"] * 3
 
 
-@pytest.mark.parametrize("name", ["cache", "state", "state/spool"])
+@pytest.mark.parametrize("name", ["cache", "state", "state/spool", "state/spool/refused"])
 def test_a_run_refuses_a_folder_that_others_may_have_written(name: str, site: Site) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     folder = site.folder / name
     folder.mkdir(parents=True)
-    folder.parent.chmod(0o700)
+    for parent in folder.parents[: name.count("/") + 1]:
+        parent.chmod(0o700)
     (folder / "000000000001.json").write_text("{}")
     folder.chmod(0o777)
     done = site.run("-q")

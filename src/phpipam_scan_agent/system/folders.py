@@ -50,12 +50,18 @@ def spool() -> Path:
     return state() / "spool"
 
 
+def refused() -> list[Path]:
+    """Return the folder of refused reports, in the spool; nothing before the first of them."""
+    folder = spool() / "refused"
+    return [folder] if os.path.lexists(folder) else []
+
+
 def prepare() -> None:
-    """Make and verify the three folders. Raise UsageError if one is not safe.
+    """Make and verify the folders. Raise UsageError if one is not safe.
 
     A folder that cannot be made is no error here: lock, cache and spool report it when they write.
     """
-    for folder in (cache(), state(), spool()):
+    for folder in (cache(), state(), spool(), *refused()):
         with contextlib.suppress(OSError):
             private(folder)
 
