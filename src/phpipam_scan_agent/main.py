@@ -20,6 +20,7 @@ from .phpipam import PhpIpam
 from .phpipam.cache import Cache
 from .plan import targets
 from .scan import Scan
+from .scan.nmap import find_nmap
 from .system import folders, lock, redact, signals
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def run(options: Options, config: Config, spool: Spool, findings: output.Finding
     """
     clock = _clock(config)
     folders.prepare()
+    nmap = find_nmap()
     with (
         lock.held(folders.cache() / "lock"),
         closing(ScanServer(config)) as server,
@@ -83,7 +85,7 @@ def run(options: Options, config: Config, spool: Spool, findings: output.Finding
 
         # Ask for their addresses, scan each subnet as soon as its addresses are there, and deliver its report
         with phpipam.with_addresses(subnets) as answered:
-            scan = Scan(answered, subnets, config, _now(config, clock))
+            scan = Scan(answered, subnets, config, nmap, _now(config, clock))
             bar = output.Bar(len(subnets), scan.addresses, options.verbosity < 0, lambda: answered.done)
             outcomes += _scan(scan, bar, delivery, findings)
         if delivery.assignments_changed:

@@ -129,6 +129,7 @@ def test_a_machine_without_nmap(site: Site, metrics_file: Path) -> None:
 
     assert done.returncode == 2
     assert "nmap is not installed" in done.stderr
+    assert site.api.requests == site.server.requests == []
     assert figures(metrics_file)["last_run_exit_code"] == 2
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import configs
-from phpipam_scan_agent.errors import UsageError
 from phpipam_scan_agent.models import Address, ScanResult, Subnet
 from phpipam_scan_agent.plan.jobs import Job
 from phpipam_scan_agent.scan import Scan, batches
+from phpipam_scan_agent.scan.nmap import find_nmap
 from phpipam_scan_agent.scan.worker import Worker
 from phpipam_scan_agent.system.side_by_side import SideBySide
 from stand_ins.phpipam import address as address_row
@@ -49,7 +49,7 @@ def scanning(subnets: Sequence[Subnet], **settings: object) -> Iterator[Scan]:
     """The scan of subnets that come one after another."""
     with (
         SideBySide[Subnet, Subnet](lambda each: each, subnets, 1) as come,
-        Scan(come, subnets, configs.config(**settings), lambda: NOW) as results,
+        Scan(come, subnets, configs.config(**settings), find_nmap(), lambda: NOW) as results,
     ):
         yield results
 
@@ -364,12 +364,6 @@ def test_closing_the_results_ends_the_scan(nmap: Callable[[str], None], tmp_path
         assert next(iter(results)).subnet.id == 20
     pids = (tmp_path / "pids").read_text().split()
     assert [pid for pid in pids if Path("/proc", pid).exists()] == []
-
-
-def test_without_nmap_nothing_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="nmap is not installed"):
-        scan(subnet("127.0.20.0/29"))
 
 
 # The agent ended by a signal

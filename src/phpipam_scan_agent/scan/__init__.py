@@ -18,7 +18,7 @@ from .discovery import Discovery
 from .name_memory import NameMemory
 from .neighbours import Neighbours
 from .network import LocalNetwork, neighbours
-from .nmap import find_nmap
+from .nmap import Nmap
 from .process import Processes
 from .rate import Rate, slots
 from .worker import Worker
@@ -46,8 +46,7 @@ class Scan(ExitStack):
 
     `expected` are the subnets that will arrive, without their addresses in phpIPAM; the size of the jobs depends on
     them. Iterating yields the results in the order of completion. A subnet has one result or, if it is large,
-    several; a failure is in the result. `now` returns the agent's time with its zone. Entering it raises UsageError
-    if there is no usable nmap.
+    several; a failure is in the result. `now` returns the agent's time with its zone.
     """
 
     def __init__(
@@ -55,12 +54,14 @@ class Scan(ExitStack):
         subnets: SideBySide[Any, Subnet],
         expected: Sequence[Subnet],
         config: Config,
+        nmap: Nmap,
         now: Callable[[], datetime],
     ) -> None:
         super().__init__()
         self._subnets = subnets
         self._expected = expected
         self._config = config
+        self._nmap = nmap
         self._now = now
         self._results: SideBySide[Task, list[ScanResult]] | None = None
         self._taken: deque[ScanResult] = deque()
@@ -85,7 +86,7 @@ class Scan(ExitStack):
         return [*self._taken, *(result for results in found for result in results)]
 
     def _start(self) -> None:
-        nmap, local, processes = find_nmap(), LocalNetwork(), Processes()
+        nmap, local, processes = self._nmap, LocalNetwork(), Processes()
         rate = _rate(self._config.max_rate, nmap.raw)
         parallel = slots(rate, self._config.parallel_scans)
 
