@@ -45,15 +45,13 @@ class Processes:
         Raise ScanError if it cannot be started or writes more, TimedOutError after the time limit, InterruptedError
         after `end_all`.
         """
-        timed_out = False
         with self._start(command) as process:
             stdout, stderr = _Reader(process, "stdout", max_output), _Reader(process, "stderr", max_output)
+            limit = _Limit(process, timeout)
             try:
-                process.communicate(stdin, timeout)
-            except subprocess.TimeoutExpired:
-                timed_out = True
-                _end(process)
+                process.communicate(stdin)
             finally:
+                limit.close()
                 with self._lock:
                     self._running.discard(process)
         out, err = stdout.text(), stderr.text()
@@ -61,7 +59,7 @@ class Processes:
             raise ScanError(
                 f"{command[0]} was ended after {max_output:,} characters of output; run it by hand"
             )
-        if timed_out:
+        if limit.exceeded:
             raise TimedOutError(f"{command[0]} was ended after {timeout:.0f} s", out)
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
@@ -130,6 +128,28 @@ class _Reader(threading.Thread):
             _signal(self._process, signal.SIGKILL)
             self.join()
         return "".join(self._read)
+
+
+class _Limit(threading.Thread):
+    """Ends a process after its time limit. `communicate` with a timeout notices the end of a process 50 ms late."""
+
+    def __init__(self, process: "subprocess.Popen[str]", seconds: float) -> None:
+        super().__init__(daemon=True)
+        self._process = process
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self.exceeded = False
+        self.start()
+
+    def run(self) -> None:
+        if not self._ended.wait(self._seconds):
+            self.exceeded = True
+            _end(self._process)
+
+    def close(self) -> None:
+        """Lift the limit of a process that has ended."""
+        self._ended.set()
+        self.join()
 
 
 def _end(process: subprocess.Popen[str]) -> None:
