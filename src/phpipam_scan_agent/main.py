@@ -78,7 +78,7 @@ def run(options: Options, config: Config, spool: Spool, findings: output.Finding
         closing(PhpIpam(config, cache, clock)) as phpipam,
     ):
         # Expire the cache
-        cache.load(answers=not options.refresh)
+        cache.load(renew=options.refresh)
 
         # Ask phpIPAM for this agent's subnets
         subnets, outcomes = _assigned(phpipam, config, options)

@@ -165,6 +165,29 @@ def test_refresh_keeps_the_cache_while_phpipam_is_away(site: ForkedSite) -> None
     assert len(site.scan_server.reports) == 4
 
 
+def test_refresh_uses_stale_answers_where_phpipam_goes_away_in_the_middle(site: ForkedSite) -> None:
+    site.settings["cache_stale_if_error"] = 86400
+    site.run_once()
+    site.scan_server.reports.clear()
+    site.phpipam.instead |= dict.fromkeys(("subnets/10/addresses/", "subnets/11/addresses/"), BAD_GATEWAY)
+    done = site.run_once("--refresh")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("its answer of 0 minutes ago is used, see cache_stale_if_error")
+    assert results(site)["127.0.20.0/30"][0]["id"] == 101
+
+
+def test_refresh_keeps_the_answers_that_phpipam_does_not_renew(site: ForkedSite) -> None:
+    site.run_once()
+    site.phpipam.instead |= dict.fromkeys(("subnets/10/addresses/", "subnets/11/addresses/"), BAD_GATEWAY)
+    assert site.run_once("--refresh").returncode == 1
+    site.scan_server.reports.clear()
+    switch_off(site)
+    done = site.run_once()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert results(site)["127.0.20.0/30"][0]["id"] == 101
+
+
 # Away, and the spool
 
 

@@ -377,6 +377,15 @@ def test_excluded_addresses_outlast_wrong_answers(path: Path, clock: Clock) -> N
     assert (fresh(cache), cache.excluded("subnets/10/addresses/")) == ({}, ROWS)
 
 
+def test_excluded_addresses_outlast_a_clock_set_back(path: Path, clock: Clock) -> None:
+    cache = saved(path, clock)
+    cache.exclude("subnets/10/addresses/", ROWS)
+    cache.save()
+    clock.now = NOW - 3600
+    cache = loaded(path, clock)
+    assert (fresh(cache), cache.excluded("subnets/10/addresses/")) == ({}, ROWS)
+
+
 # Old answers, for want of better ones
 
 
@@ -447,6 +456,17 @@ def test_questions_are_asked_in_the_order_of_their_last_requests(path: Path, clo
     cache.save()
     later = loaded(path, clock, cache_expire_time=60)
     assert later.ordered(["failed", "answered", "fresh", "new"]) == ["fresh", "new", "answered", "failed"]
+
+
+def test_a_request_in_the_future_does_not_count(path: Path, clock: Clock) -> None:
+    cache = loaded(path, clock)
+    clock.now = NOW + 3600
+    cache.tried("failed")
+    cache.save()
+    clock.now = NOW
+    cache = loaded(path, clock)
+    cache.tried("later")
+    assert cache.ordered(["later", "failed"]) == ["failed", "later"]
 
 
 # Trouble with the disk

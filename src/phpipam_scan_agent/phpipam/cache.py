@@ -64,10 +64,13 @@ class Cache:
         self._tried: TLRUCache[str, float] = TLRUCache(
             maxsize=1 << 32, ttu=lambda _, when, __: when + REMEMBERED, timer=clock
         )
+        self._stale_allowed = config.cache_stale_if_error > 0
         self._excluded: dict[str, Rows] = {}
+        self._earlier: dict[str, int] = {}
+        """Questions with an answer of an earlier run, and its bytes of memory."""
+        self._renew = False
         self._lock = threading.Lock()
         self._changed = False
-        self._left_out = False
         self.memory = 0
         """Approximate bytes of memory of the answers of earlier runs."""
 
@@ -78,10 +81,11 @@ class Cache:
         """Save it, also if the run ends early."""
         self.save()
 
-    def load(self, answers: bool = True) -> None:
+    def load(self, renew: bool = False) -> None:
         """Read an earlier run's file. Old answers, a damaged file and a file of other credentials are ignored.
 
-        Without `answers` phpIPAM is asked again; the file keeps them until phpIPAM has given the first new one.
+        With `renew`, none of its answers is fresh in this run. The file keeps each of them until phpIPAM gives a new
+        one.
         """
         files.clean(self._path)
         try:
@@ -104,21 +108,22 @@ class Cache:
             return
         if not belongs:
             log.info("cache %s was made with another configuration; asking phpIPAM again", self._path)
-        elif any(came > self._clock() + CLOCK_TOLERANCE for came, _ in found.values()):
+            return
+        self._excluded.update(excluded)
+        latest = self._clock() + CLOCK_TOLERANCE
+        self._tried.update({question: when for question, when in tried.items() if when <= latest})
+        if any(came > latest for came, _ in found.values()):
             log.warning("cache %s comes from the future; check the clock; asking phpIPAM again", self._path)
-        else:
-            self._left_out = not answers
-            self._answers.update(found if answers else {})
-            self._tried.update(tried)
-            self._excluded.update(excluded)
-            usable = len(self._answers) / (len(found) or 1)
-            self.memory = int(MEMORY_PER_CHARACTER * len(content) * usable)
-            log.info("cache %s: %d answers, %d of them usable", self._path, len(found), len(self._answers))
+            return
+        self._renew = renew
+        self._answers.update(found)
+        self._count(len(content), sum(len(rows) for _, rows in found.values()) or 1)
+        log.info("cache %s: %d answers, %d of them usable", self._path, len(found), len(self._earlier))
 
     def save(self) -> None:
         """Write the file. A cache that cannot be written only costs time."""
         with self._lock, self._answers.timer, self._tried.timer:  # at one time: answers expire at any moment
-            if not self._changed or self._left_out:
+            if not self._changed:
                 return
             kept = {
                 "answers": dict(self._answers),
@@ -136,20 +141,25 @@ class Cache:
 
     def get(self, question: str) -> Rows | None:
         """Return a fresh answer, or None."""
-        answer = self.stale(question)
+        answer = None if self._is_to_be_renewed(question) else self.stale(question)
         return answer[1] if answer and answer[0] < self._lifetime else None
 
     def stale(self, question: str) -> tuple[float, Rows] | None:
         """Return a fresh or stale answer with its age in seconds, or None."""
+        if self._is_to_be_renewed(question) and not self._stale_allowed:
+            return None
         with self._lock:
             answer = self._answers.get(question)
         return None if answer is None else (self._clock() - answer[0], answer[1])
+
+    def _is_to_be_renewed(self, question: str) -> bool:
+        return self._renew and question in self._earlier
 
     def set(self, question: str, rows: Rows) -> None:
         """Keep an answer, with the present time."""
         with self._lock:
             self._answers[question] = (self._clock(), rows)
-            self._left_out = False
+            self.memory -= self._earlier.pop(question, 0)
         self.tried(question)
 
     def tried(self, question: str) -> None:
@@ -186,6 +196,15 @@ class Cache:
         """Age of the oldest answer in seconds; 0 without answers."""
         with self._lock, self._answers.timer as now:
             return max((now - came for came, _ in self._answers.values()), default=0.0)
+
+    def _count(self, size: int, rows: int) -> None:
+        """Count the memory of the usable answers, given the size of their file in bytes and its number of rows."""
+        with self._answers.timer:  # at one time: answers expire at any moment
+            usable = {question: len(answer[1]) for question, answer in self._answers.items()}
+        self._earlier = {
+            question: MEMORY_PER_CHARACTER * size * number // rows for question, number in usable.items()
+        }
+        self.memory = sum(self._earlier.values())
 
     def _owner(self, salt: str) -> str:
         """Return a hash of the credentials, salted and slow to compute, so that it reveals no secret.
