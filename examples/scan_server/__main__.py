@@ -31,7 +31,7 @@ def main() -> int:
     to_stderr = logging.StreamHandler()
     to_stderr.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[to_stderr])
-    sys.setswitchinterval(0.001)  # what is asked for is answered while large reports are decoded
+    sys.setswitchinterval(0.001)  # short requests are answered while large reports are decoded
     make_server(settings, engine).run()
     return 0
 
@@ -49,7 +49,7 @@ def make_server(settings: config.Config, engine: Engine) -> uvicorn.Server:
             http=Protocol,
             h11_max_incomplete_event_size=MAX_HEAD,
             log_config=None,
-            access_log=False,  # ours is structured
+            access_log=False,  # log.access writes one
             server_header=False,
             timeout_graceful_shutdown=30,
         )

@@ -15,10 +15,10 @@ SERVER = "phpipam-scan-server"
 """The name in each answer, by which agents distinguish it from a proxy's."""
 
 MAX_ERROR = 300
-"""Characters of an error's text."""
+"""Maximum characters of an error's text."""
 
 COLLIDED = frozenset((1020, 1205, 1213, 1305))
-"""MariaDB's errors where others, such as phpIPAM itself, changed or held the same rows: snapshot, wait, deadlock.
+"""MariaDB's errors if others, such as phpIPAM itself, changed or locked the same rows: snapshot, wait, deadlock.
 
 A deadlock ends all savepoints: the return to one is then error 1305.
 """
@@ -42,7 +42,7 @@ DATABASE_ERRORS = {
 
 
 class Refusal(Exception):  # noqa: N818
-    """A request that is not carried out. `more` goes into the answer, `headers` before it."""
+    """A refused request; `headers` and `more` (the fields of the body) go into the answer."""
 
     def __init__(
         self, status: int, reason: str, error: str, headers: Mapping[str, str] | None = None, **more: Any
@@ -61,7 +61,7 @@ def wrong_field(field: str, why: str) -> Refusal:
 def answer(
     request: Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    """Return the answer, and note it for the log."""
+    """Return the answer, and add it to the fields of the log."""
     request.state.fields.update(body)
     return JSONResponse({"server": SERVER, **body}, status, headers)
 
@@ -96,7 +96,7 @@ async def unavailable(request: Request, error: Exception) -> JSONResponse:
 def trouble(error: Exception) -> str:
     """Return advice for the administrator. MariaDB's message is only logged, since /health needs no token."""
     if "certificate verify failed" in str(error):
-        return "has a certificate that mysql_ssl_ca does not vouch for, or that does not name mysql_host"
+        return "has a certificate that is not of mysql_ssl_ca, or does not name mysql_host"
     return DATABASE_ERRORS.get(error_number(error), "cannot be used now")
 
 

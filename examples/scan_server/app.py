@@ -30,18 +30,18 @@ from .php_time import Zone
 log = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024
-"""Bytes that are read of a report."""
+"""Maximum bytes of a report."""
 
 MAX_REPORTS = 250
 """Reports in progress, each with a body of at most 1 MiB in memory."""
 
 LARGE = 64 * 1024
-"""Bytes; a larger report takes up to 30 MB and a processor for a second."""
+"""Bytes; a larger report takes up to 30 MB of memory and a second of CPU time."""
 
 MAX_LARGE = 2
 """Large reports that are decoded and written at a time."""
 
-PATIENCE = 30
+REPORT_SECONDS = 30
 """Maximum seconds for the transfer of a report."""
 
 CLOCK_SECONDS = 60
@@ -96,13 +96,13 @@ class Service:
 
     def _write(self, fields: dict[str, Any], code: str, body: bytes) -> write.Stored:
         """Decode the report and write it. Its code is verified first, and `fields` of the log get its subnet."""
-        self._look(code)
+        self._observe(code)
         now = datetime.now(timezone.utc)
         report = decode.decode(body, now)
         fields["subnet"] = str(report.network)
         return write.store(self._engine, report, self._zone.at(now), self._config.names == "always")
 
-    def _look(self, code: str | None = None) -> None:
+    def _observe(self, code: str | None = None) -> None:
         """Verify that phpIPAM has the code, and observe PHP's clock."""
         with self._engine.connect() as connection:
             if code is not None:
@@ -117,7 +117,7 @@ class Service:
         return answer(request, 200, {"health": "ok"})
 
     async def metrics(self, request: Request) -> Response:
-        """Return the metrics, on loopback only unless asked for."""
+        """Return the metrics, by default only to clients on loopback."""
         local = is_loopback(request.state.fields["client"]) and "x-forwarded-for" not in request.headers
         if self._config.metrics == "loopback" and not local:
             raise HTTPException(404)
@@ -132,8 +132,8 @@ class Service:
 
     async def _watch_clock(self) -> None:
         while True:
-            with suppress(SQLAlchemyError):  # away, as reports and /health say
-                await to_thread.run_sync(self._look)
+            with suppress(SQLAlchemyError):  # reports and /health show the error
+                await to_thread.run_sync(self._observe)
             await asyncio.sleep(CLOCK_SECONDS)
 
     def _authorise(self, request: Request) -> None:
@@ -162,17 +162,17 @@ def make_app(config: Config, engine: Engine) -> Starlette:
         },
         lifespan=service.lifespan,
     )
-    app.router.redirect_slashes = False  # a redirect would name what the Host header says
+    app.router.redirect_slashes = False  # a redirect would contain the Host header
     return app
 
 
 async def _read(request: Request) -> bytes:
-    """Return the body; no more of it is read than a report may have."""
+    """Return the body, of at most MAX_BODY bytes. Raise Refusal 408 or 413."""
     too_large = Refusal(413, "size", f"the report is larger than {MAX_BODY} bytes; send it in parts")
     if int(request.headers.get("content-length", 0)) > MAX_BODY:
         raise too_large
     body = bytearray()
-    with move_on_after(PATIENCE):
+    with move_on_after(REPORT_SECONDS):
         try:
             async for chunk in request.stream():
                 body += chunk
@@ -181,4 +181,4 @@ async def _read(request: Request) -> bytes:
         except ClientDisconnect:
             raise Refusal(408, "slow", "the connection ended before the report") from None
         return bytes(body)
-    raise Refusal(408, "slow", f"the report took longer than {PATIENCE} seconds to come")
+    raise Refusal(408, "slow", f"the transfer of the report took longer than {REPORT_SECONDS} seconds")

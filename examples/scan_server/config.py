@@ -1,4 +1,4 @@
-"""The configuration file → Config; every mistake is named at once, and no secret is shown."""
+"""The configuration file → Config, or all mistakes at once, without secrets."""
 
 import ssl
 from ipaddress import ip_address
@@ -32,7 +32,7 @@ class Config(BaseModel):
     mysql_password: SecretStr = SecretStr("")
     mysql_database: str = "phpipam"
     mysql_ssl_ca: FilePath | None = None
-    """With it, the database's certificate is verified, and its name is to be mysql_host."""
+    """With it, the database's certificate is verified, which must name mysql_host."""
     mysql_ssl_cert: FilePath | None = None
     mysql_ssl_key: FilePath | None = None
     sqlite_file: Path | None = None
@@ -40,19 +40,19 @@ class Config(BaseModel):
     timezone: ZoneInfo | None = None
     """PHP's time zone where phpIPAM runs; without it, the offset is observed."""
     names: Literal["missing", "always"] = "missing"
-    """Whether a host name is stored only where phpIPAM has none, or replaces the one that is there."""
+    """Whether a host name is stored only if phpIPAM has none, or replaces the name in phpIPAM."""
     metrics: Literal["loopback", "everyone"] = "loopback"
     http_host: str = ""
     http_port: int = Field(5000, ge=0, le=65535)
-    """0 lets the system choose one, and the log names it."""
+    """With 0 the system chooses a port, which is in the log."""
     auth_token: SecretStr = SecretStr(NO_TOKEN)
-    """An agent without a token sends the default, as everybody knows."""
+    """An agent without a token sends this public default."""
     tls_cert: FilePath | None = None
     tls_key: FilePath | None = None
 
     @property
     def host(self) -> str:
-        """The address to listen on: loopback, unless TLS is set or another one is asked for."""
+        """The address to listen on: `http_host`, else all addresses with TLS, else loopback."""
         return self.http_host or ("0.0.0.0" if self.tls_cert else "127.0.0.1")
 
     @model_validator(mode="after")
@@ -61,7 +61,7 @@ class Config(BaseModel):
             if not getattr(self, key):
                 raise ValueError(f"{key}: missing or empty")
         if self.sqlite_file and self.mysql_host:
-            raise ValueError("sqlite_file: leave it out where mysql_host is set")
+            raise ValueError("sqlite_file: leave it out if mysql_host is set")
         for key in ("mysql_password", "auth_token"):
             if getattr(self, key).get_secret_value().startswith(SAMPLE):
                 raise ValueError(f"{key}: is still the sample's; change it")
@@ -74,13 +74,13 @@ class Config(BaseModel):
                 raise ValueError(f"auth_token: is needed, as http_host is {self.host}")
             if not self.tls_cert:
                 raise ValueError(
-                    f"auth_token: would cross the network in the clear, as http_host is {self.host};"
+                    f"auth_token: would cross the network unencrypted, as http_host is {self.host};"
                     " set tls_cert and tls_key, or leave http_host out"
                 )
         return self
 
     def tls(self, prefix: str, authority: Path | None = None) -> ssl.SSLContext:
-        """Return the TLS context with the certificate and key of `prefix`. Raise ValueError if it cannot be."""
+        """Return the TLS context with the certificate and key of `prefix`. Raise ValueError if a file is wrong."""
         cert, key = getattr(self, f"{prefix}_cert"), getattr(self, f"{prefix}_key")
         if bool(cert) != bool(key):
             raise ValueError(f"{prefix}_cert and {prefix}_key belong together; set both or none")
@@ -95,13 +95,13 @@ class Config(BaseModel):
 
 
 class _Loader(yaml.BaseLoader):
-    """Takes every value as the text that was typed: a password 0123 stays 0123. A key stands there once."""
+    """Keeps each value as typed: a password 0123 stays 0123. Each key may occur once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for key in keys:
             if keys.count(key) > 1:
-                raise ConfigError(f"line {node.start_mark.line + 1}: {key} is there more than once")
+                raise ConfigError(f"line {node.start_mark.line + 1}: {key} occurs more than once")
         return super().construct_mapping(node, deep)
 
 

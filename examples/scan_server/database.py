@@ -1,4 +1,4 @@
-"""The part of phpIPAM's database that is used here, and the way to it."""
+"""phpIPAM's database: the tables and columns in use, and the connection."""
 
 import logging
 import sqlite3
@@ -17,7 +17,7 @@ from .config import Config, ConfigError
 log = logging.getLogger(__name__)
 
 POOL = 10
-"""Connections to the database for reports."""
+"""Number of connections to the database for reports."""
 
 
 def _table(name: str, columns: str) -> Any:
@@ -55,7 +55,7 @@ _missing: set[str] = set()
 
 
 def connect(config: Config) -> Engine:
-    """Return the engine. No server is asked yet: one that is away may come back.
+    """Return the engine. It connects at the first statement, so that the service starts without the database.
 
     Raise ConfigError if the SQLite file cannot be used.
     """
@@ -71,7 +71,7 @@ def connect(config: Config) -> Engine:
     options: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
     if config.mysql_host.startswith("/"):
         options |= {"unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
-    # Without it, the connection is perhaps encrypted, as the server has it, but never verified.
+    # Without it, the database server decides about encryption, and its certificate is not verified.
     if config.mysql_ssl_ca:
         options["ssl"] = config.tls("mysql_ssl", config.mysql_ssl_ca)
     url = URL.create(
@@ -84,9 +84,9 @@ def connect(config: Config) -> Engine:
     )
     return create_engine(
         url,
-        hide_parameters=True,  # an agent's code is one, and errors are logged
+        hide_parameters=True,  # errors are logged, and an agent's code is a parameter
         isolation_level="READ COMMITTED",  # an update locks the rows that it changes, not all that it reads
-        pool_pre_ping=True,  # the database may have been started anew
+        pool_pre_ping=True,  # the database may have been restarted
         pool_size=POOL,
         max_overflow=2,  # for /health, and for the clock
         pool_timeout=10,
@@ -97,7 +97,7 @@ def connect(config: Config) -> Engine:
 def update_rows(ids: list[int]) -> Update:
     """Return the update of these addresses.
 
-    By their ids alone: where MariaDB reads the whole table instead, it waits for others' rows too.
+    Found by their ids: if MariaDB read the whole table, it would wait for rows that other transactions lock.
     """
     rows = update(addresses).where(addresses.c.id.in_(ids))
     return rows.with_hint("FORCE INDEX (PRIMARY)", dialect_name="mysql")
@@ -114,17 +114,17 @@ def check(engine: Engine) -> None:
 
 
 def last_api_requests(connection: Connection) -> frozenset[datetime]:
-    """Return when each app of phpIPAM's API was used last, in PHP's zone; nothing if that cannot be known."""
+    """Return when each app of phpIPAM's API was used last, in PHP's zone; empty if unknown."""
     used = select(api.c.app_last_access).where(api.c.app_last_access > "1971")
     try:
         return frozenset(datetime.fromisoformat(str(time)) for time in connection.scalars(used))
     except DBAPIError as error:
-        explain_missing("timezone: cannot be found, UTC is used unless it is set", error)
+        explain_missing("timezone: cannot be detected, UTC is used unless it is set", error)
         return frozenset()
 
 
 def explain_missing(feature: str, error: DBAPIError) -> None:
-    """Log once that a feature is off for want of a grant or table. Raise the error if it is another one."""
+    """Log once that a feature is off without a grant or table. Raise any other error."""
     if error_number(error) not in _DENIED:
         raise error
     if feature not in _missing:

@@ -1,4 +1,4 @@
-"""The bytes of a report → Report; the field that is wrong is named. Pure."""
+"""The bytes of a report → Report, or a refusal that names the wrong field. Pure."""
 
 import re
 from datetime import datetime, timezone
@@ -25,10 +25,10 @@ from .answers import Refusal, wrong_field
 IPNetwork = IPv4Network | IPv6Network
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=timezone.utc)
-"""A clock that says an earlier time is not set."""
+"""An earlier time comes from a clock that is not set."""
 
 MAX_RESULTS = 20_000
-"""Results of a report; 1 MiB has room for 19,000 of the shortest."""
+"""Maximum results of a report; 1 MiB has room for 19,000 of the shortest."""
 
 
 class Host(NamedTuple):
@@ -62,7 +62,7 @@ class Report(NamedTuple):
 
 
 def code(body: bytes) -> str:
-    """Return the report's scan agent code; its results are not looked at. Raise Refusal 400."""
+    """Return the report's scan agent code; its results are not decoded. Raise Refusal 400."""
     return str(_validated(_Code, body).code)
 
 
@@ -78,7 +78,7 @@ def decode(body: bytes, now: datetime) -> Report:
         seen = result.lastSeen.replace(tzinfo=agents_zone)
         if seen < EARLIEST:
             raise wrong_field(f"scan.results.{index}.lastSeen", f"{seen} is long ago; set the clock")
-        # A clock that is ahead must not keep a host online for ever.
+        # A clock that is ahead must not keep a host online.
         moment = min(seen, now).astimezone(timezone.utc)
         host = Host(index, str(int(result.ip)), moment, result.hostname, result.mac, result.id)
         hosts[host.ip_addr] = max(host, hosts.get(host.ip_addr, host), key=lambda host: host.seen)
@@ -113,7 +113,7 @@ def _id(value: Any) -> int | None:
 
 
 _Absent = BeforeValidator(lambda value: value or None)
-"""Takes an empty value as missing, so that it never erases a value in phpIPAM."""
+"""Treats an empty value as missing, so that it never erases a value in phpIPAM."""
 
 
 class _Result(BaseModel):

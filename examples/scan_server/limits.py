@@ -1,4 +1,4 @@
-"""Bounds for clients: the time of a request's head, connections, and guesses of codes."""
+"""Limits for clients: the time of a request's head, connections, and guesses of codes."""
 
 import asyncio
 import time
@@ -10,28 +10,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .answers import Refusal
 
 HEAD_SECONDS = 10
-"""Seconds for a TLS handshake, for a request's head, and for the rest of a request that is already answered."""
+"""Maximum seconds for a TLS handshake, for a request's head, and for the rest of an answered request."""
 
 MAX_CONNECTIONS = 500
 
 MAX_HEAD = 16 * 1024
-"""Bytes of a request's head."""
+"""Maximum bytes of a request's head."""
 
 MAX_GUESSES = 10
-"""Different unknown codes that one client may send within a minute."""
+"""Maximum number of different unknown codes of a client within a minute."""
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Ends connections whose TLS handshake does not end."""
+    """An event loop that limits the time of TLS handshakes."""
 
     async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
-        """Pass the time limit on, which uvicorn does not have."""
+        """Add the time limit, which uvicorn does not set."""
         options["ssl_handshake_timeout"] = HEAD_SECONDS if options.get("ssl") else None
         return await super().create_server(*args, **options)
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that ends connections without a request."""
+    """HTTP/1.1 that ends connections without a complete request head."""
 
     _deadline: asyncio.TimerHandle | None = None
 
@@ -46,7 +46,7 @@ class Protocol(H11Protocol):
         self._watch()
 
     def _watch(self) -> None:
-        """Let the time run while there is no request to answer. More bytes give no more time."""
+        """Limit the time without a request to answer; further bytes do not extend it."""
         if self.cycle is not None and not self.cycle.response_complete:
             if self._deadline:
                 self._deadline.cancel()
@@ -56,7 +56,7 @@ class Protocol(H11Protocol):
 
 
 class Guesses:
-    """Different unknown codes by client, within the present minute."""
+    """Different unknown codes by client, in the current minute."""
 
     def __init__(self) -> None:
         self._minute = 0.0
@@ -70,8 +70,8 @@ class Guesses:
             self._codes.clear()
         if len(self._codes[client]) >= MAX_GUESSES:
             wait = {"Retry-After": str(60 - int(second))}
-            raise Refusal(429, "guesses", "code: too many unknown ones from this address; wait", wait)
+            raise Refusal(429, "guesses", "code: too many unknown codes from this address; wait", wait)
 
     def add(self, client: str, code: str) -> None:
-        """Take an unknown code."""
+        """Count an unknown code."""
         self._codes[client].add(code)

@@ -1,4 +1,4 @@
-"""One JSON object a line: the service's messages, and each request with its answer. No secret gets here."""
+"""One JSON object a line: the service's messages, and each request with its answer. No secret is logged."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from . import metrics
 log = logging.getLogger(__package__)
 
 MAX_TEXT = 100
-"""Characters of a request's method and path in the log."""
+"""Maximum characters of a request's method and path in the log."""
 
 
 class JsonLines(logging.Formatter):

@@ -11,7 +11,7 @@ _seconds = Histogram("scan_server_report_seconds", "Time from a report's head to
 
 
 def count(fields: dict[str, Any]) -> None:
-    """Take the log's fields of a request."""
+    """Count a request by its fields in the log."""
     if "reason" in fields:
         _refusals.labels(fields["reason"]).inc()
     if fields["path"] != "/" or "updated" not in fields:
@@ -23,5 +23,5 @@ def count(fields: dict[str, Any]) -> None:
 
 
 def text() -> bytes:
-    """Return all in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     return generate_latest()

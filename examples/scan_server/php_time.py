@@ -13,23 +13,23 @@ OFFSETS = [
         {*range(-720, 841, 60), -570, -210, -150, 210, 270, 330, 345, 390, 525, 570, 630, 765, 825}
     )
 ]
-"""All offsets from UTC that are in use: whole hours, some halves and quarters."""
+"""All offsets from UTC in use: whole hours, some halves and quarters."""
 
 FRESH = timedelta(minutes=10)
-"""The smallest difference of two offsets is a quarter of an hour; a time as new as this leaves one of them."""
+"""Maximum age of an API request that determines PHP's offset, since two offsets differ by at least 15 minutes."""
 
 SKEW = timedelta(minutes=2)
-"""The clocks of phpIPAM's host and of this one may differ by this much."""
+"""Tolerated difference between the clocks of phpIPAM's host and of this host."""
 
 AHEAD = timedelta(minutes=5)
-"""A stored time later than now by more than this is from a wrong zone or clock, and is no news."""
+"""A stored time that is further in the future comes from a wrong zone or clock, and is ignored."""
 
 NEVER = datetime(1970, 1, 3, tzinfo=timezone.utc)
 """phpIPAM's earliest times mean "never"."""
 
 
 class PhpTime:
-    """The present, and how phpIPAM writes times down. A report's times are mostly equal, so each is computed once."""
+    """The present, and phpIPAM's form of times. Conversions are cached, since most times of a report are equal."""
 
     def __init__(self, now: datetime, zone: tzinfo) -> None:
         self.now = now
@@ -42,9 +42,9 @@ class PhpTime:
         return moment.astimezone(self.zone).strftime("%Y-%m-%d %H:%M:%S")
 
     def _moment(self, stored: object) -> datetime | None:
-        """Return the moment that phpIPAM's stored time means; None for never, and for a time to come.
+        """Return the moment of a stored time; None for never, and for a future time.
 
-        In the hour that autumn repeats, a time has two meanings: the later one that is not to come is taken.
+        In the repeated hour of autumn a time has two meanings: the later one counts, unless it is in the future.
         """
         try:
             local = datetime.fromisoformat(str(stored))
@@ -58,11 +58,11 @@ class PhpTime:
 
 
 class Zone:
-    """PHP's time zone: the configured one, else the offset that phpIPAM's API is seen to write, else UTC.
+    """PHP's time zone: the configured zone, else the offset of the times that phpIPAM's API writes, else UTC.
 
-    phpIPAM writes down for each API app when it was used last. These times are read again and again: one that is new
-    since the last reading is not older than that reading, and leaves one offset. The first one read may be older,
-    so that it stands for an offset as small as possible: no host is seen in the future.
+    phpIPAM stores the time of each API app's last request. These times are read once a minute: a time that is new
+    since the last reading is not older than that reading, which determines the offset. A time of the first reading
+    may be older; then the smallest possible offset is taken, so that no host is seen in the future.
     """
 
     def __init__(self, configured: ZoneInfo | None) -> None:
@@ -71,10 +71,10 @@ class Zone:
         self._requests: frozenset[datetime] = frozenset()
         self._read: datetime | None = None
         self.conflict = ""
-        """How the configured zone differs from PHP's, if it does."""
+        """A message if the configured zone is not PHP's."""
 
     def observe(self, requests: frozenset[datetime], now: datetime) -> None:
-        """Take the times of the apps' last requests, in PHP's zone, as they are read now."""
+        """Given the times of the apps' last requests, in PHP's zone, as read now, detect the offset."""
         if new := requests - self._requests:
             fresh = self._read is not None and now - self._read < FRESH
             if fresh or self._observed is None:

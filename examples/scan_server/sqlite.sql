@@ -1,5 +1,5 @@
--- The columns of phpIPAM's tables that the Scan Server uses, for trying it without phpIPAM.
-PRAGMA journal_mode = WAL;  -- who reads does not wait for who writes
+-- The columns of phpIPAM's tables that the Scan Server uses, to try it without phpIPAM.
+PRAGMA journal_mode = WAL;  -- readers do not wait for writers
 CREATE TABLE IF NOT EXISTS scanAgents (
     id INTEGER PRIMARY KEY,
     code TEXT UNIQUE,

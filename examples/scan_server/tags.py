@@ -1,4 +1,4 @@
-"""The tags Used and Offline, as phpIPAM's pingCheck keeps them where its setting "Update tags" is on."""
+"""The tags Used and Offline, as phpIPAM's pingCheck sets them if its setting "Update tags" is on."""
 
 import logging
 from collections import defaultdict
@@ -20,9 +20,9 @@ OFFLINE, USED, RESERVED = 1, 2, 3
 
 
 def keep(connection: Connection, subnet: int, up: Iterable[int], report: Report, php: PhpTime) -> None:
-    """Set the tags of the addresses that the report saw, by their ids, and of those that it found silent.
+    """Set the tags of the addresses with the ids `up` and of the report's silent addresses.
 
-    phpIPAM writes no changelog entry for that. What stands in the way is logged; it never stops a report.
+    Like phpIPAM, it makes no changelog entry. An error is logged and does not affect the report.
     """
     try:
         with connection.begin_nested():
@@ -52,7 +52,7 @@ def _write(
 
 
 def _offline(connection: Connection) -> timedelta | None:
-    """Return for how long an offline address was not seen; None where no scan may set tags."""
+    """Return the time without an answer after which an address is Offline; None if scans set no tags."""
     ping_status = connection.scalar(select(settings.c.pingStatus).where(settings.c.updateTags == 1))
     return timedelta(seconds=int(ping_status.split(";")[1])) if ping_status else None
 

@@ -19,19 +19,19 @@ TRIES = 5
 
 
 class Stored(NamedTuple):
-    """The numbers of stored and skipped results, and the refused ones."""
+    """The numbers of stored and skipped results, and the refused results."""
 
     updated: int
     """Addresses that phpIPAM had."""
     added: int
     skipped: int
-    """Addresses with Ping exclude in phpIPAM, and those that were deleted there since the scan."""
+    """Addresses with Ping exclude in phpIPAM, and addresses that were deleted there since the scan."""
     refused: list[tuple[int, str]]
-    """Results that the database refuses, by their indexes, and why."""
+    """The indexes of the results that the database refuses, with the reasons."""
 
 
 class _Change(NamedTuple):
-    """The values that a result changes in a row, or those of a new row."""
+    """The values that a result changes in a row, or the values of a new row."""
 
     place: int
     """The result's index in the report."""
@@ -57,17 +57,17 @@ def store(engine: Engine, report: Report, php: PhpTime, replace_names: bool) -> 
 
 
 def _collided(error: DBAPIError) -> bool:
-    """Whether another try may succeed; so it may where phpIPAM has added the same address meanwhile."""
+    """Return whether a retry may succeed, also after phpIPAM has added the same address."""
     return error_number(error) in COLLIDED or "sid_ip_unique" in str(error.orig)
 
 
 def _write(connection: Connection, report: Report, php: PhpTime, replace_names: bool) -> Stored:
     agent = find_agent(connection, report.code)
-    # Locked before anything else is read: the reports of one agent are written one after another.
+    # Locked before any other row is read: the reports of one agent are written one after another.
     connection.execute(update(agents).where(agents.c.id == agent).values(last_access=php.text(php.now)))
     assigned = _assigned(connection, agent, report)
     if len(assigned) > 1 and report.hosts:
-        raise wrong_field("scan.results", f"subnetId is needed, {report.network} is there more than once")
+        raise wrong_field("scan.results", f"subnetId is needed, several subnets have {report.network}")
     for subnet in assigned:
         _stamp(connection, subnet, report, php)
     stored, up = _hosts(connection, assigned[0].id, report, php, replace_names)
@@ -80,7 +80,7 @@ def _write(connection: Connection, report: Report, php: PhpTime, replace_names: 
 def find_agent(connection: Connection, code: str) -> int:
     """Return the scan agent's id. Raise Refusal 401 if phpIPAM has none with this code."""
     found = connection.execute(select(agents.c.id, agents.c.code).where(agents.c.code == code)).first()
-    # To the letter: for the database, a and A and á are the same.
+    # Exactly: for the database a, A and á are equal.
     if found is None or found.code != code:
         why = "code: phpIPAM has no scan agent with it; copy it from there again"
         raise Refusal(401, "code", why, field="code")
@@ -95,7 +95,7 @@ def _assigned(connection: Connection, agent: int, report: Report) -> list[Any]:
     address = str(int(report.network.network_address))
     if report.subnet_id is not None:
         queries = [mine.where(subnets.c.id == report.subnet_id)]
-    else:  # phpIPAM may keep a host's address in the network's place: then all of this mask are read
+    else:  # phpIPAM may have a host's address as the network: then all subnets with this mask are read
         queries = [mine.where(subnets.c.subnet == address), mine]
     first, last = int(report.network[0]), int(report.network[-1])
     for query in queries:
@@ -107,7 +107,7 @@ def _assigned(connection: Connection, agent: int, report: Report) -> list[Any]:
 
 
 def _stamp(connection: Connection, subnet: Any, report: Report, php: PhpTime) -> None:
-    """Note when the subnet was scanned: for the status of the addresses there, for new ones, or for both."""
+    """Store the time of the scan: of a status check, of a discovery, or of both."""
     columns = [subnets.c.lastScan] if subnet.pingSubnet else []
     if subnet.discoverSubnet or not columns:
         columns.append(subnets.c.lastDiscovery)
@@ -115,7 +115,7 @@ def _stamp(connection: Connection, subnet: Any, report: Report, php: PhpTime) ->
         before = php.moment(getattr(subnet, column.name))
         if before is None or before < report.made:
             stamp = update(subnets).where(subnets.c.id == subnet.id).values({column: php.text(report.made)})
-            # In spring, phpIPAM's hour may be one that the database's own zone skips: rounded, not refused.
+            # In spring an hour of phpIPAM's zone may not exist in the database's: rounded instead of refused.
             connection.execute(stamp.prefix_with("IGNORE", dialect="mysql"))
 
 
@@ -130,7 +130,7 @@ def _hosts(
     pairs = [(known[host.ip_addr], host) for host in report.hosts if host.ip_addr in known]
     updates = [_update(row, host, php, replace_names) for row, host in pairs if not row.excluded]
     new = [host for host in report.hosts if host.ip_addr not in known]
-    # phpIPAM had the address when the agent asked, and has it no more: somebody deleted it.
+    # An address with an id was in phpIPAM when the agent asked, and has been deleted since.
     added = [_Change(host.place, None, _row(subnet, host, php)) for host in new if host.id is None]
     not_updated = _apply(connection, [change for change in updates if change.values])
     not_added = _apply(connection, added)
@@ -144,7 +144,7 @@ def _hosts(
 
 
 def _update(row: Any, host: Host, php: PhpTime, replace_names: bool) -> _Change:
-    """Return the changes of the host's row; none by a report that is older than the row's last one."""
+    """Return the changes of the host's row; a report that is older than the row's time changes nothing."""
     values: dict[str, object] = {}
     before = php.moment(row.lastSeen)
     if before is None or before < host.seen:
@@ -158,7 +158,7 @@ def _update(row: Any, host: Host, php: PhpTime, replace_names: bool) -> _Change:
 
 
 def _takes_name(old: str, new: str, replace: bool) -> bool:
-    """Whether the row's name gives way; a whole name never does to its own first label."""
+    """Return whether the new name replaces the old one; a full name is never replaced by its own first label."""
     return not old or (replace and old != new and not old.lower().startswith(f"{new.lower()}."))
 
 
@@ -181,7 +181,7 @@ def _row(subnet: int, host: Host, php: PhpTime) -> dict[str, object]:
 
 
 def _apply(connection: Connection, changes: list[_Change]) -> list[tuple[int, str]]:
-    """Make the changes, and return the ones that the database refuses, which are found by halving."""
+    """Make the changes; return the changes that the database refuses, found by halving."""
     if not changes:
         return []
     try:
@@ -198,14 +198,14 @@ def _apply(connection: Connection, changes: list[_Change]) -> list[tuple[int, st
 
 
 def _refused(connection: Connection, change: _Change, error: DBAPIError) -> tuple[int, str]:
-    """Return why the row is refused. That its host is up is stored all the same, if it can be."""
+    """Return the reason of a refusal. `lastSeen` alone is stored nevertheless, if possible."""
     if change.id and change.values.keys() > {"lastSeen"}:
         _apply(connection, [change._replace(values={"lastSeen": change.values["lastSeen"]})])
     return change.place, str(error.orig.args[1] if error.orig else error)
 
 
 def _execute(connection: Connection, changes: list[_Change]) -> None:
-    """Insert all at once; update all that become equal at once, which most do."""
+    """Insert all new rows by one statement, and update rows with equal values, as most are, by one statement."""
     if new := [change.values for change in changes if change.id is None]:
         connection.execute(insert(addresses), new)
     equal = defaultdict(list)

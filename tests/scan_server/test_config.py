@@ -85,7 +85,7 @@ def test_database_settings_must_be_complete(tmp_path: Path, missing: str) -> Non
 def test_sqlite_replaces_the_database(tmp_path: Path) -> None:
     assert read(tmp_path, {"sqlite_file": "hosts.db"}).sqlite_file == tmp_path / "hosts.db"
     assert problems(tmp_path, MYSQL | {"sqlite_file": "x"}) == [
-        "sqlite_file: leave it out where mysql_host is set"
+        "sqlite_file: leave it out if mysql_host is set"
     ]
 
 
@@ -126,7 +126,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_token_without_tls_is_refused_beyond_loopback(tmp_path: Path, tls: Row, host: str) -> None:
     settings = MYSQL | {"auth_token": "secret-token", "http_host": host}
     (problem,) = problems(tmp_path, settings)
-    assert problem.startswith("auth_token: would cross the network in the clear")
+    assert problem.startswith("auth_token: would cross the network unencrypted")
     assert read(tmp_path, settings | tls).host == host
 
 
@@ -141,7 +141,7 @@ def test_default_token_is_accepted_on_loopback_only(tmp_path: Path, tls: Row, ho
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ("mysql_host: x\n  mysql_host: y", "line 2: mysql_host is there more than once"),
+        ("mysql_host: x\n  mysql_host: y", "line 2: mysql_host occurs more than once"),
         ("tls_cert: [a]", "tls_cert: must be a single value"),
         ("mysql_user: {a: b}", "mysql_user: must be a single value"),
         ('tls_cert: "a\\0b"', "tls_cert: must not have NUL characters"),

@@ -140,7 +140,7 @@ def test_connection_closed_during_a_request_is_no_server_error(start: Start, sql
 
 def test_slow_report_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's silence is real here, only shorter."""
-    monkeypatch.setattr(app, "PATIENCE", 0.05)
+    monkeypatch.setattr(app, "REPORT_SECONDS", 0.05)
     config = Config.model_validate({"sqlite_file": tmp_path / "own.db"})
     engine = connect(config)
     sent: list[Message] = []
