@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def shown(site: Site, *arguments: str) -> str:
-    """Return what the agent shows on a terminal."""
+    """Return the agent's output on a terminal."""
     ours, theirs = pty.openpty()
     environment = site.environment | {"TERM": "xterm-256color", "COLUMNS": str(WIDTH)}
     subprocess.run(site.command(*arguments), env=environment, stdout=theirs, stderr=theirs, check=True)
@@ -48,7 +48,7 @@ def shown(site: Site, *arguments: str) -> str:
     try:
         while piece := os.read(ours, 65536):
             output += piece
-    except OSError:  # how a pty says that nobody writes any more
+    except OSError:  # the last writer of the pty has closed it
         pass
     os.close(ours)
     # The progress bar is gone when the cursor is shown again.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Sourced by quickstart.sh and tests/run.sh: installs what is missing on Debian and Ubuntu.
+# Sourced by quickstart.sh and tests/run.sh: installs missing packages on Debian and Ubuntu.
 
-# install PACKAGE...: the Debian packages that are not there yet.
+# install PACKAGE...: install the Debian packages that are missing.
 install() {
     local missing=() package
     for package in "$@"; do
@@ -15,8 +15,8 @@ install() {
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# virtual_environment FOLDER PIP-ARGUMENT...: FOLDER with this project and what pip is told, made anew only if
-# what it depends on has changed. PYTHON names the interpreter, python3 by default.
+# virtual_environment FOLDER PIP-ARGUMENT...: make a virtual environment with this project and pip's arguments, if there is
+# none or the requirements have changed. PYTHON is the interpreter, by default python3.
 virtual_environment() {
     local folder=$1 python=${PYTHON:-python3} made_for
     shift

@@ -1,6 +1,6 @@
-"""Run the agent twice on loopback, against stand-ins and a real Scan Server, and show the hosts arrive.
+"""Run the agent twice on loopback, against stand-ins and the Scan Server of scan_server/, and show the stored hosts.
 
-The Scan Server is the one of scan_server/, with a SQLite file in the place of phpIPAM's database.
+The Scan Server has a SQLite file instead of phpIPAM's database.
 """
 
 import json
@@ -26,24 +26,22 @@ def main() -> None:
         site.phpipam.subnets = [
             subnet(10, "127.0.20.0/28", description="office"),
             subnet(11, "127.0.21.0/28", description="laboratory"),
-            subnet(12, "127.0.22.0/28", description="nobody wants to know", discoverSubnet=0),
+            subnet(12, "127.0.22.0/28", description="no scan", discoverSubnet=0),
         ]
         site.phpipam.addresses = [address(101, 10, "127.0.20.1"), address(102, 10, "127.0.20.2")]
 
         say(
-            f"First run: phpIPAM's stand-in ({site.api.url}:{site.api.port}) is asked, nmap scans, reports go out"
+            f"First run: the agent asks phpIPAM's stand-in ({site.api.url}:{site.api.port}), scans and reports"
         )
         run(site)
-        say("One of the reports, as the Scan Server's stand-in got it:")
+        say("A report, as the Scan Server's stand-in received it:")
         show_report(site)
         with scan_server(site):
             where = f"{site.settings['http_server']}:{site.settings['http_port']}"
-            say(
-                f"Second run: the cache answers instead of phpIPAM; the reports go to a real Scan Server ({where})"
-            )
+            say(f"Second run: with cached answers of phpIPAM; the reports go to a real Scan Server ({where})")
             asked = len(site.api.requests)
             run(site)
-            say(f"phpIPAM was asked {len(site.api.requests) - asked} times. Its database has now:")
+            say(f"Requests to phpIPAM: {len(site.api.requests) - asked}. Its database now has:")
             show_database(site)
 
 
@@ -57,7 +55,7 @@ def show_report(site: Site) -> None:
 
 @contextmanager
 def scan_server(site: Site) -> Iterator[None]:
-    """Run the Scan Server over TLS, with what phpIPAM would have in its database, and lead the agent to it."""
+    """Run the Scan Server over TLS, with the rows of phpIPAM's stand-in, and configure the agent for it."""
     site.certificates.write(site.folder / "server.pem")
     settings = {
         "sqlite_file": "phpipam.db",
@@ -84,7 +82,7 @@ def scan_server(site: Site) -> Iterator[None]:
 
 
 def fill(site: Site) -> None:
-    """Put into the database what phpIPAM's stand-in says."""
+    """Put the rows of phpIPAM's stand-in into the database."""
     agent, subnets = site.phpipam.agent, site.phpipam.subnets
     with closing(sqlite3.connect(site.folder / "phpipam.db")) as database, database:
         database.execute("INSERT INTO scanAgents (id, code) VALUES (?, ?)", (agent["id"], agent["code"]))
@@ -102,7 +100,7 @@ def fill(site: Site) -> None:
 
 
 def show_database(site: Site) -> None:
-    """Print the addresses that the database has now."""
+    """Print the addresses in the database."""
     with closing(sqlite3.connect(site.folder / "phpipam.db")) as database:
         rows = database.execute(
             "SELECT ip_addr, lastSeen, COALESCE(hostname, ''), COALESCE(description, '') FROM ipaddresses"
@@ -110,7 +108,7 @@ def show_database(site: Site) -> None:
         ).fetchall()
     for number, *fields in rows[:6]:
         print(f"{ip_address(int(number))!s:14}", *(f"{field:20}" for field in fields))
-    print(f"… {len(rows)} addresses in all")
+    print(f"… {len(rows)} addresses in total")
 
 
 def say(line: str) -> None:

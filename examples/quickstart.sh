@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# See the agent work, on loopback alone, with stand-ins for phpIPAM and the Scan Server. Installs nmap and python3-venv with apt.
+# Run the agent on loopback, with stand-ins for phpIPAM and its database. Installs nmap and python3-venv with apt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . examples/prepare.sh

@@ -1,1 +1,1 @@
-"""Stand-ins for phpIPAM and the Scan Server, on loopback: enough to see the agent work and to test it."""
+"""Stand-ins for phpIPAM and the Scan Server on loopback, for the quickstart and the tests."""

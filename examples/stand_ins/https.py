@@ -1,4 +1,4 @@
-"""A server on loopback that hands each request to a function and remembers what it was asked."""
+"""A server on loopback that answers each request by a function and keeps the requests."""
 
 import json
 import socket
@@ -88,7 +88,7 @@ class _Threads(ThreadingHTTPServer):
         thread.start()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay silent: a client that goes away in the middle is the client's business."""
+        """Print nothing: a client may close its connection at any time."""
 
 
 def _handler(server: Server, tls: ssl.SSLContext | None) -> type[BaseHTTPRequestHandler]:
@@ -100,7 +100,7 @@ def _handler(server: Server, tls: ssl.SSLContext | None) -> type[BaseHTTPRequest
 
         def setup(self) -> None:
             server.connections += 1
-            if tls:  # here, in the connection's own thread, so that nobody's handshake holds up the others
+            if tls:  # in the connection's own thread, so that a slow handshake delays no other
                 self.request = tls.wrap_socket(self.request, server_side=True)
             server.open.add(self.request)
             super().setup()
@@ -108,7 +108,7 @@ def _handler(server: Server, tls: ssl.SSLContext | None) -> type[BaseHTTPRequest
         def finish(self) -> None:
             try:
                 super().finish()
-            finally:  # it raises where the client has gone away in the middle of an answer
+            finally:  # it raises if the client has closed the connection during an answer
                 server.open.discard(self.request)
                 self.request.close()
 
@@ -141,14 +141,14 @@ def _handler(server: Server, tls: ssl.SSLContext | None) -> type[BaseHTTPRequest
 
 
 class Certificates:
-    """A certificate authority that lives as long as the process, and a certificate of it for 127.0.0.1."""
+    """A certificate authority for the time of the process, and its certificates."""
 
     def __init__(self) -> None:
         self._ca = trustme.CA()
         self.ca_pem = self._ca.cert_pem.bytes()
 
     def tls(self, *names: str, **options: Any) -> ssl.SSLContext:
-        """Return a server's side of TLS with a certificate for these names (127.0.0.1 if none)."""
+        """Return a server's TLS context with a certificate for these names, by default 127.0.0.1."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._ca.issue_cert(*(names or ("127.0.0.1",)), **options).configure_cert(context)
         return context

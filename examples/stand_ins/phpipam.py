@@ -1,4 +1,4 @@
-"""phpIPAM's API as a scan agent sees it: the answers of 1.8, and its refusals."""
+"""phpIPAM's API for scan agents: the answers and refusals of version 1.8."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 class PhpIpam:
-    """What an administrator has set up; change it at will, `answer` speaks of what is there."""
+    """A phpIPAM with this set-up, which may be changed at any time."""
 
     def __init__(self) -> None:
         self.app = "branch"
@@ -28,14 +28,14 @@ class PhpIpam:
         self.addresses: list[Row] = []
         self.nameservers: list[Row] = []
         self.stringify = False
-        """Give numbers as text, as PHP before 8.1 does, and newer ones when an administrator wants it."""
+        """Give numbers as text, as PHP before 8.1 does, and newer versions by a setting."""
         self.lists_all = True
-        """Give the list of all subnets; where there are tens of thousands, PHP's memory is too small for it."""
+        """Give the list of all subnets; for tens of thousands, PHP's memory is too small."""
         self.instead: dict[str, Answer] = {}
-        """Answers to give for a path below the app, whatever is set up."""
+        """A path below the app → the answer to give instead; `*` for any path."""
 
     def answer(self, request: Request) -> Answer:
-        """Return what phpIPAM answers."""
+        """Return phpIPAM's answer."""
         match = re.fullmatch(r"/api/([^/]*)/(.*)", request.path)
         if not match:
             return Answer(302, b"", {"Location": "/login/", "Content-Type": "text/html; charset=UTF-8"})
@@ -97,7 +97,7 @@ class PhpIpam:
 
 
 def refusal(status: int, message: str) -> Answer:
-    """Return how phpIPAM says no."""
+    """Return phpIPAM's refusal."""
     return as_json(status, {"code": status, "success": False, "message": message, "time": 0.001})
 
 

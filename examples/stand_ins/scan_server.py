@@ -1,4 +1,4 @@
-"""The Scan Server as a scan agent sees it: what it takes, and what it refuses."""
+"""The Ansible collection's Scan Server: the reports that it accepts, and its refusals."""
 
 import json
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 from .https import Answer, Request
 
 MAX_BODY = 1024 * 1024
-"""Bytes that the real one reads of a request."""
+"""Maximum bytes of a request, as of the real server."""
 
 
 class ScanServer:
-    """Takes reports and keeps them; `token` is what it wants to see, if anything."""
+    """Accepts reports and keeps them; `token` is the required token, or None."""
 
     def __init__(self, token: str | None = None) -> None:
         self.token = token
         self.reports: list[dict[str, Any]] = []
         self.instead: Answer | None = None
-        """An answer to give to every report, whatever it holds."""
+        """The answer to every report, if not None."""
 
     def answer(self, request: Request) -> Answer:
-        """Return what the Scan Server answers."""
+        """Return the Scan Server's answer."""
         if request.method != "POST":
             return Answer(405, b"405: Method Not Allowed")
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

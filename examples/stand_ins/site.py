@@ -1,4 +1,4 @@
-"""A whole site in one folder: both stand-ins over TLS, a configuration that leads to them, and the agent."""
+"""A site in one folder: both stand-ins over TLS, a configuration with their addresses, and the agent."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ COMMAND = str(Path(sys.executable).with_name("phpipam-scan-agent"))
 
 
 class Site(ExitStack):
-    """Serves until the end of the `with` block; what the agent keeps stays in `folder`."""
+    """Serves until the end of the `with` block; the agent's files stay in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Site(ExitStack):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return what no output may show."""
+        """The values that no output may contain."""
         return tuple(self.settings[key] for key in ("client_token", "scanagent_code", "auth_token"))
 
     def write_config(self) -> Path:
@@ -80,5 +80,5 @@ class Site(ExitStack):
         )
 
     def forget(self) -> None:
-        """Throw away what the agent keeps between runs."""
+        """Remove the agent's cache."""
         shutil.rmtree(self.folder / "cache", ignore_errors=True)
