@@ -133,9 +133,10 @@ class ScanResult(NamedTuple):
     def saw_recently(self, address: Address) -> bool:
         """Return whether phpIPAM last saw an address within a day before this scan.
 
-        phpIPAM's times have no zone. Agent and phpIPAM report and show local times of the same zone.
+        phpIPAM's times have no zone. Agent and phpIPAM report and show local times of the same zone. A time more
+        than a day after this scan is from a clock that was ahead.
         """
-        return bool(address.last_seen and address.last_seen > self.seen.replace(tzinfo=None) - RECENT)
+        return bool(address.last_seen and abs(self.seen.replace(tzinfo=None) - address.last_seen) < RECENT)
 
     @property
     def missing(self) -> tuple[Address, ...]:

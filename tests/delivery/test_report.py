@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phpipam_scan_agent.delivery.report import BLOCK, halves, make, merge, without_old_rows
+from phpipam_scan_agent.delivery.report import BLOCK, halves, limited, make, merge, without_old_rows
 from phpipam_scan_agent.models import Address, Host, Report, Row, ScanResult, Subnet
 from reports import NOON
 from thorough import thorough
@@ -148,3 +148,14 @@ def test_repeated_halves_contain_every_host(number: int, most: int) -> None:
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_report_of_at_most_one_host_has_no_halves(number: int) -> None:
     assert halves(state(NOON, *(row(last) for last in range(number)))) == ()
+
+
+# Times of a clock that was ahead
+
+
+def test_times_are_limited_in_their_own_zone() -> None:
+    berlin = timezone(timedelta(hours=1))
+    later = (NOON + timedelta(days=30)).astimezone(berlin)
+    made = limited(state(later, row(1, later), row(2, OLDER)), NOON)
+    assert [str(each.seen) for each in made.rows] == ["2026-11-24 13:00:00+01:00", str(OLDER)]
+    assert str(made.made) == "2026-11-24 13:00:00+01:00"

@@ -398,10 +398,54 @@ def test_within_the_limits_nothing_is_dropped_or_logged(
     assert caplog.records == []
 
 
-def test_a_clock_set_back_drops_nothing(folder: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("days", [30, 400, 10_000])
+def test_a_clock_set_back_drops_nothing(folder: Path, clock: Clock, days: int) -> None:
     opened(folder, clock).put(reported(clock))
-    clock.now -= 400 * DAY
+    clock.now -= days * DAY
     assert len(opened(folder, clock).waiting()) == 1
+
+
+def test_a_clock_that_is_not_set_for_a_run_changes_nothing(
+    folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = reported(clock)
+    opened(folder, clock).put(before)
+    clock.now -= 10_000 * DAY
+    opened(folder, clock)
+    clock.now = NOW + DAY
+    spool = opened(folder, clock)
+    assert [spool.get(name)[1] for name in spool.waiting()] == [before]
+    assert warnings(caplog) == []
+
+
+def test_a_report_from_the_future_counts_as_made_now(
+    folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = opened(folder, clock)
+    clock.now += 30 * DAY
+    spool.put(reported(clock, 10, hosts=3))
+    spool.set_aside(spool.put(reported(clock, 20))[0], "no")
+    clock.now = NOW
+    spool = opened(folder, clock)
+    assert warnings(caplog) == [
+        f"{folder}: reports from the future, which count as made now: 2; check this machine's clock"
+    ]
+    (waiting,), (refused,) = spool.waiting().values(), spool.refused()
+    assert [waiting.made.timestamp(), refused.made.timestamp(), refused.refusal] == [NOW, NOW, "no"]
+    clock.now += 7 * DAY + 1
+    spool = opened(folder, clock)
+    assert (spool.waiting(), spool.refused()) == ({}, [])
+
+
+def test_a_report_from_the_future_hides_no_later_result(folder: Path, clock: Clock) -> None:
+    spool = opened(folder, clock)
+    clock.now += 30 * DAY
+    spool.put(reported(clock, hosts=2))
+    clock.now = NOW
+    spool = opened(folder, clock)
+    clock.now += 900
+    _, _, kept = spool.put(reported(clock, hosts=3))
+    assert [row.seen.timestamp() for row in kept.rows] == [NOW + 900] * 3
 
 
 # What is no report

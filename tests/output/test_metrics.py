@@ -167,6 +167,14 @@ def test_the_last_success_is_kept_while_runs_fail(site: Site, metrics_file: Path
     assert failed[success] == before[success] < failed[run] < again[run] == again[success]
 
 
+def test_a_success_in_the_future_counts_as_of_now(tmp_path: Path) -> None:
+    path = tmp_path / "agent.prom"
+    for exit_code, ended in ((0, 2e9), (1, 1e9), (1, 1e9 + 900)):
+        metrics.write(path, Summary(), exit_code, began=ended - 1, ended=ended, spool=(0, 0))
+
+    assert figures(path)["last_success_timestamp_seconds"] == 1e9
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -1,6 +1,6 @@
 """A clock for tests."""
 
-NOW = 1_790_000_000.0
+NOW = 1_795_600_000.0
 """The clock's start."""
 
 

@@ -1,7 +1,7 @@
 """ScanResult → Reports, and two reports of one subnet → one. Pure."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 from ..models import IPAddress, IPNetwork, Report, Row, ScanResult
 from .hostname import reported
@@ -9,6 +9,12 @@ from .hostname import reported
 BLOCK = 2048
 """IPv4 addresses of a large subnet in one report: about 250 kB in the Scan Server's JSON. Waiting reports are merged
 by block, so that a new part of a /16 does not rewrite the whole /16."""
+
+EARLIEST = datetime(2026, 1, 1, tzinfo=timezone.utc)
+"""A clock with an earlier time is not set."""
+
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""Time by which a report may be from the future; beyond, the clock was wrong when it was made."""
 
 
 def make(result: ScanResult, name_form: str = "short") -> Iterator[Report]:
@@ -56,6 +62,21 @@ def merge(waiting: Report, new: Report) -> Report:
 def without_old_rows(report: Report, earliest: datetime) -> Report:
     """Return a report without the addresses that were last seen before a time."""
     return report._replace(rows=tuple(row for row in report.rows if row.seen >= earliest))
+
+
+def is_from_the_future(made: datetime, now: datetime) -> bool:
+    """Return whether a report was made later than now, since the clock was ahead. If it is not set now, none was."""
+    return made - CLOCK_TOLERANCE > now > EARLIEST
+
+
+def limited(report: Report, latest: datetime) -> Report:
+    """Return a report without later times than `latest`; each time keeps its zone."""
+    made, *seen = (
+        min(time, latest.astimezone(time.tzinfo))
+        for time in (report.made, *(row.seen for row in report.rows))
+    )
+    rows = (row._replace(seen=time) for row, time in zip(report.rows, seen, strict=True))
+    return report._replace(made=made, rows=tuple(rows))
 
 
 def halves(report: Report) -> tuple[Report, ...]:

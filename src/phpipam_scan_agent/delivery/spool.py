@@ -15,7 +15,7 @@ from ..system import files, folders
 from . import document
 from .document import Entry
 from .folder import MAX_FILE, Folder, read_error
-from .report import merge, without_old_rows
+from .report import is_from_the_future, limited, merge, without_old_rows
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +47,15 @@ class Spool:
     def open(self, fingerprint: Callable[[str], str] = str) -> list[str]:
         """Prepare the spool for a run; return its problems, one line each.
 
-        Files of older versions are merged, and reports beyond the limits are dropped. Reports that were set aside
-        wait again if the configuration or the agent's version has changed: `fingerprint` hashes both with a salt.
+        Files of older versions are merged, reports from the future count as made now, and reports beyond the limits
+        are dropped. Reports that were set aside wait again if the configuration or the agent's version has changed:
+        `fingerprint` hashes both with a salt.
         """
         with self._lock:
             for folder in (self._waiting, self._aside):
                 files.clean(folder.path / "*.json")
             problems = self.load()
+            self._correct_times()
             self._fingerprint = fingerprint
             self._retry_if_changed()
             problems += self._merge_numbered()
@@ -189,6 +191,20 @@ class Spool:
             log.warning("%s; it is set aside as %s", error, self.set_aside(name, "damaged"))
             return report
         return without_old_rows(merged, merged.made - timedelta(seconds=self._max_age))
+
+    def _correct_times(self) -> None:
+        """Limit the times of reports from the future to now: they would never expire, and hide newer results."""
+        now = datetime.fromtimestamp(self._clock(), timezone.utc)
+        corrected = 0
+        for folder in (self._waiting, self._aside):
+            for name, entry in folder.entries.copy().items():
+                if is_from_the_future(entry.made, now):
+                    with suppress(SpoolError):  # damaged, or the disk is full
+                        folder.write(name, limited(folder.read(name), now), refusal=entry.refusal)
+                        corrected += 1
+        if corrected:
+            message = "%s: reports from the future, which count as made now: %d; check this machine's clock"
+            log.warning(message, self.folder, corrected)
 
     def _retry_if_changed(self) -> None:
         """Let reports that were set aside wait again if configuration or agent have changed since their refusal."""

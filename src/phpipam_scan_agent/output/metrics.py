@@ -36,7 +36,7 @@ def write(
         "last_run_exit_code": ("Exit code of the last run", exit_code),
         "last_success_timestamp_seconds": (
             "When the last run without a failure ended",
-            _last_success(path) if exit_code else ended,
+            min(_last_success(path), ended) if exit_code else ended,  # the clock may have been ahead
         ),
         "spool_reports": ("Reports that wait for the Scan Server", spool[0]),
         "spool_bytes": ("Bytes of the waiting reports", spool[1]),
