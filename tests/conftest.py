@@ -1,4 +1,4 @@
-"""What many tests need: a site with stand-ins for both peers, and a refusal to skip where CI runs."""
+"""Fixtures of many tests: a site with both stand-ins, networks, certificates. In CI a skipped test fails."""
 
 import os
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from forked import ForkedSite
 from lab import network
 from phpipam_scan_agent import https
 
-# How long an example takes says something of the machine and not of the program.
+# The time of an example depends on the machine, not on the program.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
 def lab() -> None:
-    """Network namespaces can be built here; else the test is skipped."""
+    """Skip the test if no network namespace can be made."""
     network.require()
 
 
@@ -47,13 +47,13 @@ def site(tmp_path: Path) -> Iterator[ForkedSite]:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests are not sent again, where it matters only that they fail."""
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed requests are not retried."""
     monkeypatch.setattr(https, "LIMITS", https.Limits(retries=0))
 
 
 FIRST = ("whole/test_kill", "packaging", "network", "whole", "scan", "output", "system", "delivery")
-"""The longest files: begun last, one of them would keep a single process busy in the end."""
+"""The longest files, which begin first: a long file at the end would keep only one process busy."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 import configs
-import impatient
+import request_limits
 from certificates import Authority
 from clock import NOW
+from faulty_servers import Turns, says
 from forked import ForkedSite
 from listeners import silenced
 from phpipam_scan_agent.config import Config
@@ -29,7 +30,6 @@ from phpipam_scan_agent.errors import LockedError
 from phpipam_scan_agent.https import Limits
 from phpipam_scan_agent.models import Outcome, ScanResult
 from reports import NOON, ips, report, result
-from rough_servers import Turns, says
 from stand_ins.https import Answer, Certificates, Request, Server, as_json
 from stand_ins.phpipam import subnet
 from stand_ins.scan_server import ScanServer as StandIn
@@ -533,8 +533,8 @@ def test_a_dry_run_changes_nothing(bench: Bench) -> None:
 def run_agent(site: Site, before: str) -> "subprocess.CompletedProcess[str]":
     """Run the agent in a mount namespace, after a shell command there."""
     return subprocess.run(
-        ["unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh", *impatient.command(site)],
-        env=impatient.environment(site),
+        ["unshare", "--mount", "sh", "-ec", f'{before}\nexec "$@"', "sh", *request_limits.command(site)],
+        env=request_limits.environment(site),
         capture_output=True,
         text=True,
         timeout=120,

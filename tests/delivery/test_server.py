@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import configs
+from faulty_servers import Raw
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.delivery.server import ScanServer
 from phpipam_scan_agent.errors import (
@@ -20,7 +21,6 @@ from phpipam_scan_agent.errors import (
 from phpipam_scan_agent.https import Limits
 from phpipam_scan_agent.models import Report
 from reports import NOON
-from rough_servers import Raw
 from stand_ins.https import Answer, Certificates, Server, as_json
 from stand_ins.scan_server import ScanServer as StandIn
 

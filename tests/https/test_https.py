@@ -13,10 +13,10 @@ import requests
 from requests.auth import AuthBase
 
 from certificates import Authority
+from faulty_servers import Proxy, Raw
 from phpipam_scan_agent import NAME, VERSION, https
 from phpipam_scan_agent.errors import TransportError
 from phpipam_scan_agent.https import Answer, Client, Limits
-from rough_servers import Proxy, Raw
 from stand_ins.https import Answer as Reply
 from stand_ins.https import Server
 

@@ -12,9 +12,9 @@ import pytest
 from requests.auth import HTTPBasicAuth
 
 from certificates import Authority
+from faulty_servers import ClosedInTls, Turn, Turns, read_head, read_request, says
 from phpipam_scan_agent.errors import TransportError
 from phpipam_scan_agent.https import Answer, Client, Limits
-from rough_servers import ClosedInTls, Turn, Turns, read_head, read_request, says
 from stand_ins.https import Answer as Reply
 from stand_ins.https import Server as Echo
 

@@ -24,7 +24,7 @@ from stand_ins.phpipam import PhpIpam as StandIn
 from stand_ins.phpipam import address, refusal, subnet
 from thorough import thorough
 
-pytestmark = pytest.mark.usefixtures("hasty")
+pytestmark = pytest.mark.usefixtures("no_retries")
 
 HTML = {"Content-Type": "text/html; charset=UTF-8"}
 

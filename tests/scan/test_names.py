@@ -32,7 +32,7 @@ FIRST, SECOND, THIRD, NOBODY = f"{OURS}.1", f"{OURS}.2", f"{OURS}.3", f"{OURS}.4
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that silence does not take long."""
     monkeypatch.setattr(server, "TIMEOUT", 0.5)
     monkeypatch.setattr(server, "MAX_PAUSE", 0.1)

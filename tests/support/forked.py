@@ -17,7 +17,7 @@ import pytest
 from stand_ins.site import Site
 
 LONGEST = 120.0
-"""Seconds that a run may take."""
+"""Maximum seconds of a run."""
 
 
 @cache
@@ -26,9 +26,7 @@ def processes() -> ForkServerContext:
     context = get_context("forkserver")
     context.set_forkserver_preload(["__main__", "phpipam_scan_agent.main", "leftovers", "reports"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join(sys.path)
-        )  # Python 3.11's server does not take over sys.path
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # Python 3.11's server has another sys.path
         forkserver.ensure_running()
     return context
 
@@ -79,7 +77,7 @@ class Agent:
         return self.returncode
 
     def communicate(self, timeout: float = LONGEST) -> tuple[str, str]:
-        """Wait for its end, and return what it wrote to stdout and stderr."""
+        """Wait for its end, and return its stdout and stderr."""
         self.wait(timeout)
         stdout, stderr = (stream.read_text() for stream in self._streams)
         return stdout, stderr
@@ -111,7 +109,7 @@ class ForkedSite(Site):
         return self._end(self.start(*arguments, environment=environment))
 
     def run_once(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run the agent to its end, without a second try for requests that fail."""
+        """Run the agent to its end, without retries of failed requests."""
         return self._end(self.start(*arguments, limits={"retries": 0}))
 
     @staticmethod
@@ -133,7 +131,7 @@ def _agent(
 
     for number, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
-    # The server's own remember what they were opened on: a terminal, or a file that can be searched.
+    # The server's own streams have properties of their files: a terminal, or a file with a position.
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.environ.clear()

@@ -1,4 +1,4 @@
-"""Programs that must be told the port they listen on: free ports, and nginx."""
+"""Free ports for programs that cannot choose one, and nginx."""
 
 import random
 import socket
@@ -14,11 +14,11 @@ from stand_ins.https import Server
 NGINX = Path(sys.executable).with_name("nginx")
 
 PORTS = range(10_000, 32_000)
-"""Below those that Linux gives to connections and to the tests' own servers, which run side by side."""
+"""Below the ports that Linux assigns to connections and to servers of tests that run in parallel."""
 
 
 def free_ports(number: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nothing is bound to."""
+    """Different free ports of 127.0.0.1."""
     with ExitStack() as stack:
         found: list[int] = []
         while len(found) < number:
@@ -31,7 +31,7 @@ def free_ports(number: int) -> list[int]:
 
 @contextmanager
 def silenced(server: Server) -> Iterator[None]:
-    """Stop a server; its port refuses connections until the end of the block, as no other server can get it."""
+    """Stop a server; its port refuses connections until the end of the block, since no other server gets it."""
     server.__exit__(None, None, None)
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the last connections are in TIME_WAIT

@@ -32,7 +32,7 @@ class Nameserver:
     ) -> None:
         self.ip = ip
         self.asked: list[str] = []
-        """The names that came, in order."""
+        """The requested names, in order."""
 
         self._zone: dict[str, list[tuple[str, str]]] = {}
         for record in records:
@@ -53,7 +53,7 @@ class Nameserver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stopper:
-            stopper.sendto(b"", (self.ip, 53))  # an empty datagram is no question: the end
+            stopper.sendto(b"", (self.ip, 53))  # an empty datagram ends the thread
         self._thread.join()
         self._socket.close()
 
@@ -96,7 +96,7 @@ class Nameserver:
 
 
 def always(target: str) -> Reply:
-    """Answer every question with this name."""
+    """Answer each query with this name."""
 
     def reply(question: dns.message.Message) -> bytes:
         response = dns.message.make_response(question)
@@ -108,25 +108,25 @@ def always(target: str) -> Reply:
 
 
 def silence(question: dns.message.Message) -> None:
-    """Say nothing."""
+    """Do not answer."""
 
 
 def refusal(question: dns.message.Message) -> bytes:
-    """Answer REFUSED, as a nameserver does that serves others only."""
+    """Answer REFUSED, as a nameserver for other clients only."""
     response = dns.message.make_response(question)
     response.set_rcode(dns.rcode.REFUSED)
     return response.to_wire()
 
 
 def failure(question: dns.message.Message) -> bytes:
-    """Answer SERVFAIL, as a nameserver does that cannot reach the zone's."""
+    """Answer SERVFAIL, as a nameserver that cannot reach the zone's nameservers."""
     response = dns.message.make_response(question)
     response.set_rcode(dns.rcode.SERVFAIL)
     return response.to_wire()
 
 
 def garbage(question: dns.message.Message) -> bytes:
-    """Answer with bytes that are no DNS."""
+    """Answer with bytes that are not DNS."""
     return b"\xff" * 7
 
 

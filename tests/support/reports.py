@@ -21,7 +21,7 @@ def result(id_: int = 10, hosts: int = 1, cidr: str | None = None, seen: datetim
 
 
 def report(id_: int = 10, hosts: int = 1, seen: datetime = NOON) -> Report:
-    """The report of such a result."""
+    """The report of this result."""
     scanned = result(id_, hosts)
     return Report(scanned.subnet.network, id_, seen, tuple(Row(host.ip, seen) for host in scanned.hosts))
 
@@ -32,7 +32,7 @@ def ips(scan: dict[str, Any]) -> list[str]:
 
 
 def waiting(state: Path) -> list[Report]:
-    """The reports in the spool of a state folder, oldest first, equally old ones by their network."""
+    """The reports in the spool of a state folder, oldest first; reports of the same time by network."""
     files = [path for path in (state / "spool").glob("*.json") if not path.name.startswith(".")]
     return sorted(
         (decode(path.read_bytes()) for path in files), key=lambda report: (report.made, report.network)

@@ -17,7 +17,7 @@ LONGEST = 120.0
 
 
 def start(site: ForkedSite, *arguments: str, **limits: float) -> Agent:
-    """Start the agent; a request that fails is not sent again, unless `retries` says so."""
+    """Start the agent, by default without retries of failed requests."""
     return site.start(*arguments, limits={"retries": 0, **limits})
 
 
@@ -28,7 +28,7 @@ def end(agent: "Agent | subprocess.Popen[str]") -> tuple[int, list[str]]:
 
 
 def wait_for(what: Callable[[], bool]) -> bool:
-    """Whether a condition becomes true within LONGEST."""
+    """Wait until a condition is true, at most LONGEST; return whether it is."""
     until = time.monotonic() + LONGEST
     while time.monotonic() < until:
         if what():
@@ -45,7 +45,7 @@ def processes(site: Site) -> list[str]:
         try:
             if ours in (folder / "environ").read_bytes():
                 found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended
             continue
     return found
 

@@ -1,4 +1,4 @@
-"""The Scan Server as a process on loopback, before a real MariaDB with phpIPAM's tables or a SQLite file."""
+"""The Scan Server as a process on loopback, with a real MariaDB with phpIPAM's tables or a SQLite file."""
 
 import getpass
 import json
@@ -27,7 +27,7 @@ from listeners import free_ports
 EXAMPLE = Path(__file__).parents[2] / "examples" / "scan_server"
 TABLES = Path(__file__).parents[1] / "scan_server" / "phpipam.sql"
 MARIADBD = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
-"""Debian keeps it where only root looks; None if it is not installed."""
+"""The program, also outside a user's PATH; None if it is not installed."""
 
 PASSWORD = "password-4Vd9xQ"  # of the database's user
 
@@ -40,7 +40,7 @@ class Database:
     """phpIPAM's database as its administrator sees it."""
 
     settings: Row
-    """What leads the Scan Server to it."""
+    """The Scan Server's settings for it."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -79,18 +79,18 @@ class Database:
         self.execute(f"INSERT INTO ipaddresses ({names}) VALUES (:{', :'.join(fields)})", **fields)
 
     def addresses(self, *columns: str) -> list[Any]:
-        """Return these columns of every address in order, or the only one's values if it is one column."""
+        """Return these columns of all addresses in order; with one column its values."""
         rows = self.execute(f"SELECT {', '.join(columns)} FROM ipaddresses ORDER BY subnetId, ip_addr")
         return [row[columns[0]] if len(columns) == 1 else tuple(row.values()) for row in rows]
 
     def one(self, sql: str) -> Any:
-        """Return the only value of a query's only row."""
+        """Return the value of a query with one row and one column."""
         ((value,),) = (row.values() for row in self.execute(sql))
         return value
 
 
 class Sqlite(Database):
-    """A file, whose tables the Scan Server makes."""
+    """A SQLite file with the Scan Server's tables."""
 
     def __init__(self, file: Path) -> None:
         self.settings = {"sqlite_file": str(file)}
@@ -123,7 +123,7 @@ class MariaDb(Database):
         super().__init__(create_engine(url, pool_pre_ping=True))
 
     def install(self) -> None:
-        """Make the server's files, phpIPAM's tables, and a user as the Scan Server's README says."""
+        """Make the server's files, phpIPAM's tables, and the user of the Scan Server's README."""
         root = "--auth-root-authentication-method=normal"
         _run("mariadb-install-db", "--no-defaults", self._user, self._data, root, "--skip-test-db")
         authority = trustme.CA()
@@ -134,11 +134,11 @@ class MariaDb(Database):
         self.grant()
 
     def grant(self) -> None:
-        """Run grants.sql as the Scan Server's README says."""
+        """Run grants.sql by the command of the Scan Server's README."""
         self.script((EXAMPLE / "grants.sql").read_text().replace("CHANGE-ME", PASSWORD), "phpipam")
 
     def start(self, *options: str) -> None:
-        """Return when it takes connections."""
+        """Wait until it accepts connections."""
         files = (f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}")
         tls = [f"--ssl-{what}={self.certificate}" for what in ("cert", "key")]
         tls.append(f"--ssl-ca={self.authority}")
@@ -156,7 +156,7 @@ class MariaDb(Database):
         assert self._process.poll() is None, self._process.returncode
 
     def stop(self) -> None:
-        """Return when it has ended; what it has stays in the folder."""
+        """Stop it and wait for its end; its data stays in the folder."""
         self.engine.dispose()
         if self._process:
             self._process.terminate()
@@ -174,19 +174,19 @@ class MariaDb(Database):
         ready.set()
 
     def script(self, sql: str, *database: str) -> None:
-        """Execute a script as an administrator does."""
+        """Execute a script as the database's administrator."""
         _run("mariadb", "--no-defaults", "--user=root", f"--socket={self._socket}", *database, given=sql)
 
 
 class ScanServer:
-    """The Scan Server as a process. It listens when construction has ended."""
+    """The Scan Server as a process; it listens after the construction."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.log: list[Row] = []
         self.text = ""
         self.url = ""
         self.options: Row = {"timeout": 60}
-        """What `post` tells requests, unless told otherwise."""
+        """Default arguments of `post` for requests."""
         self.token = str(settings.get("auth_token", "no-token-set"))
         self.process = subprocess.Popen(
             start_command(folder, {"http_port": 0, **settings}),
@@ -218,7 +218,7 @@ class ScanServer:
         return requests.post(self.url, data=body, **{"headers": headers, **self.options, **options})
 
     def stop(self) -> int:
-        """Ask it to end, and return its exit code."""
+        """End it by SIGTERM, and return its exit code."""
         if self.process.poll() is None:
             self.process.terminate()
         code = self.process.wait(60)
@@ -233,7 +233,7 @@ class ScanServer:
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A database and the Scan Server before it."""
+    """A database and its Scan Server."""
 
     database: Database
     server: ScanServer
@@ -251,7 +251,7 @@ def start_command(folder: Path, settings: Mapping[str, Any]) -> Sequence[str]:
 
 
 def wait_until(true: Callable[[], object]) -> None:
-    """Return when it has come true. Fail if it does not."""
+    """Wait until a condition is true; fail if it does not become true."""
     for _ in range(600):
         if true():
             return
@@ -260,7 +260,7 @@ def wait_until(true: Callable[[], object]) -> None:
 
 
 def stored(updated: int, added: int, skipped: int = 0) -> Row:
-    """Return the answer to a report that is stored."""
+    """The answer to a stored report."""
     return {"server": "phpipam-scan-server", "updated": updated, "added": added, "skipped": skipped}
 
 
@@ -278,7 +278,7 @@ def hosts_of(cidr: str, number: int, **fields: object) -> list[Row]:
 
 
 def decimal(ip: str) -> str:
-    """Return the address as phpIPAM stores it."""
+    """Return an address in phpIPAM's stored form."""
     return str(int(ip_address(ip)))
 
 

@@ -1,4 +1,4 @@
-"""Run the agent as its users do, as a process of its own, in a network that leads nowhere."""
+"""Run the installed agent in a separate process, in a network without a route out."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PYTHONPATH = os.pathsep.join((str(SUPPORT), str(SUPPORT.parents[1] / "examples")
 _AS_NOBODY = ("setpriv", "--reuid", "nobody", "--clear-groups", "--inh-caps")
 
 NOBODY = (*_AS_NOBODY, "-all", "--ambient-caps", "-all")
-"""Before a command: an ordinary user runs it."""
+"""Prefix of a command: an ordinary user runs it."""
 
 NOBODY_WITH_RAW = (*_AS_NOBODY, "-all,+net_raw", "--ambient-caps", "-all,+net_raw")
 """The same with CAP_NET_RAW, as a systemd unit gives it."""
@@ -28,28 +28,28 @@ NOBODY_WITH_RAW = (*_AS_NOBODY, "-all,+net_raw", "--ambient-caps", "-all,+net_ra
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a run."""
+    """The results of a run."""
 
     status: int
     stderr: str
     seconds: float
     memory: float
-    """The largest amount that the agent's own process had, MiB."""
+    """Peak memory of the agent's own process in MiB."""
     cpu: float
-    """Seconds of the agent, its nmap processes and nobody else."""
+    """CPU seconds of the agent and its nmap processes."""
     reports: list[dict[str, Any]]
     arrivals: list[float]
-    """When each request came to the Scan Server, in seconds since the epoch."""
+    """Arrival times of the Scan Server's requests in seconds since the epoch."""
     probed: dict[str, int]
-    """How many packets each address was sent, if that was watched."""
+    """Number of packets sent to each address, if `watch` was set."""
 
     @property
     def said(self) -> list[str]:
-        """Return the lines that the agent wrote to stderr: its warnings and errors, steps with -v."""
+        """Return the agent's lines on stderr: warnings and errors, steps with -v."""
         return self.stderr.splitlines()
 
     def rows(self, subnet: int | None = None) -> list[dict[str, Any]]:
-        """Return what was reported, of one of phpIPAM's subnets only if its id is given."""
+        """Return the reported results, with an id only of the subnet with this id."""
         return [
             row
             for report in self.reports
@@ -58,15 +58,15 @@ class Run:
         ]
 
     def found(self, subnet: int | None = None) -> set[str]:
-        """Return the addresses that were reported."""
+        """Return the reported addresses."""
         return {row["ip"] for row in self.rows(subnet)}
 
     def each(self, field: str) -> dict[str, str]:
-        """Return a field of each address that was reported with it."""
+        """Return a field by reported address, of addresses with this field."""
         return {row["ip"]: row[field] for row in self.rows() if field in row}
 
     def probed_in(self, network: str) -> set[str]:
-        """Return the addresses of a network that were sent packets."""
+        """Return the addresses of a network to which packets were sent."""
         block = ip_network(network)
         return {ip for ip in self.probed if ip_address(ip) in block}
 

@@ -91,19 +91,19 @@ def main() -> int:
 
 
 def remove(group: Path) -> None:
-    """Remove a control group with those that systemd made in it."""
+    """Remove a control group and the groups that systemd made in it."""
     for path in sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True):
         path.rmdir()
     group.rmdir()
 
 
 def boot(folder: Path, options: list[str]) -> None:
-    """As process 1 in its own namespaces: prepare what the unit needs and become systemd."""
+    """As process 1 in its own namespaces: prepare the unit's files and become systemd."""
     prepare(folder)
     configure(folder, options)
     install_unit(folder, options)
     install_agent(folder)
-    # As outside of containers, where systemd does it itself; it hands out credentials through it.
+    # systemd mounts it itself outside of containers; it passes credentials through it.
     mount("--make-rshared", "/")
     arguments = [f"--unit={NAME}.service", "--log-target=console", "--log-level=info", "--show-status=no"]
     os.execve(SYSTEMD, [str(SYSTEMD), "--system", *arguments], {**os.environ, "container": "lab"})
@@ -122,7 +122,7 @@ def prepare(folder: Path) -> None:
     for path in ("/run", "/var/cache", "/var/lib", UNITS, "/etc/phpipam", "/usr/local/bin"):
         mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", path)
     Path("/run/lab").mkdir()
-    mount("--bind", folder, "/run/lab")  # unlike /tmp, the service has no /run of its own
+    mount("--bind", folder, "/run/lab")  # the service has a /tmp of its own, but not a /run
     mount("-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
 
 
@@ -139,7 +139,7 @@ def install_agent(folder: Path) -> None:
         (away / name).mkdir()
         mount("--bind", target, away / name)
     (away / "ca.pem").write_bytes(Path(os.environ["SSL_CERT_FILE"]).read_bytes())
-    mount("--move", away, AWAY)  # at last, as the tests may be below it themselves
+    mount("--move", away, AWAY)  # last, since the tests may be below it
     python = AWAY / "python" / "bin" / f"python{sysconfig.get_python_version()}"
     command = Path("/usr/local/bin", NAME)
     command.write_text(f'#!/bin/sh\nexec {python} -m phpipam_scan_agent "$@"\n')
@@ -147,7 +147,7 @@ def install_agent(folder: Path) -> None:
 
 
 def configure(folder: Path, options: list[str]) -> None:
-    """Write the configuration, and with --secrets its secrets, to files that root alone reads."""
+    """Write the configuration, and with --secrets its secrets, to files that only root can read."""
     document = yaml.safe_load((folder / "scan_agent.yaml").read_text())
     (settings,) = document.values()
     files = {}

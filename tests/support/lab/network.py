@@ -28,7 +28,7 @@ import pytest
 SOURCE = Path(__file__).with_name("netsim.c")
 PREFIX = "scan-lab-"
 TAP = "sim0"
-# Once their modules are loaded, the kernel puts these, down, into every new namespace.
+# Devices that the kernel adds, down, to every new namespace once their modules are loaded.
 FALLBACK_TUNNELS = {"ipip", "sit", "gre", "gretap", "erspan", "ip6tnl", "ip6gre", "ip6gretap", "vti", "vti6"}
 
 _numbers = itertools.count(1)
@@ -36,7 +36,7 @@ _Self = TypeVar("_Self", bound="Namespace")  # typing.Self came with Python 3.11
 
 
 def require() -> None:
-    """Skip the calling test where no network can be built; under CI=true fail it instead."""
+    """Skip the calling test if no network can be made; with CI=true fail it."""
     missing = [tool for tool in ("ip", "gcc", "nmap") if shutil.which(tool) is None]
     if os.geteuid() != 0:
         missing.append("root")
@@ -48,11 +48,11 @@ def require() -> None:
 
 
 class LeadsOutError(RuntimeError):
-    """A namespace holds a device through which probes could get out."""
+    """A namespace has a device through which probes could get out."""
 
 
 class Namespace:
-    """A network namespace with only loopback; it and its processes are gone at the end of `with`."""
+    """A network namespace with only loopback; it and its processes end with the `with` block."""
 
     def __init__(self) -> None:
         self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}"
@@ -115,7 +115,7 @@ class Namespace:
             ["ip", "netns", "pids", self.name], check=True, stdout=subprocess.PIPE, text=True
         )
         for pid in pids.stdout.split():
-            with suppress(ProcessLookupError):  # it has ended meanwhile
+            with suppress(ProcessLookupError):  # the process has ended
                 os.kill(int(pid), signal.SIGKILL)
         subprocess.run(["ip", "netns", "delete", self.name], check=True)
         shutil.rmtree(Path("/etc/netns", self.name), ignore_errors=True)
@@ -136,7 +136,7 @@ class Hosts(Namespace):
 
     @property
     def mac(self) -> str:
-        """The hardware address that all these hosts share, upper case."""
+        """The hardware address of all these hosts, in upper case."""
         link = json.loads(self.ip("-j", "link", "show", self.device))[0]
         return str(link["address"]).upper()
 
@@ -149,14 +149,14 @@ class Hosts(Namespace):
         for end, addresses in self._ends:
             end.ip("link", "set", self.device, "up")
             for address in addresses:
-                # "nodad": an IPv6 address may be used at once, as nobody else can have it.
+                # "nodad": no wait for duplicate address detection, since no other host has the address.
                 nodad = ["nodad"] if ":" in address else []
                 end.ip("address", "add", address, "dev", self.device, *nodad)
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What the simulated network was sent since it started, or since the counters were last taken."""
+    """Counters of the simulated network since its start, or since they were last read."""
 
     arp: int
     echo: int
@@ -167,15 +167,15 @@ class Counters:
     """Probes of live hosts that got no answer because of `loss`."""
     answered: int
     overrun: int
-    """Answers left out because too many were under way."""
+    """Answers left out because too many were pending."""
     packets: int
-    """Every frame, kernel's own lookups of hardware addresses included."""
+    """All frames, including the kernel's ARP requests."""
     peak: int
-    """The largest number of frames within any one second."""
+    """Maximum number of frames within one second."""
     seconds: float
-    """From the first frame to the last."""
+    """Seconds from the first frame to the last one."""
     behind: float
-    """The largest delay of an answer beyond its time, in seconds."""
+    """Maximum delay of an answer after its due time, in seconds."""
 
     @property
     def kept_up(self) -> bool:
@@ -242,7 +242,7 @@ class Network(Namespace):
         return found
 
     def counters(self) -> Counters:
-        """Return what was sent since the last call, and start anew, so that the same losses come again."""
+        """Return the counters since the last call, and reset them and the random losses."""
         self.simulator.send_signal(signal.SIGUSR1)
         return self._read_counters()
 
@@ -254,7 +254,7 @@ class Network(Namespace):
     def _set_up(self) -> None:
         super()._set_up()
         self.ip("tuntap", "add", TAP, "mode", "tap")
-        # The kernel's own IPv6 chatter would be counted; a short queue would drop bursts.
+        # The kernel's own IPv6 packets would be counted; a short queue would drop bursts.
         exec_in = ["ip", "netns", "exec", self.name]
         subprocess.run([*exec_in, "sysctl", "-qw", f"net.ipv6.conf.{TAP}.disable_ipv6=1"], check=True)
         self.ip("link", "set", TAP, "txqueuelen", "10000", "up")
@@ -280,12 +280,12 @@ class Network(Namespace):
 
 
 def _build() -> Path:
-    """Compile the simulator unless this very source was compiled before."""
+    """Compile the simulator unless the same source was compiled before."""
     source = SOURCE.read_bytes()
     binary = SOURCE.parent / "__pycache__" / f"netsim-{hashlib.sha256(source).hexdigest()[:16]}"
     if not binary.exists():
         binary.parent.mkdir(exist_ok=True)
-        # In a folder of its own: threads and processes may compile at the same time.
+        # In a separate folder: threads and processes may compile at the same time.
         with tempfile.TemporaryDirectory(dir=binary.parent) as folder:
             fresh = Path(folder, binary.name)
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(fresh), str(SOURCE)], check=True)

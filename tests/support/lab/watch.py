@@ -1,4 +1,4 @@
-"""Who is sent packets: a listener on every Ethernet device of the network namespace it runs in."""
+"""Counts packets by destination, on all Ethernet devices of the network namespace."""
 
 import ipaddress
 import socket
@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from types import TracebackType
 
-EVERYTHING = 3  # ETH_P_ALL of linux/if_ether.h: the only kind of listener that also hears what is sent
+EVERYTHING = 3  # ETH_P_ALL of linux/if_ether.h: the only protocol with which sent packets are received
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 SENT = 4  # PACKET_OUTGOING of linux/if_packet.h
 ETHERNET = 1  # ARPHRD_ETHER of linux/if_arp.h
@@ -14,7 +14,7 @@ ICMPV6, SOLICITATION = 58, 135
 
 
 class Watch:
-    """Counts packets by the address they are for, or ask for, in a `with` block; needs root."""
+    """Counts packets by destination, ARP requests by the requested address, in a `with` block; needs root."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -34,7 +34,7 @@ class Watch:
         self._end()
 
     def probed(self) -> dict[str, int]:
-        """Stop listening and return how many packets each address was sent."""
+        """Stop and return the number of packets for each address."""
         self._end()
         return dict(self._counts)
 

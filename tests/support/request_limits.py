@@ -1,4 +1,4 @@
-"""Run the agent with other limits for its requests than its own: `impatient.py retries=0,read=0.5 ARGUMENTS…`."""
+"""Run the agent with other limits for its requests: `request_limits.py retries=0,read=0.5 ARGUMENTS…`."""
 
 import sys
 from typing import Any
@@ -9,13 +9,13 @@ from stand_ins.site import Site
 
 
 def command(site: Site, *arguments: str, **limits: float) -> list[str]:
-    """The command that runs the agent of a site; a request that fails is not sent again, unless `retries` says so."""
+    """The command that runs the agent of a site with these limits, by default without retries."""
     given = ",".join(f"{name}={value}" for name, value in ({"retries": 0} | limits).items())
     return [sys.executable, __file__, given, *site.command(*arguments)[1:]]
 
 
 def environment(site: Site) -> dict[str, str]:
-    """What the command needs beside the site's own."""
+    """The environment of this command: the site's, with the path of the modules."""
     return site.environment | {"PYTHONPATH": ":".join(path for path in sys.path if path)}
 
 

@@ -13,7 +13,7 @@ from types import TracebackType
 
 
 class _Loopback:
-    """Listens on 127.0.0.1 and gives each connection to `serve` in a thread of its own."""
+    """Listens on 127.0.0.1 and gives each connection to `serve` in a separate thread."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -78,7 +78,7 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 class Raw(_Loopback):
-    """Reads a request and sends these bytes, then closes, resets the connection, or says nothing more."""
+    """Reads a request and sends these bytes, then closes or resets the connection, or stays silent."""
 
     def __init__(
         self, pieces: Iterable[bytes], end: str = "close", tls: ssl.SSLContext | None = None
@@ -114,7 +114,7 @@ class Raw(_Loopback):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a server sends in answer to one request, and how it ends then."""
+    """A server's answer to one request, and the end of the connection."""
 
     pieces: Callable[[], Iterable[bytes]]
     end: str = "close"
@@ -125,13 +125,13 @@ def says(*pieces: bytes, end: str = "close") -> Turn:
 
 
 class Turns(Raw):
-    """Answers each request with the next of these turns; the last one repeats."""
+    """Answers each request with the next turn; the last turn repeats."""
 
     def __init__(self, *turns: Turn, tls: ssl.SSLContext | None = None) -> None:
         super().__init__((), tls=tls)
         self._turns = turns
         self.asked: list[bytes] = []
-        """The requests, as far as they came."""
+        """The requests, as far as they arrived."""
 
     def __enter__(self) -> "Turns":
         super().__enter__()
