@@ -125,9 +125,12 @@ class ScanResult(NamedTuple):
     """Error of an incomplete scan; `hosts` are the hosts found before it."""
 
     def status(self, host: Host) -> str:
-        """Return `new`, `known`, or `back` for an address that phpIPAM last saw longer ago than a day, or never."""
+        """Return `new`, `known`, or `back` for an address that phpIPAM last saw longer ago than a day, or never.
+
+        In a subnet whose addresses phpIPAM did not give, it is `unknown`.
+        """
         if host.address is None:
-            return "new"
+            return "unknown" if self.subnet.addresses_error else "new"
         return "known" if self.saw_recently(host.address) else "back"
 
     def saw_recently(self, address: Address) -> bool:
@@ -198,6 +201,9 @@ class Outcome(NamedTuple):
     known: int = 0
     """Hosts that answered and that phpIPAM has."""
 
+    unknown: int = 0
+    """Hosts that answered in a subnet whose addresses phpIPAM did not give."""
+
     back: int = 0
     """Known hosts that phpIPAM last saw longer ago than a day, or never."""
 
@@ -225,7 +231,7 @@ class Outcome(NamedTuple):
     @property
     def new(self) -> int:
         """Hosts that answered and that phpIPAM does not have."""
-        return self.up - self.known
+        return self.up - self.known - self.unknown
 
 
 class Summary(NamedTuple):

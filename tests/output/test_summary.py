@@ -324,6 +324,7 @@ def test_json_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
         "subnet": "192.0.2.0/24",
         "up": 5,
         "known": 3,
+        "unknown": 0,
         "new": 2,
         "back": 0,
         "mac_changed": 0,

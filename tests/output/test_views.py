@@ -81,6 +81,12 @@ def shown(
     return capsys.readouterr().out
 
 
+def without_addresses() -> ScanResult:
+    """The result where phpIPAM did not give the addresses."""
+    subnet = result().subnet._replace(addresses=(), addresses_error="HTTP 500")
+    return result(*(each._replace(address=None) for each in HOSTS), silent=())._replace(subnet=subnet)
+
+
 def test_equal_neighbouring_hosts_share_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     skipped = Outcome("198.51.100.0/24", 12, skipped="IPv6 is off")
     assert shown("hosts", capsys, result(*reversed(HOSTS)), more=(skipped,)).splitlines() == [
@@ -141,9 +147,7 @@ def test_without_phpipams_addresses_no_change_is_printed_or_forgotten(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "new: 1" in shown("changes", capsys, result(host(77), silent=()))
-    unknown = result().subnet._replace(addresses=(), addresses_error="HTTP 500")
-    hosts = [each._replace(address=None) for each in HOSTS]
-    assert shown("changes", capsys, result(*hosts, silent=())._replace(subnet=unknown)) == ""
+    assert shown("changes", capsys, without_addresses()) == ""
     assert shown("changes", capsys, result(host(77), silent=())) == ""
 
 
@@ -171,7 +175,25 @@ def test_a_map_has_a_character_for_each_address(capsys: pytest.CaptureFixture[st
     ]
     assert len(lines) == 6
     assert {len(line) for line in lines[1:5]} == {80}
-    assert lines[5] == "# up, known   + up, new   - silent   x excluded   ? not probed   . free"
+    assert lines[5] == "# up, known   + up, new   * up   - silent   x excluded   ? not probed   . free"
+
+
+def test_without_phpipams_addresses_no_host_is_known_or_new(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    up, *rows = shown("hosts", capsys, without_addresses()).splitlines()
+    assert up == "192.0.2.0/24: 85 up, 0 new, 0 back, 85 unknown, failed"
+    assert {row.split()[1] for row in rows} == {"unknown"}
+    up, first, *_ = shown("map", capsys, without_addresses()).splitlines()
+    assert up == "192.0.2.0/24: 85 up, 0 new, 85 unknown, failed"
+    assert first == "192.0.2.0       .****..........................................................."
+    (row,) = [line for line in shown("subnets", capsys, without_addresses()).splitlines() if "/24" in line]
+    assert re.findall(r"[0-9?]+", row.partition("/24")[2])[:3] == ["85", "?", "?"]
+    document = json.loads(shown("json", capsys, without_addresses()))
+    jsonschema.validate(document, SCHEMA)
+    (subnet,) = document["subnets"]
+    assert [subnet[key] for key in ("up", "known", "new", "unknown")] == [85, 0, 0, 85]
+    assert {each["status"] for each in subnet["hosts"]} == {"unknown"}
 
 
 @pytest.mark.parametrize(

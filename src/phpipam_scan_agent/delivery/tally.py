@@ -1,5 +1,6 @@
 """Results and uploads → outcomes: the sums over a subnet's parts and over the uploads of its reports."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -98,12 +99,14 @@ def _outcome(parts: list[ScanResult], uploads: list[Upload]) -> Outcome:
         *(part.error for part in parts),
         *(upload.error for upload in uploads),
     ]
+    status = Counter(part.status(host) for part in parts for host in part.hosts)
     return Outcome(
         subnet=str(subnet.network),
         id=subnet.id,
-        up=sum(len(part.hosts) for part in parts),
-        known=sum(host.address is not None for part in parts for host in part.hosts),
-        back=sum(part.status(host) == "back" for part in parts for host in part.hosts),
+        up=status.total(),
+        known=status["known"] + status["back"],
+        unknown=status["unknown"],
+        back=status["back"],
         mac_changed=sum(host.mac_changed for part in parts for host in part.hosts),
         missing=sum(len(part.missing) for part in parts),
         seconds=max(ends) - began,

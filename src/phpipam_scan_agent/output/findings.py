@@ -11,7 +11,7 @@ MAP_SIZE = 4096
 
 
 class Found(NamedTuple):
-    """A host that answered, and its status: `new`, `known` or `back`."""
+    """A host that answered, and its status: `new`, `known`, `back` or `unknown`."""
 
     host: Host
     status: str
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     @property
     def changed(self) -> bool:
         """Whether it differs from phpIPAM."""
-        return self.status != "known" or self.host.mac_changed
+        return self.status in ("new", "back") or self.host.mac_changed
 
 
 @dataclass(slots=True)
@@ -76,8 +76,8 @@ class Findings:
             return
         kept = self._by_id.setdefault(subnet.id, SubnetFindings(subnet.id, subnet.network))
         found = (Found(host, result.status(host)) for host in result.hosts)
-        if self.view == "changes":  # none are known without phpIPAM's addresses
-            found = (each for each in found if each.changed and not subnet.addresses_error)
+        if self.view == "changes":
+            found = (each for each in found if each.changed)
         kept.hosts += found
         kept.missing += result.missing
         kept.failed |= bool(result.error or subnet.addresses_error)

@@ -22,7 +22,7 @@ ANSWERS = {
 }
 """nmap's reasons → short names; other reasons are shown unchanged."""
 
-STYLES = {"new": "green", "back": "yellow", "known": "none"}
+STYLES = {"new": "green", "back": "yellow", "known": "none", "unknown": "none"}
 
 MIN_VENDOR = 6
 """Minimum width for a vendor's name, in cells."""

@@ -16,13 +16,14 @@ FREE = "."
 CELLS = {
     "#": ("up, known", "green"),
     "+": ("up, new", "cyan"),
+    "*": ("up", "yellow"),
     "-": ("silent", "red"),
     "x": ("excluded", "dim"),
     "?": ("not probed", "yellow"),
     FREE: ("free", "dim"),
 }
 """An address's character, its meaning, and its colour, which carries no further information. All addresses but `+`
-and free ones are in phpIPAM."""
+and free ones are in phpIPAM; of `*` this is unknown."""
 
 LEGEND = "   ".join(f"[{style}]{cell}[/] {meaning}" for cell, (meaning, style) in CELLS.items())
 
@@ -53,7 +54,8 @@ def _cells(found: SubnetFindings) -> list[str]:
         ([address.ip for address in known if address.exclude_ping], "x"),
         ([address.ip for address in found.silent], "-"),
         ([each.ip for each in found.hosts if each.host.address], "#"),
-        ([each.ip for each in found.hosts if not each.host.address], "+"),
+        ([each.ip for each in found.hosts if each.status == "new"], "+"),
+        ([each.ip for each in found.hosts if each.status == "unknown"], "*"),
     ):
         for ip in ips:
             cells[int(ip) - first] = cell

@@ -67,7 +67,8 @@ def _lines(console: Console, outcomes: Iterable[Outcome], findings: Findings) ->
         elif findings.view == "map":
             yield from subnet_map.lines(outcome, found)
         else:
-            counts = f"{outcome.up} up, {outcome.known} known, {outcome.new} new"
+            unknown = f", {outcome.unknown} unknown" if outcome.unknown else ""
+            counts = f"{outcome.up} up, {outcome.known} known, {outcome.new} new{unknown}"
             yield f"{escape(plain(outcome.subnet))}: {counts}, uploaded: {_end(outcome)}"
     if findings.view == "map":
         yield subnet_map.LEGEND
@@ -93,8 +94,8 @@ def _table(outcomes: Iterable[Outcome]) -> Table:
         if done.skipped:
             table.add_row(subnet, "", "", "", "", f"skipped: {done.skipped}", style="dim")
         else:
-            counts = (str(done.up), str(done.known), str(done.new), f"{done.seconds:.1f}")
-            table.add_row(subnet, *counts, _end(done))
+            known, new = ("?", "?") if done.unknown else (str(done.known), str(done.new))
+            table.add_row(subnet, str(done.up), known, new, f"{done.seconds:.1f}", _end(done))
     return table
 
 

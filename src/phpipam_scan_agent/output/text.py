@@ -26,8 +26,9 @@ def plain(text: str) -> str:
 
 def heading(outcome: Outcome, counts: str) -> str:
     """Return the first line of a subnet, as rich's markup."""
+    unknown = f", {outcome.unknown} unknown" if outcome.unknown else ""
     failed = ", [red]failed[/]" if outcome.error else ""
-    return f"[bold]{escape(plain(outcome.subnet))}[/]: {counts}{failed}"
+    return f"[bold]{escape(plain(outcome.subnet))}[/]: {counts}{unknown}{failed}"
 
 
 def column(text: str, width: int) -> str:
