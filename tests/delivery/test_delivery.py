@@ -344,6 +344,17 @@ def test_a_refused_report_is_set_aside_and_named(bench: Bench, reason: str) -> N
     assert run.problems == []
 
 
+def test_a_refused_report_that_cannot_be_set_aside_stays(bench: Bench) -> None:
+    bench.spooled(1, 2)
+    (bench.folder / "refused").touch()
+    bench.answer = only(2, ABOUT_THE_REPORT["field"])
+    with bench.run() as run:
+        through(run)
+    assert bench.waiting == [2]
+    assert run.problems[0].endswith("; it stays in the spool")
+    assert run.problems[1].startswith("reports kept for the next run: 1, with 1 hosts of 192.0.2.0/24")
+
+
 @pytest.mark.parametrize(
     "change", [{"scanagent_code": "another"}, {"auth_token": "another"}, {"http_port": 0}]
 )

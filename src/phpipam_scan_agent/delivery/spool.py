@@ -155,6 +155,11 @@ class Spool:
             self._waiting.remove(name)
             return aside
 
+    def put_aside(self, name: str, why: str, version: int | None = None) -> str:
+        """Set a report aside, and return what became of it, for a message."""
+        path = self.set_aside(name, why, version)
+        return "it stays in the spool" if path == self.folder / name else f"it is set aside as {path}"
+
     def sync(self) -> None:
         """Make the waiting reports survive a power failure, after the last upload."""
         with self._lock:
@@ -188,7 +193,7 @@ class Spool:
         try:
             merged = merge(self._waiting.read(name), report)
         except SpoolError as error:
-            log.warning("%s; it is set aside as %s", error, self.set_aside(name, "damaged"))
+            log.warning("%s; %s", error, self.put_aside(name, "damaged"))
             return report
         return without_old_rows(merged, merged.made - timedelta(seconds=self._max_age))
 
@@ -258,9 +263,9 @@ class Spool:
             except PermissionError as error:
                 yield read_error(path, error)
             except OSError as error:
-                yield f"{read_error(path, error)}; it is set aside as {self.set_aside(path.name, '')}"
+                yield f"{read_error(path, error)}; {self.put_aside(path.name, '')}"
             except files.INVALID:
-                yield f"{path} contains no report; it is set aside as {self.set_aside(path.name, '')}"
+                yield f"{path} contains no report; {self.put_aside(path.name, '')}"
         try:
             for report in reports.values():
                 self.put(report)

@@ -169,8 +169,8 @@ class Uploads:
         return upload._replace(uploaded=True)
 
     def _set_aside(self, upload: Upload, error: ServerError | SpoolError) -> Upload:
-        aside = self._spool.set_aside(upload.name, str(error), upload.version)
-        return upload._replace(error=f"{error}; it is set aside as {aside}")
+        end = self._spool.put_aside(upload.name, str(error), upload.version)
+        return upload._replace(error=f"{error}; {end}")
 
     def _kept(self, upload: Upload, cause: ServerError, error: str | None = None) -> Upload:
         """Return a failed upload: its report stays for the next run, or is lost if it is not in the spool."""
