@@ -44,8 +44,7 @@ def _write(
     rows = select(*columns).where(addresses.c.subnetId == subnet, addresses.c.id.in_(ids), updatable)
     changes = defaultdict(list)
     for row in connection.execute(rows):
-        tag = _tag(row, row.id in silent, report, php, offline)
-        if tag != row.state:
+        if (tag := _tag(row, row.id in silent, report, php, offline)) != row.state:
             changes[row.state, tag].append(row.id)
     for (old, tag), changed in changes.items():
         connection.execute(update_rows(changed).where(addresses.c.state == old).values(state=tag))
@@ -54,7 +53,10 @@ def _write(
 def _offline(connection: Connection) -> timedelta | None:
     """Return the time without an answer after which an address is Offline; None if scans set no tags."""
     ping_status = connection.scalar(select(settings.c.pingStatus).where(settings.c.updateTags == 1))
-    return timedelta(seconds=int(ping_status.split(";")[1])) if ping_status else None
+    try:
+        return timedelta(seconds=float(ping_status.split(";")[1])) if ping_status else None
+    except (ValueError, IndexError, OverflowError):  # phpIPAM takes any two numbers, the database any text
+        return None
 
 
 def _tag(row: Any, silent: bool, report: Report, php: PhpTime, offline: timedelta) -> int:
@@ -64,6 +66,5 @@ def _tag(row: Any, silent: bool, report: Report, php: PhpTime, offline: timedelt
         return state
     if not silent:
         return USED if php.now - seen < offline else state
-    if row.excluded or state == RESERVED or report.made - seen < offline:
-        return state
-    return OFFLINE
+    stays = row.excluded or state == RESERVED or report.made - seen < offline
+    return state if stays else OFFLINE

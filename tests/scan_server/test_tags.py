@@ -101,6 +101,17 @@ def test_time_until_offline_is_phpipams_setting(lab: Lab) -> None:
     assert lab.database.addresses("state") == [OFFLINE]
 
 
+@pytest.mark.parametrize(
+    ("setting", "after"),
+    [("60;120.0", OFFLINE), ("60;1.2e2", OFFLINE), ("60", USED), ("60;1e99", USED), ("", USED), (";", USED)],
+)
+def test_no_value_of_that_setting_stops_a_report(lab: Lab, setting: str, after: int) -> None:
+    lab.database.execute("UPDATE settings SET pingStatus = :setting", setting=setting)
+    lab.database.address(101, 10, "192.0.2.1", state=USED, lastSeen=ago(3))
+    send(lab, silent=(101,))
+    assert lab.database.addresses("state") == [after]
+
+
 def test_silent_address_of_a_duplicate_network_is_found_by_its_id(lab: Lab) -> None:
     """A report without hosts has no subnetId."""
     lab.database.subnet(11, NET, ping=1)
