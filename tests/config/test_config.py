@@ -24,7 +24,7 @@ def load(folder: Path, content: str | bytes) -> Config:
 
 
 def problems(folder: Path, content: str | bytes) -> list[str]:
-    """What is said of this content, each line without the file's name, which all must begin with."""
+    """The lines of the error about this content, each without the file's name at its start."""
     with pytest.raises(ConfigError) as refused:
         load(folder, content)
     assert refused.value.exit_code == 2
@@ -40,7 +40,7 @@ def problem(folder: Path, content: str | bytes) -> str:
     return said[0]
 
 
-# What is right
+# Valid configurations
 
 
 def test_the_mandatory_settings_suffice_and_the_others_have_defaults(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     user = os.geteuid()
     try:
         if user == 0:
-            os.seteuid(65534)  # root could read it all the same
+            os.seteuid(65534)  # root could read it
         with pytest.raises(ConfigError) as refused:
             config.load(path)
     finally:
@@ -266,7 +266,7 @@ except config.ConfigError as refused:
 
 
 def test_nested_aliases_do_not_exhaust_memory(tmp_path: Path) -> None:
-    """Ten of ten of ten …: a billion of values in a few hundred bytes, in a process with a GiB."""
+    """A few hundred bytes that stand for a billion values, read in a process with a GiB of memory."""
     lines = ["nofusscomputing_a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
     lines += [f"nofusscomputing_a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
     path = configs.write(tmp_path, "\n".join(lines) + "\n" + configs.text(http_port="*a9"))
@@ -444,7 +444,7 @@ def test_a_password_in_a_url_is_refused_and_not_shown(tmp_path: Path) -> None:
 def test_a_password_in_a_url_that_changes_in_unicode_normalization_is_not_shown(
     key: str, tmp_path: Path
 ) -> None:
-    """℀ is normalised to a/c, which would move the host; Python refuses such a URL and quotes it whole."""
+    """℀ is normalised to a/c, which would change the host; Python's error about such a URL contains it."""
     said = problem(tmp_path, configs.text(**{key: f"https://user:{SECRET}\u2100@h"}))
     assert said == f"{key}: is not a URL; write it like https://ipam.example.org"
 
@@ -495,7 +495,7 @@ def test_an_unknown_key_without_a_value_is_named(empty: str, tmp_path: Path) -> 
 
 
 def test_yaml_merge_keys_are_unknown_keys(tmp_path: Path) -> None:
-    """The file is flat; a merge that silently did nothing would be worse than none."""
+    """A merge must not be ignored without a message."""
     assert problem(tmp_path, configs.text() + "  <<: {http_port: 1}\n").startswith("<<: unknown key")
 
 
@@ -614,7 +614,7 @@ def test_secrets_lists_every_secret_value(tmp_path: Path) -> None:
 
 
 def test_an_app_code_in_client_name_is_a_secret(tmp_path: Path) -> None:
-    """It would be shown in each URL of phpIPAM's API."""
+    """Each URL of phpIPAM's API contains client_name."""
     assert TOKEN in load(tmp_path, configs.text(client_name=TOKEN)).secrets
     assert (
         load(tmp_path, configs.text(client_name="branch-office-berlin")).secrets

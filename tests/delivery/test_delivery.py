@@ -1,4 +1,4 @@
-"""Reports → the Scan Server by way of the spool, with faults of the server and the disk."""
+"""Reports → the Scan Server through the spool, with faults of the server and the disk."""
 
 import json
 import os
@@ -46,9 +46,9 @@ class Bench:
         (folder / "ca.pem").write_bytes(certificates.ca_pem)
         self.stand_in = StandIn(token="server-token")
         self.answer: Callable[[dict[str, Any]], Answer | None] = lambda scan: None
-        """Given what a report says, the answer instead of the usual one."""
+        """Returns the answer to a report, or None for the usual answer."""
         self.asked: list[int] = []
-        """Of which subnets a report was sent, taken or not."""
+        """The subnets of all sent reports, accepted or not."""
         self.listener = Server(self._answer, certificates.tls())
         self.folder = folder / "state" / "spool"
         self.spool = self.opened()
@@ -63,7 +63,7 @@ class Bench:
         }
 
     def run(self, dry_run: bool = False, uploads: int = 4) -> Delivery:
-        """What a new run begins with."""
+        """The delivery of a new run."""
         self.spool = self.opened()
         server = ScanServer(Config.model_validate(self.settings), Limits(retries=0))
         return Delivery(self.spool, server, dry_run, uploads=uploads)
@@ -73,22 +73,22 @@ class Bench:
         self.settings |= settings
 
     def opened(self) -> Spool:
-        """The spool as a new run finds it."""
+        """The spool at the start of a new run."""
         return Spool(self.folder, 1e9, 10**9, lambda: NOW)
 
     def spooled(self, *ids: int) -> None:
-        """Leave a report of each of these subnets, from the oldest to the newest."""
+        """Put a report of each of these subnets into the spool, the oldest first."""
         for n, id_ in enumerate(ids):
             self.spool.put(report(id_, seen=NOON - timedelta(hours=len(ids) - n)))
 
     @property
     def taken(self) -> list[int]:
-        """Of which subnets the server has taken a report, in this order."""
+        """The subnets of the accepted reports, in the order of arrival."""
         return [_id(each["scan"]) for each in self.stand_in.reports]
 
     @property
     def waiting(self) -> list[int]:
-        """Of which subnets reports wait, oldest first."""
+        """The subnets of the waiting reports, oldest first."""
         spool = self.opened()
         spool.load()
         return [spool.get(name)[1].subnet_id or 0 for name in spool.waiting()]
@@ -123,7 +123,7 @@ def through(run: Delivery, *results: ScanResult) -> list[Outcome]:
     return sorted(run.finish(), key=lambda outcome: outcome.id or 0)
 
 
-# The one path
+# Reports without faults
 
 
 def test_a_report_is_on_disk_during_its_upload_and_removed_after_it(bench: Bench) -> None:
@@ -151,7 +151,7 @@ def test_waiting_reports_are_sent_newest_first_without_a_new_scan(bench: Bench) 
 
 
 def test_a_new_report_is_sent_before_waiting_reports(bench: Bench) -> None:
-    """Also if a waiting report is being sent already."""
+    """Also during the upload of a waiting report."""
     bench.spooled(*range(1, 21))
     begun, going_on = threading.Event(), threading.Event()
 
@@ -227,7 +227,7 @@ def test_a_report_dropped_at_the_spools_limits_just_before_its_upload_is_not_sen
     entry = Spool.entry
 
     def drop(spool: Spool, name: str) -> Entry | None:
-        """As another thread does that writes a report."""
+        """By another thread, which writes a report."""
         found = entry(spool, name)
         if found:
             spool.remove(name, found.version)
@@ -482,7 +482,7 @@ def test_a_report_is_sent_again_whole_after_a_failure_between_halves(bench: Benc
 
 
 class ClosingProxy(Turns):
-    """Answers 413 to a body over 100 kB, and closes before it has read it, as some proxies do."""
+    """Answers 413 to a body over 100 kB and closes before reading it, as some proxies do."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
         super().__init__(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), tls=tls)

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "support" / "poor_file_system.c"
 
 @pytest.fixture(scope="module")
 def poor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that fails the calls that such a file system does not support."""
+    """A library in which the calls that such a file system does not support fail."""
     library = tmp_path_factory.mktemp("poor") / "poor.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
     return library

@@ -93,7 +93,7 @@ SPELLED = {
         "77.2.0.192.in-addr.example.net",
         "192_0_2_77.example.net",
         "192x0x2x77.example.net",
-        # with words around
+        # between words
         "host-192-0-2-77.example.net",
         "ip-77-2-0-192-static.example.net",
         "dyn.192-0-2-77.example.net",
@@ -103,7 +103,7 @@ SPELLED = {
         "static.77.2.0.192.clients.example.net",
         "ec2-192-0-2-77.eu-west-1.compute.example.com",
         "n1-host4-192-0-2-77-7.example.net",
-        # the last octet apart from the others
+        # the last octet separate from the others
         "ip77.ip-192-0-2.example.net",
         "77.red-192-0-2.dynamicip.example.net",
         "77.192-0-2.example.net",

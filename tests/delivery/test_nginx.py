@@ -1,4 +1,4 @@
-"""A real web server in place of the Scan Server: every report is kept."""
+"""A real web server instead of the Scan Server: every report is kept."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ports(folder: Path) -> Iterator[dict[str, int]]:
-    """The port of each server by its name; one nginx with TLS has them all."""
+    """The port of each server by its name; one nginx with TLS serves all."""
     certificates = Certificates()
     certificates.write(folder / "server.pem")
     (folder / "ca.pem").write_bytes(certificates.ca_pem)

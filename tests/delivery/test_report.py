@@ -24,7 +24,7 @@ def state(made: datetime, *rows: Row, silent: tuple[int, ...] = ()) -> Report:
     return Report(NETWORK, 10, made, rows, silent)
 
 
-# One scan
+# Result → reports
 
 
 def scanned(cidr: str, *hosts: Host, silent: tuple[Address, ...] = ()) -> ScanResult:
@@ -64,7 +64,7 @@ def test_ipv6_has_one_block() -> None:
     assert len(made.rows) == 2
 
 
-# Two states
+# Merge
 
 
 def test_merge_keeps_the_newest_time_of_each_address() -> None:
@@ -77,7 +77,7 @@ def test_merge_keeps_the_newest_time_of_each_address() -> None:
 
 def test_merge_keeps_a_mac_address_but_not_a_name() -> None:
     waiting = state(OLDER, row(1, OLDER, id=101, hostname="gw", mac="AA:BB:CC:DD:EE:01"))
-    # Where the newer row has no name, a person may have given the address one meanwhile.
+    # Without a name in the newer row, since a person may have named the address meanwhile.
     assert merge(waiting, state(NOON, row(1))).rows == (row(1, id=101, mac="AA:BB:CC:DD:EE:01"),)
 
 

@@ -103,13 +103,13 @@ def page(status: int, body: bytes, server: str = "nginx/1.26") -> Answer:
         (Answer(413, b"Maximum request body size 1048576 exceeded"), TooLargeError, "raise the body size"),
         (Answer(500, b"playbook failed"), ServerError, "HTTP 500: playbook failed; see the server's log"),
         (Answer(500), UnavailableError, "HTTP 500; see the server's log"),
-        # Anybody
+        # Either server, or a proxy
         (page(413, b"<h1>Request Entity Too Large</h1>"), TooLargeError, "raise the body size"),
         (Answer(429), UnavailableError, "HTTP 429; see the log of the server or of the proxy"),
         (page(502, b"<h1>Bad\nGateway</h1>"), UnavailableError, "HTTP 502: Bad Gateway; see the log"),
         (Answer(503), UnavailableError, "HTTP 503; see the log"),
         (Answer(504), UnavailableError, "HTTP 504; see the log"),
-        # Somebody else
+        # No Scan Server
         *(
             (
                 page(status, b"<h1>Forbidden\n by</h1> policy"),

@@ -71,7 +71,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-# What is kept, and how
+# Files
 
 
 def test_a_report_is_read_as_it_was_written(spool: Spool, folder: Path, clock: Clock) -> None:
@@ -107,7 +107,7 @@ def test_another_agents_reports_in_the_same_folder_are_left_alone(folder: Path, 
 
 
 def test_two_reports_of_one_name_in_a_run_have_two_versions(spool: Spool) -> None:
-    """Else the upload of the first would also count as that of the second."""
+    """Otherwise the upload of the first report would count for the second."""
     name, first, _ = spool.put(report(10))
     spool.remove(name, first)
     again, second, _ = spool.put(report(10))
@@ -170,7 +170,7 @@ def test_no_temporary_file_is_left(spool: Spool, folder: Path) -> None:
     assert os.listdir(folder) == []
 
 
-# After an outage
+# Outages
 
 
 def test_a_week_of_failed_runs_needs_the_space_of_one(folder: Path, clock: Clock) -> None:
@@ -223,7 +223,7 @@ def test_files_of_format_1_are_merged(folder: Path, clock: Clock) -> None:
 
 
 def format_1(folder: Path, number: int) -> None:
-    """Files of version 0.1: one for each report, here of one subnet with one of two hosts."""
+    """Files of version 0.1, one for each report: of one subnet, with one of two hosts."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     for n in range(number):
@@ -263,10 +263,10 @@ def test_sigkill_at_any_moment_of_the_migration_loses_nothing(folder: Path, cloc
         ]
         for path in folder.iterdir():
             path.unlink()
-    assert 40 < moments < 50  # each moment was reached, and the end
+    assert 40 < moments < 50  # each call was reached, and the end
 
 
-# What was refused
+# Refused reports
 
 
 def test_refused_reports_wait_again_after_a_change(folder: Path, clock: Clock) -> None:
@@ -323,7 +323,7 @@ def test_two_refused_reports_of_a_subnet_are_merged(spool: Spool) -> None:
     assert len(spool.refused()) == 1
 
 
-# Bounds
+# Limits
 
 
 def test_reports_beyond_max_age_are_dropped_with_a_warning(
@@ -448,7 +448,7 @@ def test_a_report_from_the_future_hides_no_later_result(folder: Path, clock: Clo
     assert [row.seen.timestamp() for row in kept.rows] == [NOW + 900] * 3
 
 
-# What is no report
+# Invalid files
 
 ROW = ["192.0.10.1", "2026-11-24T12:00:00+00:00", 101, "gw", "AA:BB:CC:DD:EE:01"]
 HEADER = json.loads(encode(report(10, hosts=1)).partition(b"\n")[0])
@@ -597,7 +597,7 @@ def test_any_bytes_are_refused(content: bytes) -> None:
             read(content)
 
 
-# Trouble with the disk
+# Faults of the disk
 
 
 FILL = """
@@ -702,7 +702,9 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, clock: Clock) 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_file_of_another_user_is_named_with_the_chown_command(clock: Clock) -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as anywhere:  # the other user may not enter pytest's folders
+    with tempfile.TemporaryDirectory(
+        dir="/tmp"
+    ) as anywhere:  # the other user has no access to pytest's folders
         Path(anywhere).chmod(0o755)
         check_foreign_files(Path(anywhere) / "spool", clock)
 

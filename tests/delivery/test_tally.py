@@ -19,7 +19,7 @@ def result(
     ended: float = 1.5,
     error: str | None = None,
 ) -> ScanResult:
-    """A part of a scan that found these hosts; `began` and `ended` are seconds after noon."""
+    """A part of a scan with these hosts; `began` and `ended` are seconds after noon."""
     known = {
         at: Address(100 + at, ip_address(f"192.0.2.{at}"), last_seen=datetime(2026, 11, 24, 11))
         for at in (1, 2, 3)

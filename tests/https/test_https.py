@@ -82,7 +82,7 @@ def at_server(server: Server) -> str:
     return f"{server.url}:{server.port}/api"
 
 
-# What goes and comes
+# Requests and answers
 
 
 @pytest.mark.parametrize("status", [200, 201, 400, 401, 404, 413, 500, 503])
@@ -345,7 +345,7 @@ def test_a_netrc_does_not_replace_the_token(
 
 
 BEHIND = "phpipam.example"
-"""A name that only the proxy can resolve; loopback bypasses proxies."""
+"""A name that only the proxy can resolve, since loopback bypasses proxies."""
 
 
 @pytest.fixture
@@ -441,7 +441,7 @@ def test_an_unreachable_proxy_is_named(monkeypatch: pytest.MonkeyPatch, closed_p
     assert said == "the proxy does not forward it (Connection refused); check https_proxy and no_proxy"
 
 
-# Answers that are too large or do not come whole
+# Answers that are too large or incomplete
 
 
 def endless(start: bytes, piece: bytes) -> Iterator[bytes]:
@@ -562,7 +562,7 @@ def test_a_silent_server_times_out(sent: bytes) -> None:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A bound port on which nothing listens."""
+    """A bound port without a listener."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -595,7 +595,7 @@ def test_a_url_is_shown_without_possible_secrets(url: str, shown: str) -> None:
 
 
 def test_an_unresolvable_name_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_such_name(*_: object, **__: object) -> None:  # a real one would ask a nameserver
+    def no_such_name(*_: object, **__: object) -> None:  # instead of a query to a nameserver
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_such_name)

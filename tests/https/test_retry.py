@@ -1,4 +1,4 @@
-"""Retries: which errors, how often and how long, against servers that really fail."""
+"""Retries: their errors, number and time, with servers that fail."""
 
 import socket
 import threading
@@ -34,7 +34,7 @@ LIMITS = Limits(retries=1, read=20.0, whole=20.0)
 """Few retries, and more time than any answer takes on a busy machine."""
 
 IMPATIENT = LIMITS._replace(read=0.5)
-"""For servers that fall silent."""
+"""For silent servers."""
 
 
 def send(port: int, protocol: str = "http", limits: Limits = LIMITS, **arguments: Any) -> Answer:
@@ -54,7 +54,7 @@ def failure(port: int, protocol: str = "http", limits: Limits = LIMITS) -> str:
     return str(failed.value).removeprefix(start)
 
 
-# Tried again
+# Retries
 
 
 PASSING = {
@@ -111,7 +111,7 @@ def test_the_programs_retries_are_bounded() -> None:
 
 def test_a_starting_server_is_retried() -> None:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))  # nobody listens yet: who connects is refused
+        listener.bind(("127.0.0.1", 0))  # before `listen`, connections are refused
 
         def start() -> None:
             time.sleep(0.5)
@@ -147,7 +147,7 @@ def test_a_busy_application_is_retried() -> None:
         assert send(server.port).body == b"well"
 
 
-# Not tried again
+# No retries
 
 
 LAST_WORDS = {
@@ -196,7 +196,7 @@ def test_an_untrusted_certificate_is_not_retried(authority: Authority) -> None:
     assert (server.connections, server.asked) == (1, [])
 
 
-# Too slow, too much
+# Limits of time and size
 
 
 def trickle(start: bytes, stop: threading.Event) -> Iterator[bytes]:
@@ -282,7 +282,7 @@ def test_threads_share_a_client(trusted: Authority) -> None:
 
 
 class Stream:
-    """10 GB, sent as far as they are read."""
+    """Sends 10 GB until the client closes."""
 
     def __init__(self, head: bytes, piece: bytes) -> None:
         self.sent = 0
@@ -319,7 +319,7 @@ def test_an_answer_of_10_gb_is_read_up_to_the_limit(kind: str, code: str) -> Non
         assert "answer is not HTTP" in said
     else:
         assert "the answer has over 1,000,000 bytes" in said
-    assert stream.sent < 50 * MB  # the limit and what is under way in the sockets' buffers, for each try
+    assert stream.sent < 50 * MB  # for each try the limit, and the content of the sockets' buffers
 
 
 # TLS

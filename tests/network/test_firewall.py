@@ -1,4 +1,4 @@
-"""Firewalls that answer for nobody, and hosts that are silent to ICMP: who is there, and who is not."""
+"""Firewalls that answer for unused addresses, and hosts that drop ICMP."""
 
 from typing import Any
 
@@ -28,14 +28,14 @@ def test_addresses_that_only_a_firewall_answers_for_are_not_reported(
         by_default = network.run(["nmap", "-sn", "-n", "--min-rate", "5000", block]).stdout
         done = run(network, [subnet(1, block)])
 
-    assert by_default.count("Host is up") > 250  # the firewall does its worst
+    assert by_default.count("Host is up") > 250  # every address answers
     assert done.found() == live
     assert done.status == 0
     assert len(done.said) == 1
     assert f"subnet {block}: a firewall" in done.stderr
 
 
-def test_hosts_silent_to_icmp_behind_a_firewall_cause_no_invented_hosts() -> None:
+def test_hosts_that_drop_icmp_behind_a_firewall_cause_no_false_hosts() -> None:
     block = "10.1.1.0/24"
     with Network(**ROUTED, resets=True, quiet=20, alive=50, loss=5) as network:
         live = network.live(block)
@@ -46,7 +46,7 @@ def test_hosts_silent_to_icmp_behind_a_firewall_cause_no_invented_hosts() -> Non
     assert len(done.said) == 1
 
 
-def test_only_subnets_behind_a_firewall_are_named() -> None:
+def test_only_subnets_behind_a_firewall_have_a_warning() -> None:
     behind = {1: "10.1.1.0/26", 2: "10.1.2.0/26"}
     with Network(**ROUTED, resets=True) as network:
         done = run(network, [*(subnet(*block) for block in behind.items()), subnet(3, "192.0.2.0/26")])
@@ -58,7 +58,7 @@ def test_only_subnets_behind_a_firewall_are_named() -> None:
 
 
 @pytest.mark.parametrize("alive", [5, 90])
-def test_hosts_that_are_silent_to_icmp_are_found(alive: int) -> None:
+def test_hosts_that_drop_icmp_are_found(alive: int) -> None:
     block = "10.1.0.0/23"
     with Network(**ROUTED, quiet=50, alive=alive, loss=1) as network:
         live = network.live(block)
@@ -68,7 +68,7 @@ def test_hosts_that_are_silent_to_icmp_are_found(alive: int) -> None:
     assert (done.status, done.stderr) == (0, "")
 
 
-def test_no_host_is_invented_where_nmap_may_only_connect() -> None:
+def test_no_false_host_is_reported_without_raw_sockets() -> None:
     block = "10.1.1.0/24"
     with Network(**ROUTED, resets=True) as network:
         live = network.live(block)

@@ -1,4 +1,4 @@
-"""IPv6: known addresses, small subnets whole, large ones by the neighbours on the link; and off by default."""
+"""IPv6: known addresses, small subnets completely, large subnets by neighbours on the link; off by default."""
 
 import ipaddress
 import json
@@ -15,7 +15,7 @@ LINK = "2001:db8:1::/64"
 
 
 def link_local(namespace: Namespace, device: str) -> ipaddress.IPv6Address:
-    """Wait until the kernel has made sure that nobody else has its link-local address, and return that."""
+    """Return the link-local address after the kernel's duplicate address detection."""
     for _ in range(100):
         for entry in json.loads(namespace.ip("-j", "address", "show", device))[0]["addr_info"]:
             if entry["scope"] == "link" and not entry.get("tentative"):
@@ -32,7 +32,7 @@ class Place:
         link_local(scanner, hosts.device)
         mine = int(link_local(hosts, hosts.device)) & (1 << 64) - 1
         self.automatic = str(ipaddress.IPv6Network(LINK)[mine])
-        """The hosts' address with the interface identifier of their link-local one, as SLAAC makes it."""
+        """The hosts' address with the interface identifier of their link-local address, as SLAAC makes it."""
         hosts.ip("address", "add", f"{self.automatic}/64", "dev", hosts.device, "nodad")
 
     def run(self, *subnets: Row, known: tuple[Row, ...] = (), **more: object) -> Run:
@@ -67,7 +67,7 @@ def test_a_small_subnet_is_probed_whole(place: Place) -> None:
     done = place.run(subnet(1, "2001:db8:1::ab00/120"))
 
     assert done.found() == {"2001:db8:1::abcd"}
-    assert len(done.probed_in("2001:db8:1::ab00/120")) == 255  # all but the routers' anycast address
+    assert len(done.probed_in("2001:db8:1::ab00/120")) == 255  # all except the routers' anycast address
     assert done.status == 0
 
 

@@ -1,4 +1,4 @@
-"""The networks that the other tests scan are what they claim to be."""
+"""The simulated networks of the other tests have the properties that these expect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _lab() -> None:
 
 
 def scan(net: Namespace, *arguments: str) -> dict[str, str]:
-    """Return nmap's reason for each address that it finds up."""
+    """Return nmap's reason for each address that is up."""
     done = net.run(["nmap", "-sn", "-n", "-oG", "/dev/null", "-oX", "-", *arguments], timeout=60)
     assert done.returncode == 0, done.stderr
     pattern = r'state="up" reason="([^"]+)" reason_ttl="(\d+)"/>\s*<address addr="([^"]+)"'

@@ -1,4 +1,4 @@
-"""Names of hosts found: nameservers that answer, silent ones, and many addresses with one name."""
+"""Host names from nameservers that answer or are silent, and one name of many addresses."""
 
 from collections.abc import Iterator
 from ipaddress import ip_address

@@ -1,4 +1,4 @@
-"""Routers and firewalls that answer for addresses that nobody has, by ARP, SYN/ACK and echo."""
+"""Routers and firewalls that answer for unused addresses, by ARP, SYN/ACK and echo."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_a_machine_with_most_addresses_of_the_segment_is_reported() -> None:
     [{"resets": True}, {"syn_proxy": True}, {"echoes": True}],
     ids=["RST", "SYN", "echo"],
 )
-def test_a_firewall_in_front_of_nobody_is_known_by_its_answer_for_the_network_address(
+def test_a_firewall_of_an_empty_subnet_is_detected_by_its_answer_for_the_network_address(
     like: dict[str, Any],
 ) -> None:
     blocks = ["10.77.1.0/29", "10.77.2.0/28", "10.77.3.0/24"]
@@ -69,7 +69,7 @@ def test_a_firewall_in_front_of_nobody_is_known_by_its_answer_for_the_network_ad
     assert len(done.said) == len(blocks)
 
 
-def test_a_firewall_that_completes_handshakes_for_some_is_known_by_a_port_that_nobody_serves() -> None:
+def test_a_syn_proxy_for_some_addresses_is_detected_by_an_unserved_port() -> None:
     blocks = ["10.77.2.0/28", "10.77.3.0/24"]
     with Network(**ROUTED, alive=0, syn_proxy=True, share=79) as network:
         done = run(network, [subnet(number, block) for number, block in enumerate(blocks)])
@@ -79,7 +79,7 @@ def test_a_firewall_that_completes_handshakes_for_some_is_known_by_a_port_that_n
 
 
 @pytest.mark.parametrize("serving", [0, 100], ids=["RST", "SYN/ACK"])
-def test_hosts_that_drop_icmp_stay_also_where_the_network_address_is_a_host(serving: int) -> None:
+def test_hosts_that_drop_icmp_are_reported_even_if_the_network_address_is_a_host(serving: int) -> None:
     """The subnet in phpIPAM can be a part of a larger network."""
     with Network(**ROUTED, alive=90, quiet=100, serving=serving) as network:
         live = network.live(BLOCK)
@@ -89,7 +89,7 @@ def test_hosts_that_drop_icmp_stay_also_where_the_network_address_is_a_host(serv
     assert (done.status, done.stderr) == (0, "")
 
 
-def test_a_full_small_subnet_of_hosts_that_drop_icmp_stays() -> None:
+def test_a_full_small_subnet_of_hosts_that_drop_icmp_is_reported() -> None:
     there = ["192.0.2.2/30", *(f"10.77.1.{last}/32" for last in range(1, 7))]
     with Namespace() as scanner, Hosts(scanner, there, ["192.0.2.1/30"]) as hosts:
         hosts.run(["sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1"])
@@ -100,7 +100,7 @@ def test_a_full_small_subnet_of_hosts_that_drop_icmp_stays() -> None:
     assert (done.status, done.stderr) == (0, "")
 
 
-def test_behind_a_router_that_answers_for_an_ipv6_segment_real_hosts_are_found() -> None:
+def test_hosts_behind_a_router_that_answers_for_an_ipv6_segment_are_found() -> None:
     block = "2001:db8:1::/120"
     there = ["2001:db8:1::10/64"]
     with Namespace() as scanner, Hosts(scanner, there, ["2001:db8:1::1/64"]) as router:

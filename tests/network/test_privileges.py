@@ -1,4 +1,4 @@
-"""MAC addresses, and what the agent may do: as root, with CAP_NET_RAW alone, with nothing."""
+"""MAC addresses, and scans as root, with CAP_NET_RAW only, and without a privilege."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ BLOCK, ROUTED_BLOCK = "192.0.2.0/28", "198.51.100.0/29"
 
 @pytest.fixture(scope="module")
 def place(lab: None) -> Iterator[tuple[Namespace, Hosts]]:
-    """The agent's namespace, and hosts on its segment, behind one of which there is another network."""
+    """The agent's namespace, and hosts on its segment; one of them is the router of another network."""
     with (
         Namespace() as scanner,
         Hosts(scanner, ["192.0.2.5/28", "192.0.2.6/28"], ["192.0.2.1/28"]) as hosts,
@@ -83,7 +83,7 @@ def test_without_raw_sockets_macs_come_from_the_kernel_with_one_warning(lab: Non
 
 @pytest.mark.usefixtures("nobody")
 @pytest.mark.parametrize("prefix", [(), NOBODY], ids=["root", "nothing"])
-def test_the_mac_of_a_router_with_proxy_arp_is_not_that_of_the_hosts_behind(
+def test_the_mac_of_a_router_with_proxy_arp_is_not_reported_for_hosts_behind_it(
     prefix: tuple[str, ...], lab: None
 ) -> None:
     behind = [f"192.0.2.{last}/24" for last in range(33, 39)]
@@ -92,7 +92,7 @@ def test_the_mac_of_a_router_with_proxy_arp_is_not_that_of_the_hosts_behind(
         Hosts(scanner, ["192.0.2.1/27"], ["192.0.2.2/24"]) as router,
         Hosts(router, behind, ["192.0.2.62/27"]) as hosts,
     ):
-        # At once, not after a random time of up to 0.8 s.
+        # Without the random delay of up to 0.8 s.
         delays = [f"net.ipv4.neigh.{device}.proxy_delay=0" for device in (router.device, hosts.device)]
         switches = ["net.ipv4.conf.all.proxy_arp=1", "net.ipv4.ip_forward=1"]
         router.run(["sysctl", "-qw", *switches, *delays])

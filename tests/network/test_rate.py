@@ -1,4 +1,4 @@
-"""How fast: max_rate is a ceiling, parallel_scans as well, and reports do not wait for each other."""
+"""max_rate and parallel_scans are limits, and reports do not wait for each other."""
 
 import os
 import re
@@ -27,7 +27,7 @@ ROUTED: dict[str, Any] = {"address": "192.0.2.1/24", "gateway": "192.0.2.254", "
         pytest.param(ROUTED | {"resets": True}, 26, 2, {"max_rate": 500}, id="routed, firewall"),
     ],
 )
-def test_the_rate_is_a_ceiling(
+def test_the_rate_is_never_exceeded(
     like: dict[str, Any], prefix: int, many: int, settings: dict[str, Any]
 ) -> None:
     subnets = [subnet(1 + number, f"10.77.{2 * number}.0/{prefix}") for number in range(many)]
@@ -36,12 +36,12 @@ def test_the_rate_is_a_ceiling(
         seen = network.counters()
 
     ceiling = 1.1 * settings["max_rate"]
-    assert seen.packets > ceiling  # else it could not have been broken
+    assert seen.packets > ceiling  # otherwise the limit was not reached
     assert seen.peak <= ceiling
 
 
 class Recorder:
-    """Stands before nmap on PATH and writes down when each begins and ends."""
+    """An nmap on PATH that records the start and end of each process of the real nmap."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "log"
@@ -56,13 +56,13 @@ class Recorder:
 
     @property
     def events(self) -> list[tuple[float, int]]:
-        """Return when, in seconds since the epoch, and how many more there were from then on."""
+        """Return times in seconds since the epoch, each with the change of the number of processes."""
         lines = (line.split() for line in self._log.read_text().splitlines())
         return [(float(when), int(more)) for when, more in lines]
 
     @property
     def most(self) -> int:
-        """Return how many ran at a time, at most."""
+        """Return the maximum number of processes at a time."""
         running = [0]
         for _, more in self.events:
             running.append(running[-1] + more)
@@ -94,5 +94,5 @@ def test_a_large_subnet_is_reported_in_parts_while_others_are_scanned(recorder: 
     assert [report["subnet"] for report in done.reports].count(blocks[1]) > 1
     assert done.arrivals[0] < recorder.events[-1][0]  # when the last nmap ended
     assert {number: done.found(number) for number in blocks} == live
-    # Not the rows: a part that ends during the upload of its block's report is merged with it and sent with it.
+    # The hosts, not the rows: a part that ends during the upload of its block's report is sent together with it.
     assert sum(map(int, re.findall(r"(\d+) hosts up", done.stderr))) == len(done.found())  # each host once

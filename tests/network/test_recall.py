@@ -1,4 +1,4 @@
-"""Every live host is found and nothing else, in simulated networks on the agent's segment and behind a router."""
+"""All live hosts and no others are found, in simulated networks on the agent's segment and behind a router."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +25,7 @@ LOSSY = {
 
 @pytest.fixture(scope="module", autouse=True)
 def defaults(lab: None) -> Iterator[dict[str, Future[set[str]]]]:
-    """What nmap's defaults find in the lossy networks; they take their time, meanwhile others are tested."""
+    """The hosts that nmap finds by its defaults in networks with loss, in parallel to other tests."""
     with ThreadPoolExecutor(len(LOSSY)) as pool:
         yield {name: pool.submit(found_by_default, *case) for name, case in LOSSY.items()}
 
@@ -91,7 +91,7 @@ def test_no_fewer_hosts_are_found_than_by_nmaps_defaults(
         live = network.live(block)
         found = run(network, [subnet(1, block)]).found()
 
-    by_default = defaults[name].result() & live  # not the broadcast address, which it probes as well
+    by_default = defaults[name].result() & live  # without the broadcast address, which nmap probes as well
     assert len(by_default) > 100
     assert found <= live
     assert found >= by_default

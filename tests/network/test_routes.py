@@ -1,4 +1,4 @@
-"""Which way packets go: a segment is what the kernel sends to directly, and an interface may lead nowhere."""
+"""Routes: addresses on the segment, behind a router, and behind an interface without carrier."""
 
 import time
 
@@ -28,7 +28,7 @@ def test_an_interface_without_carrier_fails_its_subnet_and_no_other() -> None:
     with Network("10.77.1.254/24") as network:
         network.simulator.terminate()
         network.simulator.wait()
-        # The kernel tells of a lost carrier up to a second later.
+        # The kernel reports a lost carrier up to a second later.
         until = time.monotonic() + 10
         while "NO-CARRIER" not in network.ip("link", "show", TAP) and time.monotonic() < until:
             time.sleep(0.05)
@@ -46,7 +46,7 @@ def test_an_interface_without_carrier_fails_its_subnet_and_no_other() -> None:
 def test_probes_blocked_by_the_machine_fail_their_subnet_only() -> None:
     blocks = {1: "10.1.1.0/28", 2: "10.1.2.0/28"}
     with Network("192.0.2.1/24", gateway="192.0.2.254", alive=50, quiet=0) as network:
-        # As a firewall on the machine does: packets of raw sockets only, so that nmap finds a route.
+        # Like a firewall on the machine, but only packets of raw sockets, so that nmap finds a route.
         network.ip("rule", "add", "ipproto", "255", "to", blocks[1], "prohibit")
         live = network.live(blocks[2])
         done = run(network, [subnet(*block) for block in blocks.items()])

@@ -1,4 +1,4 @@
-"""Which addresses are sent packets, every frame is looked at, and for which subnet a host is reported."""
+"""The addresses to which packets are sent, by all frames, and the subnet for which a host is reported."""
 
 from collections.abc import Iterable
 
