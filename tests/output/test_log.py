@@ -1,4 +1,4 @@
-"""Logs of the installed command: for machines, for the journal, and rotated while it runs."""
+"""Logs of the installed command: as JSON, in the journal, and rotated during a run."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def two_subnets(site: Site) -> None:
 
 
 def in_the_middle(site: Site, do: Callable[[], object]) -> None:
-    """Call `do` at the first request for addresses, in the middle of the run."""
+    """Call `do` during the run, at the first request for addresses."""
     site.settings["phpipam_connections"] = 1
     answer = site.phpipam.answer
 
@@ -36,7 +36,7 @@ def in_the_middle(site: Site, do: Callable[[], object]) -> None:
     site.api._answer = and_do
 
 
-# For machines
+# JSON
 
 
 def as_objects(text: str) -> list[dict[str, Any]]:
@@ -104,7 +104,7 @@ def test_text_lines_of_a_log_file_have_a_time_with_utc_offset(site: Site, tmp_pa
 
 
 def with_journal_stream(site: ForkedSite, tmp_path: Path, stream: str, *options: str) -> list[str]:
-    """The stderr of a run with a failed subnet, written to a file in place of the journal."""
+    """The stderr of a run with a failed subnet, in a file instead of the journal."""
     site.phpipam.subnets[1]["mask"] = ""
     with (tmp_path / "journal").open("w+") as journal:
         found = os.fstat(journal.fileno())

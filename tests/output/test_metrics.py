@@ -1,4 +1,4 @@
-"""The metrics file as node_exporter's textfile collector and an alert rule see it."""
+"""The metrics file, for node_exporter's textfile collector and for alert rules."""
 
 import fcntl
 import json
@@ -134,7 +134,7 @@ def test_a_machine_without_nmap(site: Site, metrics_file: Path) -> None:
 
 
 def test_a_user_without_a_home_gets_one_line(site: Site) -> None:
-    """The state folder, whose reports are counted, is unknown."""
+    """Without a home there is no state folder whose reports could be counted."""
     program = (
         "import os, sys; os.geteuid = lambda: 61234; os.path.expanduser = lambda path: path;"
         "from phpipam_scan_agent.__main__ import main; sys.exit(main())"

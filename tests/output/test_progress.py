@@ -20,7 +20,7 @@ from phpipam_scan_agent.output import progress
 from stand_ins.phpipam import subnet
 
 BAR = "0/2 subnets"
-"""The bar's beginning before the first result."""
+"""The start of the bar before the first result."""
 
 HEADINGS = ["subnet", "hosts up", "known", "new", "seconds", "uploaded"]
 
@@ -36,14 +36,14 @@ class Shown:
 
     status: int
     sent: str
-    """Everything that was written to it, with escape sequences."""
+    """The whole output, with escape sequences."""
 
     lines: tuple[str, ...]
     """The visible lines at the end."""
 
     cursor_hidden: bool
     stdout: str
-    """The content of stdout if it was not the terminal."""
+    """The content of stdout if stdout was not the terminal."""
 
     @property
     def rows(self) -> list[list[str]]:
@@ -55,7 +55,10 @@ class Shown:
 def everything(terminal: int) -> bytes:
     """Everything written to a terminal until it is closed."""
     sent = b""
-    with open(terminal, "rb", buffering=0) as screen, suppress(OSError):  # Linux's way to say so
+    with (
+        open(terminal, "rb", buffering=0) as screen,
+        suppress(OSError),
+    ):  # Linux's error for a closed terminal
         while piece := screen.read(65536):
             sent += piece
     return sent

@@ -34,7 +34,7 @@ log = logging.getLogger("phpipam_scan_agent.some_module")
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Restore logging and masking, which belong to the process."""
+    """Restore the process's logging and masking."""
     ours, every = logging.getLogger("phpipam_scan_agent"), logging.getLogger()
     before = (ours.handlers, ours.level, ours.propagate, logging.raiseExceptions)
     yield
@@ -128,7 +128,9 @@ def test_libraries_stay_silent(
     library: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as process:
-        process.setattr(logging.getLogger(), "handlers", [])  # pytest's own, which would swallow it
+        process.setattr(
+            logging.getLogger(), "handlers", []
+        )  # pytest's handler, which would catch the message
         output.start_logging(2, "text", None)
         logging.getLogger(library).error("GET /?filter_value=%s", SECRET)
     assert capsys.readouterr().err == ""
@@ -179,7 +181,7 @@ def test_secrets_are_masked_in_the_summary(output_format: str, capsys: pytest.Ca
     assert "s3cret" not in shown
 
 
-# Text from outside
+# Untrusted text
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,7 @@ def test_an_existing_log_file_is_continued(tmp_path: Path) -> None:
     output.start_logging(0, "text", file)
     log.error("after")
     assert [line.split()[-1] for line in file.read_text().splitlines()] == ["before", "after"]
-    assert stat.S_IMODE(file.stat().st_mode) == 0o640  # logrotate's wish, or the admin's
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640  # set by logrotate or the administrator
 
 
 @pytest.mark.parametrize(
@@ -356,7 +358,7 @@ def test_json_without_subnets_is_an_empty_list(capsys: pytest.CaptureFixture[str
 
 
 def cells(shown: str) -> list[list[str]]:
-    """The table's rows without its borders."""
+    """The rows of the table, without borders."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     rows = [[cell.strip() for cell in re.split("[│┃|]", line)[1:-1]] for line in plain.splitlines()]
     return [row for row in rows if row]
@@ -390,7 +392,7 @@ def test_the_table_of_a_dry_run_states_that_nothing_was_uploaded(capsys: pytest.
 
 
 def on_a_terminal(output_format: str | None, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The output on a real terminal."""
+    """The output on a terminal."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -28,7 +28,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "src/packaging/summary.schema.j
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The state folder keeps the changes that were shown."""
+    """The folder in which the shown changes are kept."""
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
 
 
@@ -71,7 +71,7 @@ def result(*hosts: Host, silent: tuple[Address, ...] = (KNOWN[4], KNOWN[5]), **f
 def shown(
     view: str, capsys: pytest.CaptureFixture[str], *results: ScanResult, more: tuple[Outcome, ...] = ()
 ) -> str:
-    """The printed view of these results without a terminal."""
+    """The printed view of these results, without a terminal."""
     findings, tally = output.Findings(view), Tally()
     for at, each in enumerate(results):
         findings.add(each)
@@ -136,7 +136,7 @@ def test_a_lasting_change_is_printed_once(capsys: pytest.CaptureFixture[str]) ->
     assert shown("changes", capsys, result(host(77), silent=())) == ""
     both = shown("changes", capsys, result(host(77), host(3, mac="00:11:22:33:44:55"), silent=(KNOWN[4],)))
     assert [line for line in both.splitlines() if line[0] != " "] == ["another MAC address: 1", "silent: 1"]
-    # A part that failed says nothing of the hosts that were shown.
+    # A failed part does not end the changes that were shown.
     assert shown("changes", capsys, result(silent=(), error="nmap failed")) == ""
     assert shown("changes", capsys, result(host(77), silent=(KNOWN[4],))) == ""
     assert shown("changes", capsys, result(silent=())) == ""
@@ -257,7 +257,7 @@ def test_untrusted_names_stay_in_one_line_and_column(view: str, capsys: pytest.C
     if view == "hosts":
         _, first, second = printed.splitlines()
         assert r"a\x1b[2J\n[red]\u202e漢字 v\x07" in first
-        # A mark without width keeps what follows in its place.
+        # A mark without width keeps the following columns in order.
         assert "מדפסת\u200e " in second
 
 

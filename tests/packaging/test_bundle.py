@@ -20,13 +20,13 @@ OFFLINE = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "UV_NO_CONFIG": "1"}
 
 
 def found() -> dict[str, Path]:
-    """The machine's oldest and newest supported interpreters by their version: each costs its own wheels."""
+    """The machine's oldest and newest supported interpreters by version; each needs a download of its wheels."""
     pythons = {"{}.{}".format(*sys.version_info): Path(sys.executable).resolve()}
     folders = [Path(folder) for folder in os.get_exec_path()]
     folders += sorted(Path.home().glob(".pyenv/versions/*/bin"))
     for version in SUPPORTED:
         for path in (folder / f"python{version}" for folder in folders):
-            # A shim of pyenv is there for versions that it does not start.
+            # pyenv has a shim also for a version that is not installed.
             if version not in pythons and path.exists() and not call(path, "-c", "import ssl").returncode:
                 pythons[version] = path
     versions = [version for version in SUPPORTED if version in pythons]
@@ -52,7 +52,7 @@ PYTHONS = found()
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle's folder, for these interpreters, as its checksums say."""
+    """The bundle's folder, for these interpreters, with verified checksums."""
     folder = tmp_path_factory.mktemp("bundle")
     path = f"{UV.parent}{os.pathsep}{os.environ['PATH']}"
     run(ROOT / "src" / "packaging" / "bundle.sh", folder, *PYTHONS, PATH=path, UV_PYTHON=NEWEST)
@@ -68,7 +68,7 @@ def pyz(bundle: Path) -> Path:
 
 
 def reports(site: Site, *program: str | Path, **environment: str) -> Sequence[str]:
-    """The subnets that a run of this program reports, which must go well."""
+    """The reported subnets of a run of this program, which must succeed."""
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30")]
     done = subprocess.run(
         [*program, *site.command()[1:]],

@@ -43,7 +43,7 @@ def test_the_generated_files_are_current(tmp_path: Path) -> None:
 
 
 def shown_man_page() -> str:
-    """The page as a wide terminal shows it, without what makes letters bold."""
+    """The page on a wide terminal, without the overstrikes of bold letters."""
     done = subprocess.run(
         ["man", "--warnings", "--local-file", MAN_PAGE],
         capture_output=True,
@@ -138,7 +138,7 @@ def test_an_editor_shows_what_the_agent_refuses(
     document = {ROOT_KEY: {**configs.MANDATORY, **changes}}
     assert len(complaints(schema, document)) == 1
     assert said in complaints(schema, document)[0]
-    if changes != {"ipv6": 1}:  # which is true to the agent
+    if changes != {"ipv6": 1}:  # which the agent takes for true
         with pytest.raises(ConfigError):
             config.load(configs.write(tmp_path, yaml.safe_dump(document)))
 

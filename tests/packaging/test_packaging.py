@@ -1,4 +1,4 @@
-"""Sdist and wheel, and installations from the source tree. Those without an index: test_bundle.py."""
+"""Sdist and wheel, and installations from the source tree. Installations without an index: test_bundle.py."""
 
 import os
 import re
@@ -30,10 +30,10 @@ SHARED = [
 
 
 def run(*command: str | Path, **environment: str | Path) -> str:
-    """Run a command to its end and return what it prints."""
+    """Run a command to its end and return its output."""
     done = subprocess.run(
         command,
-        cwd="/",  # so that nothing is imported from the source tree by accident
+        cwd="/",  # so that no module is imported from the source tree
         env={**os.environ, **{name: str(value) for name, value in environment.items()}},
         capture_output=True,
         text=True,
@@ -45,7 +45,7 @@ def run(*command: str | Path, **environment: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the source tree, for builds to write into."""
+    """A copy of the source tree, in which builds may write."""
     copy = tmp_path_factory.mktemp("source") / NAME
     written_meanwhile = (".venv*", ".*_cache", "__pycache__", ".hypothesis")  # by tests in other processes
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", *written_meanwhile))
@@ -71,7 +71,7 @@ def sdist(built: Path) -> Path:
 
 
 def installed(prefix: Path) -> Iterator[str]:
-    """The files of ours below an installation's share/."""
+    """The project's files below an installation's share/."""
     for path in (prefix / "share").rglob("*"):
         if path.is_file() and NAME in str(path):
             yield str(path.relative_to(prefix / "share"))

@@ -1,4 +1,4 @@
-"""The workflows of GitHub, which run nowhere here: judged by two linters."""
+"""GitHub's workflows, which cannot run here: two linters check them."""
 
 import subprocess
 import sys

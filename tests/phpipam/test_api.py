@@ -36,7 +36,7 @@ def switch_off(site: ForkedSite) -> None:
     site.enter_context(silenced(site.api))
 
 
-# Away
+# Outages
 
 
 def test_without_phpipam_and_without_a_cache_the_run_fails(site: ForkedSite) -> None:
@@ -188,11 +188,11 @@ def test_refresh_keeps_the_answers_that_phpipam_does_not_renew(site: ForkedSite)
     assert results(site)["127.0.20.0/30"][0]["id"] == 101
 
 
-# Away, and the spool
+# Outages and the spool
 
 
 def slowly(answer: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
-    """Answer after phpIPAM's outage is noticed."""
+    """Answer after the agent has noticed phpIPAM's outage."""
 
     def later(request: Request) -> Answer:
         time.sleep(0.3)
@@ -231,7 +231,7 @@ def test_with_both_away_both_are_named(site: ForkedSite) -> None:
     assert any("Connection refused" in line for line in done.stderr.splitlines())
 
 
-# In part
+# Failures of single requests
 
 
 @pytest.mark.parametrize("option", ["--format=table", "--refresh"])

@@ -141,12 +141,12 @@ def test_a_clock_set_back_by_seconds_is_tolerated(path: Path, clock: Clock) -> N
 
 @pytest.mark.parametrize("lifetime", range(1, 30))
 def test_answers_may_expire_at_any_moment(path: Path, lifetime: int) -> None:
-    seconds = itertools.count(int(NOW))  # one passes with each look at the clock
+    seconds = itertools.count(int(NOW))  # a second passes with each reading of the clock
     cache = saved(path, lambda: float(next(seconds)), cache_expire_time=lifetime)
     assert 0 <= cache.age <= lifetime
 
 
-# Whose it is
+# Credentials
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_an_unchanged_cache_is_not_written_again(path: Path, clock: Clock) -> No
 
 
 def test_the_file_is_replaced_atomically(path: Path, clock: Clock) -> None:
-    """A reader of the old file keeps it."""
+    """An open file descriptor still reads the old file."""
     saved(path, clock)
     with path.open() as reader:
         later = loaded(path, clock)
@@ -237,7 +237,7 @@ def test_the_file_is_replaced_atomically(path: Path, clock: Clock) -> None:
     assert fresh(loaded(path, clock)).keys() == {"subnets", "agent"}
 
 
-# Damage
+# Damaged files
 
 
 def damages() -> dict[str, bytes]:
@@ -328,7 +328,7 @@ def test_another_users_file_is_not_read(path: Path, clock: Clock, caplog: pytest
 
 @pytest.fixture
 def scrypt_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash the same credentials and salt once: the hash takes longer than the rest of an example."""
+    """Hash the same credentials and salt once, since the hash is the slowest part of an example."""
     monkeypatch.setattr(hashlib, "scrypt", lru_cache(hashlib.scrypt))
 
 
@@ -386,7 +386,7 @@ def test_excluded_addresses_outlast_a_clock_set_back(path: Path, clock: Clock) -
     assert (fresh(cache), cache.excluded("subnets/10/addresses/")) == ({}, ROWS)
 
 
-# Old answers, for want of better ones
+# Stale answers
 
 
 def test_a_stale_answer_comes_with_its_age_until_it_expires(path: Path, clock: Clock) -> None:
@@ -469,7 +469,7 @@ def test_a_request_in_the_future_does_not_count(path: Path, clock: Clock) -> Non
     assert cache.ordered(["later", "failed"]) == ["failed", "later"]
 
 
-# Trouble with the disk
+# Faults of the disk
 
 
 @contextmanager
@@ -520,7 +520,7 @@ def test_an_unwritable_folder_is_a_warning(
     user = os.geteuid()
     try:
         if user == 0:
-            os.seteuid(65534)  # root could write all the same
+            os.seteuid(65534)  # root could write
         cache = saved(path, clock)
     finally:
         os.seteuid(user)

@@ -224,7 +224,7 @@ def test_an_invalid_network_is_refused(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("id_", [0, "0", None, "", "ten", "1 OR 1", [], {}, 1.5])
 def test_a_subnet_without_an_id_is_refused(id_: object) -> None:
-    """phpIPAM takes id 0 for all subnets."""
+    """For phpIPAM the id 0 means all subnets."""
     said = refusal(lambda: subnet({**SUBNET, "id": id_}))
     assert said == f"has the id {id_}, which is not valid; check it in phpIPAM"
 
@@ -365,7 +365,7 @@ def test_a_number_is_an_int_or_its_decimal_text(value: object, number: int) -> N
     assert decode.number(value) == number
 
 
-# Whatever comes
+# Any JSON
 
 
 @thorough

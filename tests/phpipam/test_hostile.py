@@ -23,7 +23,7 @@ import resource, subprocess, sys
 status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
 print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-"""In a small process: a child's peak includes the memory of its parent at the fork."""
+"""A small process to start from, since a child's peak includes the memory of its parent at the fork."""
 
 
 def run(site: Site) -> tuple[int, str, float]:

@@ -120,7 +120,7 @@ def test_nothing_found_may_come_without_a_message(phpipam: PhpIpam, stand_in: St
 
 def test_404_that_is_no_empty_list_is_an_error(phpipam: PhpIpam, stand_in: StandIn) -> None:
     first = phpipam.subnets()[0][0]
-    stand_in.subnets = [subnet(11, "127.0.21.0/28")]  # 10 was deleted meanwhile
+    stand_in.subnets = [subnet(11, "127.0.21.0/28")]  # 10 was deleted
 
     (first,) = with_addresses(phpipam, first)
     assert "Invalid subnet Id (10)" in str(first.addresses_error)
@@ -194,7 +194,7 @@ def test_each_question_is_asked_once(phpipam: PhpIpam, server: Server) -> None:
 
 
 def test_no_secret_is_in_a_url(phpipam: PhpIpam, server: Server) -> None:
-    """phpIPAM's web server logs them."""
+    """phpIPAM's web server logs URLs."""
     with_addresses(phpipam)
 
     assert [dict(request.query) for request in server.requests] == [{}] * 4
@@ -258,7 +258,7 @@ def test_cached_answers_count_for_the_memory_limit(
     stand_in.addresses = [address(n, 10 + n % 5, f"127.0.{10 + n % 5}.{1 + n // 5}") for n in range(1, 501)]
 
     def run() -> list[bool]:
-        """Return of which subnets the addresses came."""
+        """Return the subnets whose addresses were answered."""
         cache = Cache(tmp_path / "phpipam.json", configs.config(), time.time)
         with cache, closing(connect(server, stand_in, cache, phpipam_connections=1)) as phpipam:
             cache.load()
@@ -306,7 +306,7 @@ def test_requests_use_the_configured_number_of_connections(
 
     def together(request: Request) -> Answer:
         if request.path.endswith("/addresses/"):
-            side_by_side.wait(30)  # is broken where fewer come at a time
+            side_by_side.wait(30)  # fails if fewer requests come at a time
         return answer(request)
 
     server._answer = together

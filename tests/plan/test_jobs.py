@@ -63,7 +63,7 @@ def check(jobs: list[Job], subnets: list[Subnet]) -> None:
         ]
         assert {chunk.parts for chunk in mine} == {len(mine)}
         for chunk in mine:
-            # No address is probed that is no target.
+            # Only targets are probed.
             wanted = ranges.union(part for _, own in chunk.subnets for part in own)
             assert set(numbers(chunk.ranges)) <= set(numbers(wanted))
             assert ranges.size(chunk.ranges) <= MAX_ADDRESSES
@@ -115,7 +115,7 @@ def test_many_subnets_fill_the_processes_once() -> None:
 
 @pytest.mark.parametrize(("batch", "expected"), [(2, 1), (7, 1), (12, 2), (43, 9)])
 def test_a_batch_leaves_no_small_job(batch: int, expected: int) -> None:
-    """It would be a job more than can run beside those of the other batches."""
+    """It would be one job more than can run in parallel with the other batches."""
     subnets = [subnet(f"10.0.{at}.0/24", 1 + at) for at in range(batch)]
     jobs = make_jobs(subnets, job_size(50 * 254, 10), one_route)
     check(jobs, subnets)

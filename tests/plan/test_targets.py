@@ -35,7 +35,7 @@ def hosts(*last: int) -> list[str]:
     return [f"192.0.2.{number}" for number in last]
 
 
-# Which subnets
+# Subnets
 
 
 def test_a_parent_subnet_is_discovered_only_if_configured() -> None:
@@ -136,7 +136,7 @@ def test_a_limit_takes_the_network_in_every_vrf() -> None:
 
 @pytest.mark.parametrize("only", ["192.0.2.0/25", "192.0.2.1/32", "2001:db8::/64", "::/0"])
 def test_a_limit_that_matches_no_subnet_is_a_failure(only: str) -> None:
-    """A part of a subnet is not a subnet: the server would not know it."""
+    """The server would not find a part of a subnet."""
     failed = Outcome(only, error="--subnet: phpIPAM assigns no such subnet to this agent")
     assert choose(subnet("192.0.2.0/24"), only=(only,)) == []
     assert left(subnet("192.0.2.0/24"), only=(only,)) == [failed]
@@ -148,7 +148,7 @@ def test_a_limit_does_not_scan_skipped_subnets() -> None:
     assert left(neither, only=("192.0.2.0/24",)) == [Outcome("192.0.2.0/24", 10, skipped=NEITHER)]
 
 
-# Which addresses
+# Addresses
 
 
 def test_discovery_probes_every_host_address() -> None:

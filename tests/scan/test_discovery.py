@@ -26,9 +26,9 @@ BLOCK = "192.0.2.0/28"
 
 
 class Process:
-    """Says in its nth run that the hosts of the nth set are up, as nmap would; then nobody is.
+    """An nmap whose nth run finds the nth set of hosts; further runs find none.
 
-    The runs whose numbers are in `fails` fail instead. `reasons` are those of each run, the last one of all others.
+    Runs with a number in `fails` fail. `reasons` has the reason of each run; the last reason is of all further runs.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Process:
         self._fails = fails
         self._stderr = "\n".join(stderr)
         self.runs: list[tuple[int, str]] = []
-        """Number of targets and options of each."""
+        """Number of targets and options of each run."""
 
     def run(self, command: Sequence[str], stdin: str, timeout: float, most: int = 0) -> CompletedProcess[str]:
         targets = {ip for line in stdin.splitlines() for ip in IPv4Network(line)}
@@ -65,7 +65,7 @@ class Process:
         return CompletedProcess(command, 0, xml, self._stderr)
 
     def wait(self, seconds: float) -> None:
-        """Nothing fills the kernel's neighbour table here."""
+        """Do not wait: no probe fills the kernel's neighbour table."""
 
 
 def own_mac(ip: str) -> str:
@@ -169,12 +169,12 @@ FAILED = "nmap cannot be started"
 
 
 def test_a_failed_confirmation_of_suspects_is_the_failure_of_their_subnet() -> None:
-    """Hosts behind a router with proxy ARP would be missed without a word, and counted as silent."""
+    """Otherwise hosts behind a router with proxy ARP would be missed without an error, and counted as silent."""
     process = Process(range(1, 15), fails=range(2, 10), mac="02:00:00:00:00:01")
     assert results(process, job()) == [([], FAILED)]
 
 
-def test_hosts_that_may_be_a_firewalls_are_not_reported_if_no_address_without_a_host_can_be_probed() -> None:
+def test_suspects_are_not_reported_if_the_control_addresses_cannot_be_probed() -> None:
     hosts_of_another = [17, 18]
     process = Process([*range(1, 7), *hosts_of_another], fails=[2], reasons=["reset"])
     assert results(process, job(ROUTED, "192.0.2.0/29", "192.0.2.16/28")) == [
@@ -183,12 +183,12 @@ def test_hosts_that_may_be_a_firewalls_are_not_reported_if_no_address_without_a_
     ]
 
 
-def test_hosts_that_answer_in_another_way_are_reported_whatever_control_addresses_do() -> None:
+def test_confirmed_hosts_are_reported_even_if_the_control_addresses_cannot_be_probed() -> None:
     process = Process(range(1, 7), range(1, 7), fails=[2], reasons=["reset", "", "echo-reply"])
     assert results(process, job(ROUTED, "192.0.2.0/29")) == [([*range(1, 7)], None)]
 
 
-def test_a_full_part_of_a_larger_network_stays() -> None:
+def test_a_full_part_of_a_larger_network_is_reported() -> None:
     """Its network and broadcast address are hosts, which answer like the others."""
     process = Process(range(1, 7), [0, 7], range(1, 7), reasons=["echo-reply", "echo-reply", "reset"])
     assert results(process, job(ROUTED, "192.0.2.0/29")) == [([*range(1, 7)], None)]

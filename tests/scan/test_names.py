@@ -26,14 +26,14 @@ from phpipam_scan_agent.scan.names import Names, ptr, system_nameservers
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a nameserver's port 53 needs root")
 
 OURS = f"127.{100 + os.getpid() // 250 % 100}.{os.getpid() % 250}"
-"""Addresses of this run alone, since port 53 cannot be another."""
+"""Addresses that only this process uses, since the port is always 53."""
 
 FIRST, SECOND, THIRD, NOBODY = f"{OURS}.1", f"{OURS}.2", f"{OURS}.3", f"{OURS}.4"
 
 
 @pytest.fixture(autouse=True)
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that silence does not take long."""
+    """Limit the time of silent nameservers."""
     monkeypatch.setattr(server, "TIMEOUT", 0.5)
     monkeypatch.setattr(server, "MAX_PAUSE", 0.1)
     monkeypatch.setattr(server, "MAX_SILENCE", 2.0)
@@ -45,7 +45,7 @@ def zone() -> Iterator[Nameserver]:
         "1.2.0.192.in-addr.arpa. PTR gw.example.net.",
         "2.2.0.192.in-addr.arpa. PTR zeta.example.net.",
         "2.2.0.192.in-addr.arpa. PTR alpha.example.net.",
-        # RFC 2317: a customer's part of the reverse zone lies in a zone of its own
+        # RFC 2317: a customer's part of the reverse zone is a separate zone
         "3.2.0.192.in-addr.arpa. CNAME 3.0/26.2.0.192.in-addr.arpa.",
         "3.0/26.2.0.192.in-addr.arpa. PTR printer.example.net.",
         "4.2.0.192.in-addr.arpa. TXT nothing",
@@ -180,14 +180,14 @@ def test_a_silent_nameserver_is_skipped_for_the_rest_of_the_run(caplog: pytest.L
         asked = len(silent.asked)
         assert run.look_up(everybody, at) == dict.fromkeys(everybody, "some.example.net")
         assert len(silent.asked) == asked
-    # Those under way at once, and a second try for each failure before the last that is borne with.
+    # The concurrent first queries, and a second try for each failure before the last tolerated one.
     assert 0 < asked <= server.CONCURRENT + server.MAX_FAILURES
     (warning,) = caplog.messages
     assert warning.startswith(f"nameserver {FIRST} gives no names (")
 
 
 def test_lost_answers_are_asked_for_again(caplog: pytest.LogCaptureFixture) -> None:
-    """The first question for every other name stays unanswered: more than strikes, but not in a row."""
+    """The first query for every second name is not answered: many failures, but not consecutive."""
     batch = server.MAX_FAILURES_KNOWN - 1
     seen: set[str] = set()
 
@@ -246,8 +246,8 @@ def test_a_refused_reverse_zone_does_not_affect_other_zones(
 def test_a_rate_limiting_nameserver_is_asked_more_slowly(
     limited: nameserver.Reply, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Pi-hole does: 60 questions within half a second, then refusals until that is over."""
-    monkeypatch.setattr(server, "MAX_SILENCE", 60.0)  # so that a loaded machine is not taken for silence
+    """Like Pi-hole: it answers 60 queries within half a second, and refuses all others."""
+    monkeypatch.setattr(server, "MAX_SILENCE", 60.0)  # so that a loaded machine does not count as silence
     began, count = time.monotonic(), 0
 
     def reply(question: dns.message.Message) -> bytes | None:
@@ -263,11 +263,11 @@ def test_a_rate_limiting_nameserver_is_asked_more_slowly(
     assert caplog.messages == []
 
 
-# Answers of others
+# Forged answers
 
 
 def spoiled(change: Callable[[dns.message.Message], object]) -> nameserver.Reply:
-    """An answer with a name that must not be believed, changed in a way that shows why."""
+    """An invalid answer with a name that must not be used."""
 
     def reply(question: dns.message.Message) -> bytes:
         answer = dns.message.from_wire(nameserver.always("evil.example.net.")(question) or b"")
@@ -336,7 +336,7 @@ def test_records_of_other_classes_are_ignored() -> None:
     assert ptr(answer)[0] is None
 
 
-# Names remembered
+# Cached names
 
 
 def test_a_name_is_asked_for_again_only_after_its_ttl(zone: Nameserver, tmp_path: Path, clock: Clock) -> None:
@@ -396,7 +396,7 @@ def test_names_are_cached_for_a_day_and_their_absence_for_an_hour_at_most(clock:
     assert memory.get((FIRST,), ip(1)) == (False, None)
 
 
-# The run as a whole
+# Parallel use and the end
 
 
 def test_many_threads_look_up_side_by_side(zone: Nameserver) -> None:
@@ -406,7 +406,7 @@ def test_many_threads_look_up_side_by_side(zone: Nameserver) -> None:
 
 
 def test_leaving_the_block_ends_running_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a run waits for no nameserver."""
+    """The end of a run does not wait for a nameserver."""
     monkeypatch.setattr(server, "TIMEOUT", 3600)
     arrived = threading.Event()
 
@@ -421,7 +421,7 @@ def test_leaving_the_block_ends_running_queries(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_after_the_block_there_are_no_names(zone: Nameserver) -> None:
-    """Threads that scan may still want some when the run is being ended."""
+    """Scanning threads may still ask for names at the end of the run."""
     with Names(NameMemory(None)) as run:
         pass
     assert run.look_up([ip(1)], (ip_address(FIRST),)) == {}
@@ -478,7 +478,7 @@ with Nameserver("127.53.0.3", ["1.2.0.192.in-addr.arpa. PTR gw.example.net."]), 
     ids=["one nameserver", "empty", "none"],
 )
 def test_the_systems_nameservers_are_the_default(resolv_conf: str, said: str, tmp_path: Path) -> None:
-    """In namespaces with an /etc/resolv.conf of our own and no way out to the real one's nameserver."""
+    """In namespaces with another /etc/resolv.conf and without a route to the real nameservers."""
     (tmp_path / "resolv.conf").write_text(resolv_conf)
     inside = 'mount --bind "$1" /etc/resolv.conf && ip link set lo up && exec "$2" -c "$3"'
     command = ("unshare", "--mount", "--net", "sh", "-ec", inside, "sh")

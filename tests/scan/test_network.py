@@ -33,7 +33,7 @@ print(sorted(f"{ip} {mac}" for ip, mac in network.neighbours().items()))
 
 @needs_root
 def test_macs_of_the_machine_and_of_its_neighbours() -> None:
-    """On a segment that leads nowhere, a real host that was spoken to, and addresses that nobody has."""
+    """On an isolated segment, a real host in the neighbour table, and unused addresses."""
     with (
         Namespace() as here,
         Hosts(here, ["192.0.2.10/24", "2001:db8::10/64"], ["192.0.2.1/24", "2001:db8::1/64"]) as there,
@@ -67,7 +67,7 @@ def test_an_ip_command_without_json_gives_no_macs(script: str, path: Path) -> No
 
 
 def test_a_failed_look_up_of_routes_is_not_taken_for_a_missing_route(path: Path) -> None:
-    """As on an overloaded machine, where it takes longer than its time limit."""
+    """As on an overloaded machine, where `ip` takes longer than its time limit."""
     real = shutil.which("ip", path="/usr/sbin:/usr/bin:/sbin:/bin")
     fake(path, f'case "$*" in *-batch*) exit 1;; esac; exec {real} "$@"').rename(path / "ip")
     whole = (ranges.of_network(ip_network("127.0.20.0/30")),)
@@ -124,12 +124,12 @@ def test_the_kernel_states_which_addresses_are_on_the_segment() -> None:
 
 @needs_root
 def test_a_segment_may_be_on_a_macvlan() -> None:
-    """VLAN and VRF devices take the same path; not every kernel has them."""
+    """VLAN and VRF devices take the same path in the code; some kernels lack them."""
     with Namespace() as here, Hosts(here, [], []) as there:
         here.ip("link", "add", "link", there.device, "name", "extra", "type", "macvlan", "mode", "bridge")
         here.ip("link", "set", "extra", "up")
         here.ip("address", "add", "192.0.2.1/24", "dev", "extra")
-        # Not by way of Namespace.run, which lets nobody in where it does not know a device.
+        # Not by Namespace.run, which refuses unknown devices.
         inside = ["ip", "netns", "exec", here.name, sys.executable, "-c", ROUTES, "192.0.2.0/24"]
         done = subprocess.run(inside, capture_output=True, text=True, check=False)
     assert done.stdout == '[["extra", true, null, ["192.0.2.0/24"]]]\n', done.stderr

@@ -12,7 +12,7 @@ from executables import fake
 from phpipam_scan_agent.errors import UsageError
 from phpipam_scan_agent.scan.nmap import OLDEST, find_nmap
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 
 NOBODY = ("--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
 AMBIENT = ("--inh-caps", "+net_raw", "--ambient-caps", "+net_raw")
@@ -31,7 +31,7 @@ print("may" if may else "may not", "and", "can" if can else "cannot")
 
 @pytest.fixture
 def copy() -> Iterator[Path]:
-    """A copy of nmap where everybody finds it, for capabilities of its own."""
+    """A copy of nmap that every user may run, for its own capabilities."""
     nmap = shutil.which("nmap")
     assert nmap
     with tempfile.TemporaryDirectory() as folder:
@@ -40,7 +40,7 @@ def copy() -> Iterator[Path]:
 
 
 def ask(nmap: Path, *rights: str) -> str:
-    """What the agent thinks that this nmap may, and what it really can, run with these rights."""
+    """Whether this nmap, run with these rights, may open raw sockets by the agent's rule, and whether it can."""
     done = subprocess.run(
         ["setpriv", *rights, sys.executable, "-c", ASK, str(nmap)], capture_output=True, text=True, cwd="/"
     )
@@ -98,7 +98,7 @@ def test_nmaps_own_capability_counts_unless_no_new_privileges_are_given(
     assert ask(copy, *NOBODY, *more) == answer
 
 
-# The nmap that is there
+# The machine's nmap
 
 
 def test_the_real_nmap_is_found() -> None:

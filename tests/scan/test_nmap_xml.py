@@ -20,7 +20,7 @@ def parser() -> Any:
 
 
 def run(*arguments: str, targets: str = "", version: int = 4) -> str:
-    """The XML that the real nmap makes of this, well or not; without raw sockets, so as anybody."""
+    """The XML of the real nmap with these arguments, also of a failed scan; without raw sockets, for any user."""
     line = probes.discovery((7, 80), raw=False, version=version, rate=1000, kinds=probes.Probes.DEFAULT)
     return subprocess.run(("nmap", *line, *arguments), input=targets, capture_output=True, text=True).stdout
 
@@ -43,7 +43,7 @@ SWITCHED = """<?xml version="1.0"?>
 <runstats><finished time="1" timestr="x" summary="x" elapsed="1" exit="success"/>
 <hosts up="2" down="1" total="3"/></runstats></nmaprun>
 """
-"""What nmap answers on an Ethernet segment, after its shape; loopback has no MAC addresses."""
+"""nmap's XML of an Ethernet segment, written by hand, since loopback has no MAC addresses."""
 
 
 def test_the_hosts_that_are_up_come_in_order(parser: Any, loopback: str) -> None:
@@ -52,7 +52,7 @@ def test_the_hosts_that_are_up_come_in_order(parser: Any, loopback: str) -> None
 
 
 def test_the_reason_of_each_host_is_read(parser: Any, loopback: str) -> None:
-    """Nobody listens there on the probed ports, or somebody does: a connect probe learns no more."""
+    """The probed ports are closed or open; a TCP connection shows nothing else."""
     assert {host.reason for host in nmap_xml.read(parser, loopback)} <= {"conn-refused", "syn-ack"}
 
 
@@ -66,7 +66,7 @@ def test_a_scan_without_hosts_is_no_error(parser: Any) -> None:
 
 @pytest.mark.parametrize("version", ["7.80", "7.991"])
 def test_the_oldest_and_the_newest_nmap_are_read_alike(parser: Any, version: str) -> None:
-    """As both wrote it for the same hosts on an Ethernet segment and behind a router."""
+    """The XML of both for the same hosts on an Ethernet segment and behind a router."""
     four, six = ((RECORDED / f"{version}-ipv{n}.xml").read_text() for n in (4, 6))
     mac, vendor = "00:00:0C:00:00:10", "Cisco Systems"
     assert nmap_xml.read(parser, four) == (
@@ -87,7 +87,7 @@ def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
 
 
 def test_names_in_the_xml_are_ignored(parser: Any) -> None:
-    """Names are the names stage's; nmap runs with -n."""
+    """Names are looked up separately; nmap runs with -n."""
     assert {host.name for host in nmap_xml.read(parser, SWITCHED)} == {None}
 
 
@@ -128,7 +128,7 @@ def test_garbage_gives_no_hosts(parser: Any) -> None:
 
 
 def test_many_threads_read_at_once(parser: Any) -> None:
-    """One parser serves the run, and keeps its last result in itself."""
+    """A run has one parser, which stores its last result."""
     xml = [SWITCHED.replace("192.0.2.", f"192.0.{third}.") for third in range(100)]
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda one: nmap_xml.read(parser, one), xml))

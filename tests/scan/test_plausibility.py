@@ -1,4 +1,4 @@
-"""Whom to believe, in modelled networks: each answers probes as the simulated ones of tests/network do."""
+"""Suspects in modelled networks, which answer probes like the simulated networks of tests/network."""
 
 import random
 from collections.abc import Iterable
@@ -22,11 +22,11 @@ ROUTER = "02:00:00:00:00:01"
 
 @dataclass
 class Net:
-    """A network; `liar` is the kind of answer that dead addresses get, `share` the part of them that does."""
+    """A network; dead addresses are answered for by the kinds `answerer`, a share of them by `share`."""
 
     block: str = "10.1.1.0/24"
     alive: float = 0.05
-    liar: tuple[Kind, ...] = ()
+    answerer: tuple[Kind, ...] = ()
     share: float = 1
     quiet: float = 0
     loss: float = 0
@@ -34,7 +34,7 @@ class Net:
     segment: bool = False
     seed: int = 0
     owners: dict[str, str] = field(default_factory=dict)
-    """MAC addresses of those that have more than one address."""
+    """MAC addresses of machines with more than one address."""
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -42,16 +42,18 @@ class Net:
         self.live = {ip for ip in self.ips if self.random.random() < self.alive}
         self.live |= {ip_address(ip) for ip in self.owners}
         self.quiets = {ip for ip in self.ips if self.random.random() < self.quiet}
-        self.lied = {ip for ip in self.ips if self.random.random() < self.share} - self.live
+        self.answered_for = {ip for ip in self.ips if self.random.random() < self.share} - self.live
 
     def answer(self, ip: IPAddress, kinds: Iterable[Kind]) -> Host | None:
-        """Return how an address answers two probes of each of these kinds, in this order."""
+        """Return the answer of an address to two probes of each of these kinds, in this order; None without one."""
         for kind in kinds:
             if self.random.random() < self.loss**2:
                 continue
             if kind is Kind.ARP and ip in self.live:
                 return Host(ip, "arp-response", mac=self.owners.get(str(ip), f"02:01:{ip}"))
-            if kind in self.liar and (ip in self.lied or (kind is Kind.SYN_ACK and ip in self.live)):
+            if kind in self.answerer and (
+                ip in self.answered_for or (kind is Kind.SYN_ACK and ip in self.live)
+            ):
                 ttl = FAR if self.forges else NEAR
                 return Host(ip, kind.value[0], ttl, ROUTER if kind is Kind.ARP else None)
             if ip in self.live and kind is not Kind.SYN_ACK and (kind.is_tcp or ip not in self.quiets):
@@ -59,7 +61,7 @@ class Net:
         return None
 
     def accepted(self, *, whole: bool = True) -> tuple[Host, ...]:
-        """Return whom the rule believes after it was asked as the agent does."""
+        """Return the hosts that the rule accepts, by the agent's steps."""
         first = (Kind.ARP,) if self.segment else (Kind.ECHO, Kind.SYN_ACK, Kind.RST)
         hosts = [host for ip in self.ips if (host := self.answer(ip, first))]
         return self.judge(Answers(self.block, len(self.ips), tuple(hosts), whole))
@@ -93,12 +95,12 @@ class Net:
 
 
 def outcome(net: Net) -> tuple[int, int]:
-    """The number of hosts missed, and of addresses reported that nobody has."""
+    """The number of missed hosts, and of reported unused addresses."""
     found = {host.ip for host in net.accepted()}
     return len(net.live - found), len(found - net.live)
 
 
-LIARS = {
+ANSWERERS = {
     "proxy ARP": ((Kind.ARP,), True),
     "SYN proxy": ((Kind.SYN_ACK,), False),
     "SYN proxy with RST": ((Kind.SYN_ACK, Kind.RST), False),
@@ -108,41 +110,43 @@ LIARS = {
 }
 
 
-@pytest.mark.parametrize("name", LIARS)
+@pytest.mark.parametrize("name", ANSWERERS)
 @pytest.mark.parametrize("loss", [0, 0.05])
 @pytest.mark.parametrize("alive", [0.05, 0.4, 0.9])
 def test_no_unused_address_is_accepted_and_no_host_is_missed(name: str, loss: float, alive: float) -> None:
-    liar, segment = LIARS[name]
+    answerer, segment = ANSWERERS[name]
     for seed in range(10):
-        net = Net(alive=alive, liar=liar, segment=segment, loss=loss, seed=seed)
+        net = Net(alive=alive, answerer=answerer, segment=segment, loss=loss, seed=seed)
         missed, false = outcome(net)
         assert (missed <= 2 if loss else missed == 0, false) == (True, 0)
 
 
-@pytest.mark.parametrize("name", LIARS)
+@pytest.mark.parametrize("name", ANSWERERS)
 @pytest.mark.parametrize("alive", [0.05, 0.4, 0.9])
 def test_no_unused_address_is_accepted_if_four_fifths_are_answered_for(name: str, alive: float) -> None:
-    liar, segment = LIARS[name]
+    answerer, segment = ANSWERERS[name]
     for seed in range(30):
-        assert outcome(Net(alive=alive, liar=liar, segment=segment, share=0.79, seed=seed)) == (0, 0)
+        assert outcome(Net(alive=alive, answerer=answerer, segment=segment, share=0.79, seed=seed)) == (0, 0)
 
 
-@pytest.mark.parametrize("name", LIARS)
+@pytest.mark.parametrize("name", ANSWERERS)
 def test_no_unused_address_is_accepted_in_a_small_subnet(name: str) -> None:
-    liar, segment = LIARS[name]
+    answerer, segment = ANSWERERS[name]
     for seed in range(10):
         for alive in (0.05, 0.4, 0.9):
-            net = Net("10.1.1.0/28", alive, liar, segment=segment, seed=seed)
+            net = Net("10.1.1.0/28", alive, answerer, segment=segment, seed=seed)
             missed, false = outcome(net)
             assert missed == 0
-            if net.live or len(liar) == 1:  # else two kinds agree, as a full subnet of quiet hosts does
-                # Three or fewer may be a router's, its spare's and their virtual address.
+            if (
+                net.live or len(answerer) == 1
+            ):  # otherwise two kinds agree, as in a full subnet of quiet hosts
+                # Three addresses or fewer may be of two routers and their virtual address.
                 assert false <= (3 if alive == 0.9 else 0)
 
 
-@pytest.mark.parametrize("liar", [Kind.SYN_ACK, Kind.ECHO, Kind.RST])
-def test_a_firewall_that_forges_the_distance_of_the_hosts_is_not_accepted(liar: Kind) -> None:
-    assert outcome(Net(liar=(liar,), forges=True)) == (0, 0)
+@pytest.mark.parametrize("answerer", [Kind.SYN_ACK, Kind.ECHO, Kind.RST])
+def test_a_firewall_that_forges_the_distance_of_the_hosts_is_not_accepted(answerer: Kind) -> None:
+    assert outcome(Net(answerer=(answerer,), forges=True)) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +242,7 @@ def test_a_small_full_subnet_is_a_firewalls_if_its_network_address_answers_like_
     assert not undecided.is_proven([])
 
 
-def test_hosts_with_syn_ack_at_a_port_that_nobody_serves_are_a_syn_proxys() -> None:
+def test_hosts_that_answer_syn_ack_at_an_unserved_port_are_a_syn_proxys() -> None:
     answers = answered("10.1.1.0/28", "syn-ack", range(1, 13))  # two are silent
     (undecided,) = plausibility.undecided(answers)
     assert undecided.kinds is Probes.UNSERVED

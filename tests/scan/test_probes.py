@@ -1,4 +1,4 @@
-"""nmap takes what it is given: the real one, on loopback."""
+"""The real nmap accepts the arguments, on loopback."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Real processes that behave as badly as nmap may, and worse."""
+"""Real processes with all faults that an nmap process may have."""
 
 import os
 import shutil
@@ -21,10 +21,10 @@ from phpipam_scan_agent.scan.probes import MOST_PROBES
 from phpipam_scan_agent.scan.process import Processes, TimedOutError
 
 STUCK = 60
-"""Seconds after which a test gives up on what has to happen; no test waits for it to pass."""
+"""Maximum seconds of a wait for an effect; no test lasts so long."""
 
 SOON = (0.3, 3, STUCK)
-"""Timeouts for commands that never end by themselves: a busy machine takes longer to start them."""
+"""Timeouts for commands that never end; a busy machine takes longer to start them."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def python(
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process; what only waits to be reaped has ended."""
+    """Whether a process runs; a zombie has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -70,7 +70,7 @@ def is_running(pid: int) -> bool:
 
 
 def until(happened: Callable[[], object]) -> None:
-    """Wait for something that has to happen."""
+    """Wait until a condition is true; fail if it does not become true."""
     for _ in range(STUCK * 100):
         if happened():
             return
@@ -105,7 +105,7 @@ def test_a_command_that_reads_no_stdin_is_not_waited_for(processes: Processes) -
 
 
 def test_a_command_that_writes_much_before_it_reads_does_not_block(processes: Processes) -> None:
-    """More than pipes hold, on all three."""
+    """More than the size of a pipe, on all three streams."""
     script = """
 import sys
 sys.stdout.write("<" * 3_000_000)
@@ -165,7 +165,7 @@ def test_children_of_a_command_end_with_it(deaf: bool, processes: Processes) -> 
 
 
 def test_all_commands_are_ended_at_once(processes: Processes, tmp_path: Path) -> None:
-    """By another thread than those that wait for them, as when the run is interrupted."""
+    """By another thread than the waiting threads, as when the run is interrupted."""
     with ThreadPoolExecutor(4) as pool:
         waiting = [
             pool.submit(shell, processes, f"echo half; echo $$ >{tmp_path}/{at}; exec sleep 3600")
@@ -206,7 +206,7 @@ def test_many_threads_run_side_by_side(processes: Processes) -> None:
 
 
 def test_a_terminals_ctrl_c_does_not_reach_a_command(processes: Processes) -> None:
-    """It goes to the terminal's group; the agent alone decides when nmap ends."""
+    """Ctrl-C reaches the terminal's group; only the agent decides when nmap ends."""
     done = python(processes, "import os; print(os.getpgid(0), os.getsid(0))")
     group, session = map(int, done.stdout.split())
     assert group == session != os.getsid(0)

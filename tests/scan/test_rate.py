@@ -13,11 +13,11 @@ from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES
 from phpipam_scan_agent.scan.rate import MIN_SHARE, Rate, slots
 
 LONGEST = 60
-"""Seconds after which a test that got stuck gives up; no test waits for it to pass."""
+"""Maximum seconds of a wait; no test lasts so long."""
 
 
 class Seen:
-    """Jobs that hold a share at the moment, and the worst that was seen."""
+    """The jobs that hold a share, and the maxima of their number and rate."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class Seen:
 
 
 def with_jobs(packets_per_second: float, parallel: int, sizes: Iterable[int]) -> Rate:
-    """A rate for waiting jobs of these sizes, and no further ones."""
+    """A rate for waiting jobs of these sizes, without further jobs."""
     rate = Rate(packets_per_second, parallel, 0)
     for size in sizes:
         rate.add(size)
@@ -51,10 +51,10 @@ def with_jobs(packets_per_second: float, parallel: int, sizes: Iterable[int]) ->
 
 @pytest.mark.parametrize("parallel", [1, 2, 8])
 def test_threads_use_every_slot_within_the_rate(parallel: int) -> None:
-    # Of one size: the slot of a small job stays free until the larger ones beside it end.
+    # Of one size, since the slot of a small job stays free until larger jobs end.
     sizes = [100] * 8 * parallel
     rate, seen = with_jobs(2000, parallel, sizes), Seen()
-    # A round is over only when each of its slots is taken.
+    # A round ends only after each of its slots was used.
     all_slots_taken = threading.Barrier(parallel)
 
     def job(size: int) -> None:
@@ -138,7 +138,7 @@ def test_a_job_that_fails_gives_its_share_back() -> None:
     ("packets", "most", "expected"),
     [(1, 32, 1), (MIN_SHARE, 32, 1), (4 * MIN_SHARE, 32, 4), (10_000, 1, 1), (1_000_000, 32, 32)],
 )
-def test_the_rate_limits_the_number_of_places(packets: float, most: int, expected: int) -> None:
+def test_the_rate_limits_the_number_of_slots(packets: float, most: int, expected: int) -> None:
     assert slots(packets, most) == expected
 
 
@@ -176,7 +176,7 @@ def test_an_unexpected_job_waits_for_a_minimal_share() -> None:
 
 @pytest.mark.parametrize(("small", "size"), [(10, 100), (40, 60)])
 def test_a_job_in_the_slot_of_a_small_one_waits_for_a_larger_share(small: int, size: int) -> None:
-    """With what the small one leaves, it would run long after all others."""
+    """With the share of the small job, it would still run long after all others."""
     rate = with_jobs(1000, 2, [100, small, size])
     with ExitStack() as first, ThreadPoolExecutor(1) as pool:
         first.enter_context(rate.share(100))

@@ -1,4 +1,4 @@
-"""Scans as the workflow sees them: real nmap on loopback, and nmaps that fail."""
+"""Scans from subnets to results: with the real nmap on loopback, and with nmaps that fail."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ from stand_ins.site import Site
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
 
 STUCK = 60
-"""Seconds after which a test gives up on what has to happen; no test waits for it to pass."""
+"""Maximum seconds of a wait for an effect; no test lasts so long."""
 
 
 def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:
@@ -46,7 +46,7 @@ def scan(*subnets: Subnet, **settings: object) -> list[ScanResult]:
 
 @contextmanager
 def scanning(subnets: Sequence[Subnet], **settings: object) -> Iterator[Scan]:
-    """The scan of subnets that come one after another."""
+    """The scan of subnets that arrive one after another."""
     with (
         SideBySide[Subnet, Subnet](lambda each: each, subnets, 1) as come,
         Scan(come, subnets, configs.config(**settings), find_nmap(), lambda: NOW) as results,
@@ -188,7 +188,7 @@ END = '<runstats><finished time="1" exit="success"/><hosts up="1" down="5" total
 
 
 def fake(folder: Path, script: str) -> str:
-    """A PATH on which nmap is this script; its version is the real one's."""
+    """A PATH on which nmap is this script, with the version of the real nmap."""
     path = folder / "bin" / "nmap"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f'#!/bin/sh\n[ "$1" = -V ] && exec {REAL} -V\n{script}\n')
@@ -198,7 +198,7 @@ def fake(folder: Path, script: str) -> str:
 
 @pytest.fixture
 def nmap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a script into nmap's place."""
+    """Replaces nmap by a script."""
     return lambda script: monkeypatch.setenv("PATH", fake(tmp_path, script))
 
 
@@ -214,7 +214,7 @@ def failed(*subnets: Subnet, **settings: object) -> tuple[list[str], str]:
     return ips(result), result.error
 
 
-def test_an_nmap_that_fails_is_quoted(nmap: Callable[[str], None]) -> None:
+def test_the_message_of_a_failed_nmap_is_shown(nmap: Callable[[str], None]) -> None:
     nmap("echo 'Failed to open device' >&2; echo QUITTING! >&2; exit 1")
     assert failed() == ([], "nmap failed with exit code 1: Failed to open device QUITTING!")
 
@@ -338,7 +338,7 @@ def test_a_defect_in_one_job_is_the_failure_of_its_subnets(monkeypatch: pytest.M
 
 
 def test_never_more_nmaps_than_allowed(nmap: Callable[[str], None], tmp_path: Path) -> None:
-    """Each counts those that have begun and not ended."""
+    """Each nmap counts the running ones."""
     running = tmp_path / "running"
     running.mkdir()
     nmap(
@@ -370,7 +370,7 @@ def test_closing_the_results_ends_the_scan(nmap: Callable[[str], None], tmp_path
 
 
 def pids_in(path: Path, number: int) -> list[int]:
-    """Wait until so many nmaps have begun."""
+    """Wait until this number of nmaps has begun."""
     for _ in range(STUCK * 100):
         if path.exists() and len(pids := path.read_text().split()) >= number:
             return list(map(int, pids))
@@ -379,7 +379,7 @@ def pids_in(path: Path, number: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether there is such a process; what only waits to be reaped has ended."""
+    """Whether a process runs; a zombie has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -388,7 +388,7 @@ def is_running(pid: int) -> bool:
 
 @pytest.fixture
 def slow_site(site: Site, tmp_path: Path) -> Site:
-    """A site whose nmap finds a host at once and then never ends."""
+    """A site with an nmap that finds a host and then never ends."""
     site.phpipam.subnets = [subnet_row(at, f"127.0.{at}.0/24") for at in (20, 21, 22)]
     site.phpipam.addresses = [address_row(101, 20, "127.0.20.1")]
     site.settings["max_rate"] = 1_000_000
@@ -401,7 +401,7 @@ def slow_site(site: Site, tmp_path: Path) -> Site:
 
 @contextmanager
 def started(site: Site) -> Iterator["subprocess.Popen[str]"]:
-    """A running agent, which is killed at the end of the block: a test that fails must not wait for it."""
+    """A running agent, killed at the end of the block also if the test fails."""
     pipe = subprocess.PIPE
     with subprocess.Popen(site.command(), env=site.environment, stdout=pipe, stderr=pipe, text=True) as agent:
         try:
