@@ -104,7 +104,7 @@ def test_help_names_the_flags_the_default_file_and_the_exit_codes(capsys: pytest
 
 
 def test_no_flag_takes_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    """The process list shows arguments to everybody."""
+    """The process list shows arguments to all users."""
     for flag in ("--auth-token", "--client-token", "--scanagent-code"):
         with pytest.raises(SystemExit):
             arguments.parse([flag, "x"])

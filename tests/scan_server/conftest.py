@@ -1,4 +1,4 @@
-"""A database of either kind, emptied for each test, and a Scan Server before it."""
+"""A database of either kind, empty at the start of each test, and its Scan Server."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,7 +12,7 @@ from scan_server_lab import MARIADBD, TOKEN, Lab, MariaDb, ScanServer, Sqlite, S
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Give what starts a Scan Server with these settings; it is stopped when the test ends."""
+    """Yield a function that starts a Scan Server with these settings, until the end of the test."""
     with ExitStack() as stack:
 
         def start(**settings: Any) -> ScanServer:

@@ -1,4 +1,4 @@
-"""The configuration file: what it may say, and how a mistake is named."""
+"""The configuration file: valid settings, and the messages about mistakes."""
 
 import subprocess
 from pathlib import Path

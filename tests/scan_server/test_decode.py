@@ -1,4 +1,4 @@
-"""The decoder alone: whatever the bytes are, they make a Report or a refusal that names the field."""
+"""The decoder alone: any bytes give a Report or a refusal that names the field."""
 
 import json
 import time
@@ -53,7 +53,7 @@ OFFSETS = st.builds(
 
 @st.composite
 def broken(draw: st.DrawFn) -> object:
-    """Return a report with anything at all in one place of it."""
+    """Return a report with any JSON value at one place."""
     document: Any = report("code", "192.0.2.0/24", host("192.0.2.1", subnetId="10", hostname="a", mac=None))
     *path, last = draw(
         st.sampled_from(
@@ -89,7 +89,7 @@ def test_any_field_value_is_accepted_or_refused_with_a_reason(document: object, 
         assert refusal(body)
         return
     for one in taken.hosts:
-        f"{one.name}{one.mac}".encode()  # what the database's client will do
+        f"{one.name}{one.mac}".encode()  # as the database's client does
         assert ip_address(int(one.ip_addr)) in taken.network
         assert one.seen <= taken.made <= NOW
 

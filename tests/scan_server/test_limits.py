@@ -1,4 +1,4 @@
-"""What a client can do to the service: without the token, and with the token but no code."""
+"""Limits for clients without the token, and for clients with the token but without a code."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScanServer]:
-    """Give a process of the module's own."""
+    """Yield a Scan Server in a process of this module."""
     folder = tmp_path_factory.mktemp("limits")
     database = Sqlite(folder / "own.db")
     server = ScanServer(folder, database.settings | {"auth_token": TOKEN})
@@ -71,7 +71,7 @@ def connect(url: str) -> socket.socket:
 def test_idle_connections_block_no_other_and_are_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 clients send nothing, half a head, a byte now and then, or the body of a request that is refused.
+    """200 clients send nothing, half a head, a byte now and then, or the body of a refused request.
 
     If each blocked the service for HEAD_SECONDS, /health would answer after 200 s.
     """
@@ -96,7 +96,7 @@ def test_idle_connections_block_no_other_and_are_closed(
 def test_idle_tls_handshakes_block_no_other_and_are_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """200 clients send nothing, or the beginning of a ClientHello, or nothing after the handshake."""
+    """200 clients send nothing, the start of a ClientHello, or nothing after the handshake."""
     monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
     authority, files = trustme.CA(), [tmp_path / "tls.crt", tmp_path / "tls.key"]
     issued = authority.issue_cert("127.0.0.1")
@@ -151,7 +151,7 @@ def test_no_request_is_redirected(server: ScanServer) -> None:
 
 
 def test_large_bodies_need_little_memory(server: ScanServer) -> None:
-    """Eight reports of a megabyte at once, with a code that exists and nothing in their results."""
+    """Eight reports of a megabyte at once, with a valid code and empty results."""
     body = b'{"code": "alpha", "scan": {"subnet": "192.0.2.0/24", "tz": "+0000", "results": [%s]}}'
     answers = send_at_once(server, [body % b",".join([b"{}"] * 340_000)] * 8)
     assert {answer.json()["field"] for answer in answers} == {"scan.results.0.ip"}
@@ -176,9 +176,9 @@ def test_large_reports_of_many_agents_delay_no_other_request(start: Start, tmp_p
 
 
 def send_at_once(server: ScanServer, bodies: list[bytes]) -> list[requests.Response]:
-    """Send the reports and return the answers. Meanwhile, /health must answer within a second of processor time.
+    """Send the reports and return the answers. Meanwhile, /health must answer within a second.
 
-    On a slow machine, within a quarter of the time that the reports take. The server's processor time, since other
+    On a slow machine, within a quarter of the time of the reports. Times are the server's CPU times, since other
     processes may delay each answer.
     """
     began, slowest = cpu_seconds(server), 0.0
@@ -193,13 +193,13 @@ def send_at_once(server: ScanServer, bodies: list[bytes]) -> list[requests.Respo
 
 
 def cpu_seconds(server: ScanServer) -> float:
-    """Return the processor time that the process has used."""
+    """Return the CPU seconds of the process."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(server: ScanServer) -> float:
-    """Return the most memory that the process has had, in MB."""
+    """Return the peak memory of the process in MB."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
@@ -218,7 +218,7 @@ def test_guessing_of_codes_is_rate_limited(serve: Serve, monkeypatch: pytest.Mon
         return requests.post(url, json=report(code, NET), headers=headers, timeout=30)
 
     for guess in range(limits.MAX_GUESSES):
-        assert send("guess-0").status_code == 401  # the same one again is no guess
+        assert send("guess-0").status_code == 401  # a repeated code is no further guess
         assert send(f"guess-{guess}").status_code == 401
     answer = send("alpha")
     assert (answer.json()["reason"], answer.headers["Retry-After"]) == ("guesses", "30")

@@ -1,4 +1,4 @@
-"""What only a real MariaDB can do to the service: go away, lock, collide, refuse."""
+"""Faults that only a real MariaDB has: outages, locks, collisions, refusals."""
 
 import json
 import time
@@ -51,7 +51,7 @@ def lab(mariadb: MariaDb, before_mariadb: ScanServer) -> Lab:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[MariaDb]:
-    """Give a database that the test may stop and start."""
+    """Yield a database that the test may stop and start."""
     database = MariaDb(tmp_path)
     try:
         database.install()
@@ -63,7 +63,7 @@ def own(tmp_path: Path) -> Iterator[MariaDb]:
 
 
 def test_report_is_written_atomically(lab: Lab) -> None:
-    """The grant that is missing is needed last."""
+    """Without the grant of the last statement."""
     lab.database.address(101, 10, "192.0.2.1", lastSeen="2026-01-01 00:00:00")
     grant = "INSERT (note) ON phpipam.ipaddresses {} 'scan_server'@'localhost'"
     lab.database.execute(f"REVOKE {grant.format('FROM')}")
@@ -82,7 +82,7 @@ def test_report_is_written_atomically(lab: Lab) -> None:
 
 def test_database_outage_is_named_and_recovered_from(start: Start, own: MariaDb) -> None:
     own.stop()
-    server = start(**own.settings)  # it starts without a database
+    server = start(**own.settings)  # the service starts without a database
     document = report("alpha", NET, host("192.0.2.1"))
     answer = server.post(document)
     assert answer.status_code == 503
@@ -93,7 +93,7 @@ def test_database_outage_is_named_and_recovered_from(start: Start, own: MariaDb)
     assert server.post(document).json() == stored(0, 1)
     own.stop()
     own.start()
-    assert server.post(document).json() == stored(1, 0)  # though its connections are dead
+    assert server.post(document).json() == stored(1, 0)  # although its connections are closed
     server.stop()
     assert any("Can't connect to MySQL server" in line["event"] for line in server.log)
     assert "Traceback" not in server.text
@@ -133,7 +133,7 @@ def test_database_that_requires_a_client_certificate_gets_it(mariadb: MariaDb) -
 
 
 def _trouble(database: MariaDb, **settings: object) -> str:
-    """Connect over TLS, and return what the agent hears of it."""
+    """Connect over TLS, and return the error in the answer."""
     over_tls = {"mysql_host": "127.0.0.1", "mysql_port": database.port, "mysql_ssl_ca": database.authority}
     engine = connect(Config.model_validate(database.settings | over_tls | settings))
     try:
@@ -146,7 +146,7 @@ def _trouble(database: MariaDb, **settings: object) -> str:
 
 
 def test_address_added_by_phpipam_meanwhile_is_updated(lab: Lab) -> None:
-    """Somebody's insert of the same address is not committed yet when the report comes."""
+    """Another transaction's insert of the same address is not yet committed when the report arrives."""
     insert = f"INSERT INTO ipaddresses (subnetId, ip_addr, owner) VALUES (10, {decimal('192.0.2.1')}, 'them')"
     with ThreadPoolExecutor() as pool, _busy(lab.database, insert) as theirs:
         answer = pool.submit(lab.server.post, report("alpha", NET, *hosts_of(NET, 3, hostname="us")))
@@ -157,7 +157,7 @@ def test_address_added_by_phpipam_meanwhile_is_updated(lab: Lab) -> None:
 
 
 def test_deadlock_is_retried(lab: Lab) -> None:
-    """Somebody with more changes than ours holds a row that we want, and then wants one that we hold."""
+    """A transaction with more changes holds a row that the report updates, and then updates a row of the report."""
     lab.database.subnet(11, "198.51.100.0/24")
     for n in range(1, 200):
         lab.database.address(n, 11, f"198.51.100.{n}")
@@ -165,7 +165,7 @@ def test_deadlock_is_retried(lab: Lab) -> None:
     with ThreadPoolExecutor() as pool, _busy(lab.database, "UPDATE ipaddresses SET owner = 'them'") as theirs:
         answer = pool.submit(lab.server.post, report("alpha", NET, host("192.0.2.1", hostname="us")))
         _wait_for_lock(lab.database)
-        theirs.execute(text("UPDATE scanAgents SET name = 'them'"))  # MariaDB ends our transaction here
+        theirs.execute(text("UPDATE scanAgents SET name = 'them'"))  # MariaDB ends the report's transaction
         theirs.commit()
         assert answer.result().json() == stored(1, 0)
     assert lab.database.one("SELECT COUNT(*) FROM ipaddresses WHERE owner = 'them'") == 200
@@ -174,7 +174,7 @@ def test_deadlock_is_retried(lab: Lab) -> None:
 
 
 def test_agents_do_not_wait_for_each_other(lab: Lab) -> None:
-    """While one agent's report is held up, another's goes through, neighbours in every index."""
+    """While an agent's report waits, another agent's report is stored, next to it in each index."""
     lab.database.agent(2, "beta")
     lab.database.subnet(11, NET, agent=2)
     for n in range(1, 200):
@@ -192,7 +192,7 @@ def test_agents_do_not_wait_for_each_other(lab: Lab) -> None:
 
 
 def test_untrusted_text_is_bound_as_a_parameter(mariadb: MariaDb) -> None:
-    """The decoder lets no such name through; here it goes straight into the statements."""
+    """The decoder refuses such a name; here it is used in the statements without the decoder."""
     mariadb.address(101, 10, "192.0.2.1", note="mine")
     seen = now = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
     taken = decode(json.dumps(report("alpha", NET)).encode(), now)
@@ -206,7 +206,7 @@ def test_untrusted_text_is_bound_as_a_parameter(mariadb: MariaDb) -> None:
 
 
 def test_hour_that_the_database_skips_in_spring_is_no_error(start: Start, mariadb: MariaDb) -> None:
-    """phpIPAM is in UTC here, and the database's own clock in Berlin, where 02:30 was not that day."""
+    """phpIPAM is in UTC, and the database in Berlin, where 02:30 did not exist on that day."""
     server = start(**mariadb.settings)
     answer = server.post(report("alpha", NET, host("192.0.2.1", lastSeen="2026-03-29 02:30:00")))
     assert answer.status_code == 200
@@ -218,7 +218,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def _ask_api(database: MariaDb) -> datetime:
-    """Do what phpIPAM does at each request when PHP is in Berlin; return the time in UTC."""
+    """Store the time of a request like phpIPAM with PHP in Berlin; return the time in UTC."""
     now = datetime.now(timezone.utc)
     database.execute("DELETE FROM api")
     database.execute(
@@ -246,7 +246,7 @@ def test_wrong_time_zone_fails_the_health_check(mariadb: MariaDb, start: Start) 
 
 
 def test_repeated_hour_in_autumn_is_no_error(mariadb: MariaDb) -> None:
-    """Ten reports in the two hours between 02:00 and 03:00 in Berlin, and one before with a clock far ahead."""
+    """Ten reports between 02:00 and the second 03:00 in Berlin, after a report with a clock far ahead."""
     mariadb.address(101, 10, "192.0.2.1", lastSeen="2031-01-01 00:00:00")
     engine = connect(Config.model_validate(mariadb.settings))
     for minutes in range(1, 120, 12):
@@ -291,7 +291,7 @@ FOR_TIMEZONE = _grants(("api", "SELECT", "app_last_access"))
 
 
 def test_grants_are_necessary_and_sufficient(mariadb: MariaDb, start: Start) -> None:
-    """Without any one of them, /health and a report that does everything fail, or a feature is off."""
+    """Without any grant, /health and a report with all changes fail, or a feature is off."""
     mariadb.subnet(11, "198.51.100.0/24", ping=1)
     mariadb.address(101, 11, "198.51.100.1", state=1)
     mariadb.execute("UPDATE settings SET updateTags = 1")
@@ -327,7 +327,7 @@ def test_grants_are_necessary_and_sufficient(mariadb: MariaDb, start: Start) -> 
 
 
 def test_ping_exclude_of_phpipam_1_4_is_understood(lab: Lab) -> None:
-    """Its column is a text, `0` or `1`, or NULL."""
+    """The column is a text, `0` or `1`, or NULL."""
     column = "ALTER TABLE ipaddresses CHANGE excludePing excludePing "
     lab.database.execute("UPDATE subnets SET pingSubnet = 1")
     lab.database.execute("UPDATE settings SET updateTags = 1")
@@ -387,7 +387,7 @@ def test_rows_refused_by_the_database_are_named_and_others_stored(
     assert {row["field"] for row in body["rows"]} == {f"scan.results.{place}" for place in refused}
     assert all(error in row["error"] for row in body["rows"])
     assert body["rows"][0]["error"] in body["error"]
-    # An address whose MAC address is refused is online all the same.
+    # An address whose MAC address is refused is online nevertheless.
     online = {ip for ip, seen in rows if seen == "2026-03-01 12:00:00"}
     lost = refused - {2} if make == UNIQUE_MAC else refused
     assert online == {decimal(f"192.0.2.{n + 1}") for n in range(5) if n not in lost}
@@ -395,16 +395,16 @@ def test_rows_refused_by_the_database_are_named_and_others_stored(
 
 @contextmanager
 def _busy(database: Database, sql: str) -> Iterator[Connection]:
-    """Give a transaction of somebody else's that has done this."""
+    """Yield another transaction that has executed this."""
     with database.engine.connect() as connection:
         connection.execute(text(sql))
         yield connection
 
 
 def _wait_for_lock(database: Database) -> None:
-    """Return when somebody waits for a lock."""
+    """Wait until a transaction waits for a lock."""
     waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-    wait_until(lambda: database.one(waiting))  # asked ten times a second, InnoDB would repeat itself
+    wait_until(lambda: database.one(waiting))  # InnoDB refreshes this table only ten times a second
 
 
 def _deadlocks(database: Database) -> int:

@@ -1,4 +1,4 @@
-"""phpIPAM's local times: what they mean, and whose zone they are in."""
+"""phpIPAM's local times: their moments and their zone."""
 
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -17,13 +17,13 @@ CHANGES = {
     "Australia/Lord_Howe": ("2026-10-03 15:30", "2026-04-04 15:00"),
     "Asia/Kolkata": ("2026-03-29 01:00", "2026-10-25 01:00"),
 }
-"""When the clocks change, in UTC: to summer time and back."""
+"""The clock changes to summer time and back, in UTC."""
 
 
 @pytest.mark.parametrize("zone", CHANGES)
 @pytest.mark.parametrize("which", [0, 1])
 def test_every_run_is_later_than_the_one_before(zone: str, which: int) -> None:
-    """An agent runs each seven minutes from three hours before a change of the clock until three hours after."""
+    """Runs of an agent every seven minutes, from three hours before a clock change to three hours after it."""
     moment = datetime.fromisoformat(f"{CHANGES[zone][which]}:00+00:00") - timedelta(hours=3)
     before = PhpTime(moment, ZoneInfo(zone)).text(moment)
     for _ in range(52):
@@ -67,7 +67,7 @@ def test_stored_time_in_the_future_is_ignored(minutes: float, news: bool) -> Non
 def test_offset_is_found_from_the_second_api_request(
     offset: timedelta, age: int, later: list[int], skew: int
 ) -> None:
-    """The first request that is read may be hours old; of each later one the time is read within a minute."""
+    """The time of the first request may be hours old when it is read, of later requests at most a minute."""
     now = datetime(2026, 11, 25, tzinfo=UTC)
     zone = Zone(None)
 

@@ -1,4 +1,4 @@
-"""The service as its clients and its administrator see it: answers, log, TLS, stop."""
+"""The service for clients and administrators: answers, log, TLS, stop."""
 
 import ast
 import io
@@ -36,7 +36,7 @@ def lab(sqlite_lab: Lab) -> Lab:
 
 @pytest.fixture
 def sqlite(tmp_path: Path) -> Iterator[Sqlite]:
-    """Give a file of the test's own."""
+    """Yield the SQLite file of the test."""
     database = Sqlite(tmp_path / "own.db")
     yield database
     database.engine.dispose()
@@ -48,7 +48,7 @@ def _seed(database: Database) -> None:
 
 
 def _raw(server: ScanServer, *, length: int | None, token: str = TOKEN, send: bytes = b"") -> bytes:
-    """Send a request whose body ends too early, and return the first bytes of the answer."""
+    """Send a request with an incomplete body, and return the first bytes of the answer."""
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     with _connect(server) as connection:
         connection.sendall(_head(framing, token) + send)
@@ -102,7 +102,7 @@ def test_without_a_token_the_default_is_required(start: Start, sqlite: Sqlite) -
     assert server.post(REPORT, headers={"Authorization": "Bearer no-token-set"}).status_code == 200
 
 
-def test_what_is_no_json_is_refused(lab: Lab) -> None:
+def test_body_that_is_not_json_is_refused(lab: Lab) -> None:
     answer = lab.server.post(b"{")
     assert (answer.status_code, answer.json()["reason"]) == (400, "json")
     assert answer.json()["error"] == "Invalid JSON payload"
@@ -139,7 +139,7 @@ def test_connection_closed_during_a_request_is_no_server_error(start: Start, sql
 
 
 def test_slow_report_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client's silence is real here, only shorter."""
+    """With a shorter time limit, and a silent client."""
     monkeypatch.setattr(app, "REPORT_SECONDS", 0.05)
     config = Config.model_validate({"sqlite_file": tmp_path / "own.db"})
     engine = connect(config)
@@ -205,7 +205,7 @@ def test_stop_lets_a_report_in_progress_end(start: Start, sqlite: Sqlite) -> Non
     body = json.dumps(REPORT).encode()
     with _connect(server) as connection:
         connection.sendall(_head(f"Content-Length: {len(body)}") + body[:10])
-        requests.get(f"{server.url}/health", timeout=30)  # the report before it has been accepted by now
+        requests.get(f"{server.url}/health", timeout=30)  # the report has been accepted
         server.process.terminate()
         wait_until(lambda: any(line["event"] == "Shutting down" for line in server.log))
         with pytest.raises(requests.ConnectionError):
@@ -218,7 +218,7 @@ def test_stop_lets_a_report_in_progress_end(start: Start, sqlite: Sqlite) -> Non
 
 
 def test_service_and_agent_do_not_import_each_other() -> None:
-    """The agent is installed where the service isn't, and the other way round."""
+    """Each is installed on a host without the other."""
     for folder, stranger in ((EXAMPLE, "phpipam_scan_agent"), (EXAMPLE.parents[1] / "src", "scan_server")):
         for file in folder.rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
@@ -236,7 +236,7 @@ def test_service_stays_small() -> None:
 
 
 def code_lines(source: str) -> set[int]:
-    """Return the numbers of the lines that hold code."""
+    """Return the numbers of the lines with code."""
     layout = (
         tokenize.COMMENT,
         tokenize.NL,

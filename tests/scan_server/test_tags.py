@@ -48,7 +48,7 @@ def test_address_silent_for_long_is_offline(lab: Lab, before: int, after: int) -
     [
         ({"lastSeen": 59}, (101,), 0),
         ({"lastSeen": 61}, (), 0),  # not in this part of the report, or the scan failed
-        ({"lastSeen": 61}, (101,), 30),  # when the scan was made, it was silent for 31 minutes
+        ({"lastSeen": 61}, (101,), 30),  # silent for 31 minutes at the time of the scan
         ({"lastSeen": 10}, (101,), 120),  # seen since
         ({"lastSeen": 61, "excludePing": 1}, (101,), 0),
         ({"lastSeen": None}, (101,), 0),

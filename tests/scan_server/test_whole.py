@@ -16,7 +16,7 @@ OFFICE, LABORATORY = "127.0.20.0/30", "127.0.21.0/30"
 
 @pytest.fixture(autouse=True)
 def two_subnets(site: Site, mariadb: MariaDb) -> None:
-    """Say the same in phpIPAM's API and in its database."""
+    """Put the same rows into phpIPAM's API and into its database."""
     site.phpipam.subnets = [subnet(10, OFFICE), subnet(11, LABORATORY)]
     site.phpipam.addresses = [address(101, 10, "127.0.20.1")]
     mariadb.agent(2, site.settings["scanagent_code"])
@@ -27,7 +27,7 @@ def two_subnets(site: Site, mariadb: MariaDb) -> None:
 
 @pytest.fixture
 def server(site: Site, mariadb: MariaDb, start: Start, tmp_path: Path) -> ScanServer:
-    """Start the server with a certificate that the agent trusts, phpIPAM being in New York."""
+    """Start the server with a certificate that the agent trusts, and PHP in New York."""
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     issued.private_key_pem.write_to_path(str(tmp_path / "server.key"))
@@ -76,7 +76,7 @@ def test_reports_refused_in_a_database_outage_are_sent_by_the_next_run(
     assert "keep the report" in done.stderr
     assert mariadb.addresses("ip_addr") == [decimal("127.0.20.1")]
 
-    # Nothing is scanned any more, so what arrives now is what was found then.
+    # Without a scan, only the hosts of the earlier scan can arrive.
     then = datetime.now(ZoneInfo("America/New_York")).replace(tzinfo=None)
     for row in site.phpipam.subnets:
         row["discoverSubnet"] = row["pingSubnet"] = 0

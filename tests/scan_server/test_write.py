@@ -1,4 +1,4 @@
-"""What a report changes in phpIPAM's database, and what it leaves alone: on MariaDB and SQLite alike."""
+"""The changes of a report in phpIPAM's database, and the rows that stay; on MariaDB and on SQLite."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -93,14 +93,14 @@ def test_older_report_changes_nothing(lab: Lab) -> None:
 
 
 def test_deleted_address_is_not_inserted_again(lab: Lab) -> None:
-    """The agent saw it in phpIPAM with its id; then somebody deleted it."""
+    """phpIPAM had the address when the agent asked, and it was deleted since."""
     answer = lab.server.post(report("alpha", NET, host("192.0.2.1", id=101), host("192.0.2.2")))
     assert answer.json() == stored(0, 1, skipped=1)
     assert lab.database.addresses("ip_addr") == [decimal("192.0.2.2")]
 
 
 def test_address_with_ping_exclude_is_not_changed(lab: Lab) -> None:
-    """As where somebody excluded it after the scan."""
+    """Also if it was excluded after the scan."""
     lab.database.address(101, 10, "192.0.2.1", excludePing=1)
     lab.database.address(102, 10, "192.0.2.2")
     hosts = hosts_of(NET, 2, hostname="gw", mac="AA:BB:CC:DD:EE:01")
@@ -270,7 +270,7 @@ def test_name_in_any_alphabet_is_stored_exactly(lab: Lab, name: str) -> None:
 
 
 def test_twenty_agents_at_once(lab: Lab) -> None:
-    """All have the same network in a VRF of their own, so their rows lie side by side in the index."""
+    """All have the same network in different VRFs, so their rows are next to each other in the index."""
     for n in range(100, 120):
         lab.database.agent(n, f"agent-{n}")
         lab.database.subnet(n, "198.51.100.0/24", agent=n)

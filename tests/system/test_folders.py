@@ -146,7 +146,7 @@ def test_a_run_refuses_a_folder_that_others_may_have_written(name: str, site: Si
 
 @pytest.mark.parametrize("kind", ["cache", "state"])
 def test_a_user_without_a_home_needs_none_under_systemd(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As systemd's dynamic users from Debian 13 on."""
+    """Like systemd's dynamic users from Debian 13 on."""
     monkeypatch.setattr(os, "geteuid", lambda: 61234)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     monkeypatch.delenv("HOME", raising=False)

@@ -24,7 +24,7 @@ def hidden() -> Iterator[None]:
 
 
 def pieces(text: str, secret: str = SECRET) -> list[str]:
-    """The parts of six characters of a secret that are in a text."""
+    """The parts of a secret, of six characters, that a text contains."""
     parts = [secret[start : start + 6] for start in range(len(secret) - 5)]
     return [part for part in parts if part.lower() in text.lower()]
 
@@ -52,7 +52,7 @@ def pieces(text: str, secret: str = SECRET) -> list[str]:
 )
 def test_a_secret_is_masked_in_the_encodings_of_servers(encode: Callable[[str], str]) -> None:
     encoded = encode(SECRET)
-    middle = encoded[len(encoded) // 2 - 6 :][:12]  # not of the text around it, in base64
+    middle = encoded[len(encoded) // 2 - 6 :][:12]  # not of the text around the secret in base64
     for shown in (redact.safe(f"it says {encoded}."), redact.excerpt(f"<p>it says {encoded}.", 200)):
         assert "***" in shown
         assert middle not in shown

@@ -12,7 +12,7 @@ from phpipam_scan_agent.system import side_by_side
 from phpipam_scan_agent.system.side_by_side import SideBySide
 
 LONGEST = 30.0
-"""Seconds after which a test that is stuck gives up."""
+"""Maximum seconds of a wait; no test lasts so long."""
 
 
 def test_every_item_gives_its_result() -> None:
@@ -43,7 +43,7 @@ def test_a_result_is_there_before_the_next_item() -> None:
 
 
 def test_stages_are_chained_and_overlap() -> None:
-    """The second stage answers what the first still waits for."""
+    """The first stage waits for results of the second stage."""
     answers: SimpleQueue[int] = SimpleQueue()
 
     def first(number: int) -> int:
@@ -97,7 +97,7 @@ def test_started_items_are_finished_for_a_later_stage_if_requested(monkeypatch: 
         return number
 
     class Pool(ThreadPoolExecutor):
-        """Opens the gate when the items that have not begun are cancelled."""
+        """Opens the gate when the waiting items are cancelled."""
 
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
             super().shutdown(wait=False, cancel_futures=cancel_futures)
@@ -128,7 +128,7 @@ def test_a_signal_to_any_thread_interrupts_the_wait_for_a_result(
         raise Ended
 
     def items() -> Iterator[int]:
-        time.sleep(0.05)  # until the other thread waits; earlier, the signal would end it just as well
+        time.sleep(0.05)  # until the other thread waits; an earlier signal would end it as well
         signal.pthread_kill(thread().ident or 0, signal.SIGUSR1)
         never.acquire(timeout=LONGEST)
         waited.append(LONGEST)

@@ -31,7 +31,7 @@ every_signal = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: num
 
 @pytest.fixture(autouse=True)
 def two_subnets(site: ForkedSite) -> None:
-    """Large enough for an nmap each."""
+    """Large enough for a separate nmap each."""
     site.phpipam.subnets = [subnet(10, "127.0.20.0/24"), subnet(11, "127.0.21.0/24")]
 
 
@@ -165,7 +165,7 @@ def test_further_signals_change_nothing(site: ForkedSite) -> None:
     agent = runs.start(site)
     assert runs.wait_for(lambda: reached.exists() and is_delivered(site))
     agent.send_signal(signal.SIGHUP)
-    # The kernel may hand a second signal to a thread that runs earlier.
+    # The kernel may deliver a second signal earlier, by another thread.
     assert runs.wait_for(lambda: agent.poll() is not None or catches(agent.pid, signal.SIGALRM))
     while agent.poll() is None:
         for number in SIGNALS:
@@ -228,7 +228,7 @@ def test_ctrl_c_while_the_program_loads_makes_no_traceback(site: ForkedSite, tmp
         assert runs.wait_for(loading.exists)
         agent.send_signal(signal.SIGINT)
         _, said = agent.communicate(timeout=runs.LONGEST)
-    assert (agent.returncode, said) == (-signal.SIGINT, "")  # 130, as the shell has it
+    assert (agent.returncode, said) == (-signal.SIGINT, "")  # the shell's exit code 130
 
 
 COMPUTING = """

@@ -64,7 +64,7 @@ def the_fault(done: Done, mark: str = "✗") -> str:
     return line
 
 
-# All well
+# Without faults
 
 
 def test_every_check_passes(site: Site) -> None:
@@ -167,7 +167,7 @@ def test_no_iproute2_is_a_warning(site: Site) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has CAP_NET_RAW")
 def test_raw_sockets_refused_by_the_kernel_are_a_warning(site: Site) -> None:
-    """In a user namespace every capability is set, but the network belongs to another one."""
+    """In a user namespace every capability is set, but the network belongs to another namespace."""
     command = ["unshare", "--user", "--map-root-user", *site.command("--check")]
     done = subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)
 
@@ -236,7 +236,7 @@ def test_waiting_reports_are_counted(site: Site) -> None:
 
 
 def test_reports_for_another_app_are_named(site: Site) -> None:
-    """After a change of the App id, earlier reports are neither sent nor counted anywhere else."""
+    """After a change of the App id, earlier reports are not sent, and counted only here."""
     site.scan_server.instead = Answer(401, b"Invalid authorization token")
     site.run()
     site.scan_server.instead = None
@@ -413,7 +413,7 @@ def test_a_port_without_https_is_a_fault(site: Site) -> None:
     [("phpIPAM", "api_url", "https://127.0.0.1:{}"), ("Scan Server", "http_port", "{}")],
 )
 def test_an_unreachable_peer_is_a_fault(site: ForkedSite, whose: str, setting: str, form: str) -> None:
-    with socket.socket() as taken:  # so that nobody else gets the port; nobody listens at it
+    with socket.socket() as taken:  # reserves the port, without a listener
         taken.bind(("127.0.0.1", 0))
         site.settings[setting] = form.format(taken.getsockname()[1])
         line = the_fault(site.run_once("--check"))
@@ -430,7 +430,7 @@ def test_a_proxy_without_its_scan_server_is_a_fault(site: ForkedSite) -> None:
     assert "HTTP 503" in line
 
 
-# What goes wrong before, and what must never be seen
+# Wrong configuration, and secrets
 
 
 def test_a_wrong_configuration_is_an_error_before_any_connection(site: Site) -> None:

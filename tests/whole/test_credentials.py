@@ -169,7 +169,7 @@ def test_a_token_of_a_file_is_never_sent_over_http(site: Site) -> None:
     assert problems(site)[0].startswith("auth_token: is set, but http_server does not begin with https://; ")
 
 
-# A certificate to show
+# Client certificate
 
 
 class Pair:
@@ -252,7 +252,7 @@ def test_the_certificate_is_not_shown_to_phpipam(site: Site, pair: Pair, authori
     shown: list[object] = []
 
     class Asking(ssl.SSLContext):
-        """Asks for a certificate without a need for one."""
+        """Requests a client certificate without requiring it."""
 
         def wrap_socket(self, *arguments: object, **options: object) -> ssl.SSLSocket:
             connection = super().wrap_socket(*arguments, **options)  # type: ignore[arg-type]
@@ -312,7 +312,7 @@ def test_a_key_with_a_passphrase_does_not_prompt(site: Site, pair: Pair) -> None
     site.settings |= {"client_cert": str(pair.cert), "client_key": str(pair.locked)}
     ours, theirs = pty.openpty()
     try:
-        # OpenSSL asks at the controlling terminal, whatever stdin and stderr are.
+        # OpenSSL asks on the controlling terminal, independent of stdin and stderr.
         done = subprocess.run(
             ["setsid", "--ctty", "--wait", *site.command()],
             env=site.environment,
@@ -342,7 +342,7 @@ def test_an_unreadable_file_is_refused(site: Site, key: str, place: str, why: st
     assert problems(site) == [f"{key}: {site.folder / place} cannot be read: {why}"]
 
 
-# An authority to trust
+# CA file
 
 
 def test_ca_file_is_trusted_by_this_agent_only(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""The command as cron runs it, also on restricted machines: it works, or names the restriction in one line."""
+"""The command under cron, also on restricted machines: it works, or names the restriction in one line."""
 
 import shutil
 import stat
@@ -11,7 +11,7 @@ from stand_ins.site import Site
 
 CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LOGNAME": "root"}
 OURS = ("CACHE_DIRECTORY", "STATE_DIRECTORY", "SSL_CERT_FILE")
-"""Variables for the test's folders, which are not in a crontab."""
+"""Variables of the test's folders, which a crontab does not have."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def subnets(site: Site) -> None:
 def run(
     site: Site, *arguments: str, prepare: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the agent as cron does, in a shell that first runs `prepare`; HOME and LANG are not set."""
+    """Run the agent like cron, without HOME and LANG, in a shell that first runs `prepare`."""
     given = CRON | {name: site.environment[name] for name in OURS} | environment
     return subprocess.run(
         ["unshare", "--mount", "/bin/sh", "-ec", f'{prepare}\nexec "$@"', "sh", *site.command(*arguments)],
@@ -54,7 +54,7 @@ def test_any_locale_works_with_any_name(site: Site, locale: str) -> None:
 
 
 def test_nmap_is_found_outside_crons_path(site: Site) -> None:
-    """Like an nmap built from source, in /usr/local/bin."""
+    """An nmap in /usr/local/bin, as built from source."""
     nmap = shutil.which("nmap")
     move = f"""
         mount -t tmpfs tmpfs /usr/local/bin

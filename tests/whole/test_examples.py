@@ -106,7 +106,7 @@ def test_the_manifests_match_kubernetes_schemas() -> None:
 
 
 def test_the_cronjobs_configuration_is_valid(manifests: dict[str, Any], tmp_path: Path) -> None:
-    """Secrets and configuration are projected into one folder, as here."""
+    """As in the pod, secrets and configuration are in one folder."""
     for name, text in (manifests["ConfigMap"]["data"] | manifests["Secret"]["stringData"]).items():
         (tmp_path / name).write_text(text)
     settings = config.load(tmp_path / arguments.DEFAULT_PATH.name)
@@ -195,7 +195,7 @@ def test_nginx_forwards_only_reports(proxied: Site) -> None:
 
 
 def alerts(folder: Path, values: str, at: str) -> list[str]:
-    """The alerts that promtool lets fire at a time, given the metric's value of each minute."""
+    """The alerts that fire at a time by promtool, given the metric's value of each minute."""
     shutil.copy(RULES, folder)
     names = [rule["alert"] for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]]
     firing = []

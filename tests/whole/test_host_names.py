@@ -1,4 +1,4 @@
-"""Which host names reach the Scan Server, by the installed command and a real nameserver on loopback."""
+"""Host names that reach the Scan Server, by the installed command and a real nameserver on loopback."""
 
 import os
 

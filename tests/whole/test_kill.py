@@ -80,9 +80,9 @@ def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(site: ForkedS
     site.settings["max_rate"] = 20_000
     chance = random.Random(SEED)
     seen: Counter[str] = Counter()
-    whole = 0.0  # seconds of a run that is not killed, on this machine under its present load
+    whole = 0.0  # duration of a run that is not killed, under the present load
     for turn in range(KILLS + 1):
-        # Each turn phpIPAM knows other ids, by which a report can be told from those of other turns.
+        # phpIPAM has other ids in each turn, which distinguish the reports of the turns.
         site.phpipam.addresses = [
             address(1000 * (turn + 1) + n, 10 + n, network.replace("0/24", "1"))
             for n, network in enumerate(NETWORKS)
@@ -114,13 +114,13 @@ def test_sigkill_at_any_moment_loses_no_report_and_damages_no_file(site: ForkedS
         assert (done.returncode, done.stderr) == (0, "")
         delivered = heard(site, before)
         for report in left:
-            if str(report.network) != NETWORKS[0]:  # or it may have been sent with what is new of it
+            if str(report.network) != NETWORKS[0]:  # its report may have been sent merged with a new one
                 assert told(report) in delivered, "what waited is sent whole"
         assert len(delivered) <= len(left) + 1
         assert reports_of(site) == []
         assert runs.leftovers(site) == []
     check_truth(site)
-    # The moments were what they were meant to be: some before, some after the first report.
+    # Some moments were before the first report, some after it.
     assert 0 < seen["spooled"] < KILLS
     assert 0 < seen["sent"] < KILLS
 

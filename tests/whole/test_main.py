@@ -1,6 +1,6 @@
 """One run from the configuration to the upload: real processes, real TLS, real nmap on loopback.
 
-Here is only what no stage shows alone; each stage's errors are tested in its own folder.
+The errors of a single stage are tested in the folder of that stage.
 """
 
 import json
@@ -72,7 +72,7 @@ def test_the_second_run_uses_the_cache_unless_refresh_is_given(site: Site) -> No
 
 
 def test_a_cached_list_without_subnets_to_scan_is_requested_again(site: Site) -> None:
-    """Subnet assigned, then Discover ticked, then another one assigned, with a run after each; the cache is on."""
+    """A subnet is assigned, then its Discover is set, then another subnet is assigned, with a run after each step."""
     row = {**site.phpipam.subnets[0], "discoverSubnet": 0}
     site.phpipam.subnets = []
     done = site.run()
@@ -158,7 +158,7 @@ def test_a_failed_subnet_does_not_stop_the_others(site: Site) -> None:
 
 
 def test_no_secret_is_shown_at_any_verbosity(site: ForkedSite, tmp_path: Path) -> None:
-    # Both peers repeat what they were sent, as a talkative proxy would.
+    # Both peers repeat the request, as some proxies do in error pages.
     everything = " ".join(site.secrets)
     site.phpipam.subnets = site.phpipam.subnets[:1]
     site.server._answer = lambda request: refusal(400, everything)
@@ -180,14 +180,14 @@ def test_no_secret_is_shown_at_any_verbosity(site: ForkedSite, tmp_path: Path) -
 
 
 def test_no_secret_is_in_the_process_list(site: Site) -> None:
-    site.phpipam.subnets = [subnet(10, "127.0.16.0/22")]  # nmap works on it for a while
+    site.phpipam.subnets = [subnet(10, "127.0.16.0/22")]  # large enough for a scan of some seconds
     seen = b""
     with subprocess.Popen(site.command(), env=site.environment) as agent:
         while agent.poll() is None:
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     seen += path.read_bytes()
-                except OSError:  # it has ended meanwhile
+                except OSError:  # the process has ended
                     continue
             time.sleep(0.01)
 

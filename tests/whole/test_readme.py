@@ -90,7 +90,7 @@ def test_the_messages_are_those_of_the_program() -> None:
     parts = message_parts()
 
     assert len(quoted) > 15
-    # A status, its text and the advice are put together from several texts, and so are a name and its verb.
+    # A message is composed of several texts: status, text and advice, or name and verb.
     pieces = [
         piece.strip()
         for message in quoted

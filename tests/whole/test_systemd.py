@@ -1,4 +1,4 @@
-"""The systemd unit and timer: judged by systemd, and run by it."""
+"""The systemd unit and timer: checked and run by systemd."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def run_unit(scanner: Namespace, *options: str, **site: object) -> dict[str, Any
 
 
 def test_the_unit_finds_hosts_and_their_mac_addresses() -> None:
-    """By raw sockets, its user's only right: without it, or with one restriction too many, the agent complains."""
+    """By raw sockets, the only right of its user; without it, or with too many restrictions, it warns."""
     network.require()
     here, there = ["192.0.2.1/24", "2001:db8::1/64"], ["192.0.2.10/24", "2001:db8::10/64"]
     with Namespace() as scanner, Hosts(scanner, there, here) as hosts:
@@ -93,7 +93,7 @@ def test_the_unit_finds_hosts_and_their_mac_addresses() -> None:
 
 @pytest.mark.parametrize("options", [("--secrets",), ("--lxc", "--drop-in")])
 def test_the_units_variants_find_hosts_too(options: tuple[str, ...], lab: None) -> None:
-    """With secrets in files of their own; and without credentials, as LXC containers have it."""
+    """With secrets in separate files; and without credentials, as in LXC containers."""
     with Namespace() as scanner, Hosts(scanner, ["192.0.2.10/24"], ["192.0.2.1/24"]) as hosts:
         done = run_unit(scanner, *options, subnets=[subnet(10, "192.0.2.8/30")])
         mac = hosts.mac
