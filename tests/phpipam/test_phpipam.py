@@ -363,7 +363,7 @@ def test_an_unknown_app_is_named(server: Server, stand_in: StandIn) -> None:
         (refusal(503, "SSL connection is required for API"), "SSL connection is required .* use https"),
         (refusal(503, "Invalid enc_request"), "Invalid enc_request; the app's security must be"),
         (refusal(500, "Your IP has been blocked"), "Your IP has been blocked"),
-        (refusal(500, "Unable to read subnets"), "Unable to read subnets; phpIPAM has no subnet at all"),
+        (refusal(500, "Unable to read subnets"), "Unable to read subnets; phpIPAM has no subnet, or"),
         (
             Answer(500, b"", HTML),
             "HTTP 500 with an empty body; its database is down or PHP ran out of memory",
