@@ -302,11 +302,11 @@ def test_requests_use_the_configured_number_of_connections(
 ) -> None:
     stand_in.subnets = [subnet(10 + at, f"127.0.{20 + at}.0/28") for at in range(3 * connections)]
     answer = server._answer
-    side_by_side = threading.Barrier(connections)
+    parallel = threading.Barrier(connections)
 
     def together(request: Request) -> Answer:
         if request.path.endswith("/addresses/"):
-            side_by_side.wait(30)  # fails if fewer requests come at a time
+            parallel.wait(30)  # fails if fewer requests come at a time
         return answer(request)
 
     server._answer = together

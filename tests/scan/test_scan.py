@@ -20,7 +20,7 @@ from phpipam_scan_agent.plan.jobs import Job
 from phpipam_scan_agent.scan import Scan, batches
 from phpipam_scan_agent.scan.nmap import find_nmap
 from phpipam_scan_agent.scan.worker import Worker
-from phpipam_scan_agent.system.side_by_side import SideBySide
+from phpipam_scan_agent.system.parallel import ParallelMap
 from stand_ins.phpipam import address as address_row
 from stand_ins.phpipam import subnet as subnet_row
 from stand_ins.site import Site
@@ -48,7 +48,7 @@ def scan(*subnets: Subnet, **settings: object) -> list[ScanResult]:
 def scanning(subnets: Sequence[Subnet], **settings: object) -> Iterator[Scan]:
     """The scan of subnets that arrive one after another."""
     with (
-        SideBySide[Subnet, Subnet](lambda each: each, subnets, 1) as come,
+        ParallelMap[Subnet, Subnet](lambda each: each, subnets, 1) as come,
         Scan(come, subnets, configs.config(**settings), find_nmap(), lambda: NOW) as results,
     ):
         yield results
@@ -150,7 +150,7 @@ def test_equal_subnets_of_two_vrfs_are_scanned_once_even_if_one_comes_later() ->
         assert each is not twins[1] or later.wait(STUCK)
         return each
 
-    with SideBySide(come, [twins[0], *others, twins[1]], 4) as subnets:
+    with ParallelMap(come, [twins[0], *others, twins[1]], 4) as subnets:
         for batch in batches(subnets, [*twins, *others]):
             found.append(sorted(each.id for each in batch))
             if sum(map(len, found)) == len(others):

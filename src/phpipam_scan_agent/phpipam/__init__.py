@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ..config import Config
 from ..errors import PhpIpamAwayError, PhpIpamError, ScanAgentError, TransportError
 from ..models import Outcome, Subnet
-from ..system.side_by_side import SideBySide
+from ..system.parallel import ParallelMap
 from . import decode
 from .api import AGENTS, Api
 from .cache import Cache, Rows
@@ -68,7 +68,7 @@ class PhpIpam:
         # The answers about nested subnets arrive in any order.
         return sorted(subnets, key=lambda subnet: subnet.id), without_nested + without_nameservers + invalid
 
-    def with_addresses(self, subnets: Sequence[Subnet]) -> SideBySide[Subnet, Subnet]:
+    def with_addresses(self, subnets: Sequence[Subnet]) -> ParallelMap[Subnet, Subnet]:
         """Request the addresses of subnets, several at a time; give each subnet as soon as its addresses are there.
 
         `addresses_error` is the error of a failed request: phpIPAM runs out of memory at 25,000 addresses in one
@@ -77,7 +77,7 @@ class PhpIpam:
         """
         by_question = {_addresses_of(subnet): subnet for subnet in subnets}
         ordered = [by_question[question] for question in self._cache.ordered(by_question)]
-        return SideBySide(self._with_addresses, ordered, self._connections)
+        return ParallelMap(self._with_addresses, ordered, self._connections)
 
     def _with_addresses(self, subnet: Subnet) -> Subnet:
         # Not addresses/?filter_by=subnetId, for which phpIPAM loads all addresses of all subnets.
@@ -117,7 +117,7 @@ class PhpIpam:
         """Request nested subnets for rows without them; return the complete rows and an Outcome for each error."""
         found: list[Row] = []
         failed: list[Outcome] = []
-        with SideBySide(self._nested, rows, self._connections) as answers:
+        with ParallelMap(self._nested, rows, self._connections) as answers:
             for row, error in answers:
                 if error:
                     failed.append(decode.failed(row, error))

@@ -13,7 +13,7 @@ from ..config import Config
 from ..models import IPAddress, IPNetwork, ScanResult, Subnet
 from ..plan import jobs, targets
 from ..system import folders
-from ..system.side_by_side import SideBySide
+from ..system.parallel import ParallelMap
 from .discovery import Discovery
 from .name_memory import NameMemory
 from .neighbours import Neighbours
@@ -51,7 +51,7 @@ class Scan(ExitStack):
 
     def __init__(
         self,
-        subnets: SideBySide[Any, Subnet],
+        subnets: ParallelMap[Any, Subnet],
         expected: Sequence[Subnet],
         config: Config,
         nmap: Nmap,
@@ -63,7 +63,7 @@ class Scan(ExitStack):
         self._config = config
         self._nmap = nmap
         self._now = now
-        self._results: SideBySide[Task, list[ScanResult]] | None = None
+        self._results: ParallelMap[Task, list[ScanResult]] | None = None
         self._taken: deque[ScanResult] = deque()
         self.addresses = jobs.expected(expected)
         """Estimated number of addresses of all results."""
@@ -102,7 +102,7 @@ class Scan(ExitStack):
         # Twice as many threads as processes, so that the next nmap runs while names are looked up.
         if names:
             names.__enter__()
-        self._results = self.enter_context(SideBySide(lambda task: task(), tasks, 2 * parallel, finish=True))
+        self._results = self.enter_context(ParallelMap(lambda task: task(), tasks, 2 * parallel, finish=True))
         if names:
             self.push(names)
         self.callback(processes.end_all)
@@ -135,7 +135,7 @@ class Scan(ExitStack):
         shares.complete()
 
 
-def batches(subnets: SideBySide[Any, Subnet], expected: Iterable[Subnet]) -> Iterator[list[Subnet]]:
+def batches(subnets: ParallelMap[Any, Subnet], expected: Iterable[Subnet]) -> Iterator[list[Subnet]]:
     """Yield the subnets as they arrive, in batches: the small subnets of a batch can share processes.
 
     The first batch is early, later ones are larger. Subnets with the same network, in several VRFs, are scanned

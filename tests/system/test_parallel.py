@@ -8,32 +8,32 @@ from queue import SimpleQueue
 
 import pytest
 
-from phpipam_scan_agent.system import side_by_side
-from phpipam_scan_agent.system.side_by_side import SideBySide
+from phpipam_scan_agent.system import parallel
+from phpipam_scan_agent.system.parallel import ParallelMap
 
 LONGEST = 30.0
 """Maximum seconds of a wait; no test lasts so long."""
 
 
 def test_every_item_gives_its_result() -> None:
-    with SideBySide(lambda number: number * number, range(1000), threads=4) as results:
+    with ParallelMap(lambda number: number * number, range(1000), threads=4) as results:
         assert sorted(results) == [number * number for number in range(1000)]
 
 
 def test_without_items_there_are_no_results() -> None:
-    with SideBySide(str, (), threads=4) as results:
+    with ParallelMap(str, (), threads=4) as results:
         assert list(results) == []
 
 
 def test_the_number_of_items_in_work_is_limited() -> None:
     together = threading.Barrier(3)
-    with SideBySide(lambda _: together.wait(LONGEST), range(9), threads=3) as results:
+    with ParallelMap(lambda _: together.wait(LONGEST), range(9), threads=3) as results:
         assert len(list(results)) == 9
 
 
 def test_a_result_is_there_before_the_next_item() -> None:
     items: SimpleQueue[int | None] = SimpleQueue()
-    with SideBySide(str, iter(items.get, None), threads=2) as results:
+    with ParallelMap(str, iter(items.get, None), threads=2) as results:
         each = iter(results)
         for number in range(3):
             items.put(number)
@@ -53,12 +53,12 @@ def test_stages_are_chained_and_overlap() -> None:
         answers.put(number + 1)
         return number
 
-    with SideBySide(first, range(5), 1) as ones, SideBySide(second, ones, 1) as twos:
+    with ParallelMap(first, range(5), 1) as ones, ParallelMap(second, ones, 1) as twos:
         assert list(twos) == [0, 1, 2, 3, 4]
 
 
 def test_an_error_of_the_work_is_raised_to_the_consumer() -> None:
-    with SideBySide(lambda number: 1 // number, [0], threads=2) as results, pytest.raises(ZeroDivisionError):
+    with ParallelMap(lambda number: 1 // number, [0], threads=2) as results, pytest.raises(ZeroDivisionError):
         list(results)
 
 
@@ -67,7 +67,7 @@ def test_an_error_of_the_items_is_raised_to_the_consumer() -> None:
         yield 1
         raise LookupError
 
-    with SideBySide(str, items(), threads=2) as results, pytest.raises(LookupError):
+    with ParallelMap(str, items(), threads=2) as results, pytest.raises(LookupError):
         list(results)
 
 
@@ -79,7 +79,7 @@ def test_leaving_the_block_starts_no_further_item() -> None:
         begun.append(number)
         gate.wait(LONGEST)
 
-    with SideBySide(work, range(100), threads=2):
+    with ParallelMap(work, range(100), threads=2):
         while len(begun) < 2:
             time.sleep(0.001)
     gate.set()
@@ -104,10 +104,10 @@ def test_started_items_are_finished_for_a_later_stage_if_requested(monkeypatch: 
             gate.set()
             super().shutdown(wait)
 
-    monkeypatch.setattr(side_by_side, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(parallel, "ThreadPoolExecutor", Pool)
     with ExitStack() as stack:
-        first = stack.enter_context(SideBySide(work, range(10), threads=1, finish=True))
-        results = stack.enter_context(SideBySide(str, first, threads=1))
+        first = stack.enter_context(ParallelMap(work, range(10), threads=1, finish=True))
+        results = stack.enter_context(ParallelMap(str, first, threads=1))
         begun.wait(LONGEST)
         first.__exit__(None, None, None)
         assert list(results) == ["0"]
@@ -136,7 +136,7 @@ def test_a_signal_to_any_thread_interrupts_the_wait_for_a_result(
 
     signal.signal(signal.SIGUSR1, handle)
     try:
-        with pytest.raises(Ended), SideBySide(str, items(), threads=1) as results:
+        with pytest.raises(Ended), ParallelMap(str, items(), threads=1) as results:
             list(results)
         assert waited == []
     finally:

@@ -19,11 +19,11 @@ SIGNAL_DELAY = 0.5
 main thread then goes on, and Python runs the handler only after it."""
 
 
-class SideBySide(Generic[Item, Result]):
+class ParallelMap(Generic[Item, Result]):
     """Calls `work` for each item, in up to `threads` threads; iteration gives the results as they arrive.
 
     Work begins with `__enter__`. A separate thread takes the items and may wait for the next one, so that one stage
-    works on another stage's results while they arrive. An error of `work` or of the items is raised from the
+    works on the results of another stage while they arrive. An error of `work` or of the items is raised from the
     iteration. At the end of the `with` block no further item is begun; with `finish`, the end waits for the items
     begun, and an iteration in another thread still gets their results.
     """
@@ -44,7 +44,7 @@ class SideBySide(Generic[Item, Result]):
         self.done = 0
         """Number of items worked on."""
 
-    def __enter__(self) -> "SideBySide[Item, Result]":
+    def __enter__(self) -> "ParallelMap[Item, Result]":
         self._feeder.start()
         return self
 
