@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from clock import NOW, Clock
 from leftovers import CALLS, half_written, killed
-from phpipam_scan_agent.delivery.document import decode, decode_format_1, encode
-from phpipam_scan_agent.delivery.folder import Folder
 from phpipam_scan_agent.delivery.report import merge
 from phpipam_scan_agent.delivery.spool import Spool
+from phpipam_scan_agent.delivery.spool_file import decode, decode_format_1, encode
+from phpipam_scan_agent.delivery.spool_folder import Folder
 from phpipam_scan_agent.errors import SpoolError
 from phpipam_scan_agent.models import Report, Row
 from phpipam_scan_agent.system.files import INVALID

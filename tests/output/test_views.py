@@ -15,10 +15,10 @@ from rich.markup import render
 
 from clock import Clock
 from phpipam_scan_agent import output
-from phpipam_scan_agent.delivery.tally import Tally, Upload
+from phpipam_scan_agent.delivery.outcomes import Outcomes, Upload
 from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet, Summary
 from phpipam_scan_agent.output import changes, hosts
-from phpipam_scan_agent.output.shown import first_shown
+from phpipam_scan_agent.output.shown_changes import first_shown
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 HOUR_AGO, DAYS_AGO = datetime(2026, 11, 24, 11), datetime(2026, 11, 21)
@@ -72,12 +72,12 @@ def shown(
     view: str, capsys: pytest.CaptureFixture[str], *results: ScanResult, more: tuple[Outcome, ...] = ()
 ) -> str:
     """The printed view of these results, without a terminal."""
-    findings, tally = output.Findings(view), Tally()
+    findings, outcomes = output.Findings(view), Outcomes()
     for at, each in enumerate(results):
         findings.add(each)
-        tally.expect(each, [Upload(str(at), 1)])
-        tally.settle(Upload(str(at), 1, uploaded=True))
-    output.show(Summary((*tally.finished(), *more)), findings, True, False)
+        outcomes.expect(each, [Upload(str(at), 1)])
+        outcomes.settle(Upload(str(at), 1, uploaded=True))
+    output.show(Summary((*outcomes.finished(), *more)), findings, True, False)
     return capsys.readouterr().out
 
 

@@ -5,8 +5,8 @@ from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
-from phpipam_scan_agent.delivery.document import decode
 from phpipam_scan_agent.delivery.spool import Spool
+from phpipam_scan_agent.delivery.spool_file import decode
 from phpipam_scan_agent.models import Host, Report, Row, ScanResult, Subnet
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)

@@ -15,7 +15,7 @@ import runs
 from forked import ForkedSite
 from leftovers import half_written
 from phpipam_scan_agent.delivery import UPLOADS
-from phpipam_scan_agent.delivery.document import decode
+from phpipam_scan_agent.delivery.spool_file import decode
 from phpipam_scan_agent.models import Report
 from reports import waiting
 from stand_ins.https import Answer

@@ -11,9 +11,9 @@ from ..errors import ScanAgentError, SpoolError
 from ..models import Outcome, Report, ScanResult
 from ..system import lock, signals
 from . import report as reports
+from .outcomes import Outcomes, Upload
 from .server import ScanServer
 from .spool import Spool
-from .tally import Tally, Upload
 from .uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Delivery:
         self._server = server
         self._dry_run = dry_run
         self._name_form = name_form
-        self._tally = Tally()
+        self._outcomes = Outcomes()
         self._uploads = Uploads(spool, server, uploads)
         self._not_kept = count(1)
         self._stack = ExitStack()
@@ -89,14 +89,14 @@ class Delivery:
     def deliver(self, result: ScanResult) -> None:
         """Write the reports of a result to the spool and begin their uploads."""
         uploads = self._keep(result)
-        self._tally.expect(result, uploads)
+        self._outcomes.expect(result, uploads)
         self._uploads.add(uploads)
 
     def finished(self) -> list[Outcome]:
         """Return the outcomes of the subnets that were finished since the last call."""
         self._uploads.raise_failure()
         self._settle()
-        return self._tally.finished()
+        return self._outcomes.finished()
 
     def finish(self) -> Iterator[Outcome]:
         """Wait until each report has been uploaded or stays for the next run; yield the outcomes meanwhile."""
@@ -124,9 +124,9 @@ class Delivery:
         return uploads
 
     def _settle(self) -> None:
-        """Add the ended uploads to the tally; an error of an earlier run's report is a problem of this run."""
+        """Add the ended uploads to the outcomes; an error of an earlier run's report is a problem of this run."""
         for upload in self._uploads.ended():
-            if not self._tally.settle(upload) and upload.error:
+            if not self._outcomes.settle(upload) and upload.error:
                 self._name_problem(upload.error)
 
     def _left(self) -> str | None:

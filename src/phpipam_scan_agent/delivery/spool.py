@@ -12,10 +12,10 @@ from pathlib import Path
 from ..errors import SpoolError
 from ..models import Report
 from ..system import files, folders
-from . import document
-from .document import Entry
-from .folder import MAX_FILE, Folder, read_error
+from . import spool_file
 from .report import is_from_the_future, limited, merge, without_old_rows
+from .spool_file import Entry
+from .spool_folder import MAX_FILE, Folder, read_error
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Spool:
             waits = name in self._waiting.entries
             if waits:
                 report = self._merged(name, report)
-            content = document.encode(report)
+            content = spool_file.encode(report)
             if len(content) > self._max_size:
                 raise SpoolError(f"{self.folder} cannot keep the report (it is larger than spool_max_size)")
             # A new file is uploaded at once and need only survive a kill; `sync` is for the files that still wait.
@@ -256,7 +256,7 @@ class Spool:
         merged: list[Path] = []
         for path in self._waiting.numbered():
             try:
-                for report in document.decode_format_1(files.read(path, MAX_FILE)):
+                for report in spool_file.decode_format_1(files.read(path, MAX_FILE)):
                     name = self._name(report)
                     reports[name] = merge(reports[name], report) if name in reports else report
                 merged.append(path)

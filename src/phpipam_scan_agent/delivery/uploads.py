@@ -14,9 +14,9 @@ from ..errors import (
 )
 from ..models import Report
 from . import report as reports
+from .outcomes import Upload
 from .server import ScanServer
 from .spool import Spool
-from .tally import Upload
 
 MAX_IN_MEMORY = 100
 """Maximum number of waiting reports in memory; others are read from the spool again."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from rich.markup import escape
 
 from ..models import Address, IPAddress, IPNetwork
+from .columns import column, plain, ranged, width
 from .findings import Findings, Found
-from .text import column, plain, ranged, width
 
 MAC, NEW, BACK, SILENT = "another MAC address", "new", "back", "silent"
 KINDS = (MAC, NEW, BACK, SILENT)

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..models import Outcome
+from .columns import Cells, column, cut, heading, plain, ranged, width
 from .findings import Found, SubnetFindings
-from .text import Cells, column, cut, heading, plain, ranged, width
 
 ANSWERS = {
     "arp-response": "ARP",

@@ -6,8 +6,8 @@ from itertools import groupby
 from rich.markup import escape
 
 from ..models import Outcome
+from .columns import heading, plain
 from .findings import MAP_SIZE, SubnetFindings
-from .text import heading, plain
 
 LINE = 64
 """Number of addresses in a line."""

@@ -12,11 +12,11 @@ from rich.table import Table
 from ..models import Outcome, Summary
 from ..system import folders
 from . import changes, hosts, subnet_map
+from .columns import plain
 from .console import print_lines, stdout
-from .document import document
 from .findings import Findings
-from .shown import first_shown
-from .text import plain
+from .json_document import document
+from .shown_changes import first_shown
 
 NARROW = 72
 """Terminal width in columns below which the table would cut numbers; then each subnet is a line."""

@@ -104,7 +104,7 @@ class Discovery:
         if not job.route.on_link:
             return self._find_routed(job, wanted, rate)
         found = self._find_on_segment(job, wanted, rate)
-        return found if found.error else self._find_known(job, wanted, found, rate, Probes.PATIENT_ARP)
+        return found if found.error else self._find_known(job, wanted, found, rate, Probes.REPEATED_ARP)
 
     def _find_on_segment(self, job: Job, wanted: Ranges, rate: float) -> Found:
         found: tuple[Host, ...] = ()

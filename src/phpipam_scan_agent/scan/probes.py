@@ -47,7 +47,7 @@ class Probes(Enum):
     """One ARP request. Never behind a router: nmap then gives an address up after the first unanswered probe, and
     missed 107 of 621 hosts."""
 
-    PATIENT_ARP = ("--max-retries", "2", "--min-rtt-timeout", "800ms")
+    REPEATED_ARP = ("--max-retries", "2", "--min-rtt-timeout", "800ms")
     """Three ARP requests in 2.4 s, for sleeping Wi-Fi clients: nmap waits for 100 ms where the others are quick. Of
     17 to 26 hosts of a /24 that answer after 300, 700 or 1,500 ms, or every third request only, two single requests
     found none and this all. The same for every address would take 50 % more packets and 1.5 s more per process."""
@@ -68,7 +68,7 @@ class Probes(Enum):
     @property
     def skips_arp(self) -> bool:
         """Whether the probes go by IP on the agent's own segment as well."""
-        return self not in (Probes.DEFAULT, Probes.TIMESTAMP, Probes.SINGLE_ARP, Probes.PATIENT_ARP)
+        return self not in (Probes.DEFAULT, Probes.TIMESTAMP, Probes.SINGLE_ARP, Probes.REPEATED_ARP)
 
 
 def discovery(nmap: tuple[int, int], raw: bool, version: int, rate: float, kinds: Probes) -> tuple[str, ...]:

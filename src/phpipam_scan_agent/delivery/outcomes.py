@@ -40,7 +40,7 @@ class _Subnet:
     ended: list[Upload] = field(default_factory=list)
 
 
-class Tally:
+class Outcomes:
     """Collects the results and the ended uploads of each subnet.
 
     A report's key is its name and version: the reports of several results may be merged before the upload.

@@ -2,7 +2,7 @@ from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address, ip_network
 from zoneinfo import ZoneInfo
 
-from phpipam_scan_agent.delivery.tally import Tally, Upload
+from phpipam_scan_agent.delivery.outcomes import Outcomes, Upload
 from phpipam_scan_agent.models import Address, Host, Outcome, ScanResult, Subnet
 from phpipam_scan_agent.plan.targets import unscannable
 
@@ -31,12 +31,12 @@ def result(
 
 def tallied(*parts: tuple[ScanResult, Upload]) -> list[Outcome]:
     """The outcomes after these results, each with its report and upload."""
-    tally = Tally()
+    outcomes = Outcomes()
     for at, (each, ended) in enumerate(parts):
         upload = ended._replace(name=str(at))
-        tally.expect(each, [upload])
-        assert tally.settle(upload)
-    return tally.finished()
+        outcomes.expect(each, [upload])
+        assert outcomes.settle(upload)
+    return outcomes.finished()
 
 
 def test_a_small_subnet_is_done_with_its_result() -> None:
@@ -52,35 +52,35 @@ def test_a_large_subnet_is_done_with_its_last_part() -> None:
 
 
 def test_an_outcome_is_returned_once() -> None:
-    tally = Tally()
-    tally.expect(result(1), [])
-    assert len(tally.finished()) == 1
-    assert tally.finished() == []
+    outcomes = Outcomes()
+    outcomes.expect(result(1), [])
+    assert len(outcomes.finished()) == 1
+    assert outcomes.finished() == []
 
 
 def test_a_subnet_is_done_when_all_its_uploads_have_ended() -> None:
-    tally = Tally()
-    tally.expect(result(1), [Upload("one", 1), Upload("two", 1)])
-    assert tally.settle(Upload("one", 1, uploaded=True))
-    assert tally.finished() == []
-    assert not tally.settle(Upload("another", 1, uploaded=True))
-    assert tally.settle(Upload("two", 1, uploaded=True))
-    assert [done.uploaded for done in tally.finished()] == [True]
+    outcomes = Outcomes()
+    outcomes.expect(result(1), [Upload("one", 1), Upload("two", 1)])
+    assert outcomes.settle(Upload("one", 1, uploaded=True))
+    assert outcomes.finished() == []
+    assert not outcomes.settle(Upload("another", 1, uploaded=True))
+    assert outcomes.settle(Upload("two", 1, uploaded=True))
+    assert [done.uploaded for done in outcomes.finished()] == [True]
 
 
 def test_a_merged_report_counts_for_the_earlier_upload_too() -> None:
-    tally = Tally()
-    tally.expect(result(1, id_=10, parts=2), [Upload("name", 1)])
-    tally.expect(result(2, id_=10, parts=2), [Upload("name", 2)])
-    tally.settle(Upload("name", 1, uploaded=True))
-    assert tally.finished() == []
-    tally.settle(Upload("name", 2, uploaded=True))
-    assert len(tally.finished()) == 1
+    outcomes = Outcomes()
+    outcomes.expect(result(1, id_=10, parts=2), [Upload("name", 1)])
+    outcomes.expect(result(2, id_=10, parts=2), [Upload("name", 2)])
+    outcomes.settle(Upload("name", 1, uploaded=True))
+    assert outcomes.finished() == []
+    outcomes.settle(Upload("name", 2, uploaded=True))
+    assert len(outcomes.finished()) == 1
 
-    tally.expect(result(1, id_=10, parts=2), [Upload("name", 3)])
-    tally.expect(result(2, id_=10, parts=2), [Upload("name", 4)])
-    tally.settle(Upload("name", 4, uploaded=True))
-    assert len(tally.finished()) == 1
+    outcomes.expect(result(1, id_=10, parts=2), [Upload("name", 3)])
+    outcomes.expect(result(2, id_=10, parts=2), [Upload("name", 4)])
+    outcomes.settle(Upload("name", 4, uploaded=True))
+    assert len(outcomes.finished()) == 1
 
 
 def test_parts_of_several_subnets_may_come_in_any_order() -> None:
@@ -140,9 +140,9 @@ def test_the_same_error_of_many_parts_is_reported_once() -> None:
 
 
 def test_without_a_report_nothing_is_uploaded() -> None:
-    tally = Tally()
-    tally.expect(result(1), [])
-    (done,) = tally.finished()
+    outcomes = Outcomes()
+    outcomes.expect(result(1), [])
+    (done,) = outcomes.finished()
     assert (done.uploaded, done.error) == (False, None)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from ..errors import SpoolError
 from ..models import Report
 from ..system import files, folders
-from . import document
-from .document import Entry
+from . import spool_file
+from .spool_file import Entry
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Folder:
         """Return the report in a file. Raise SpoolError if it holds no valid report."""
         path = self.path / name
         try:
-            return document.decode(files.read(path, MAX_FILE))
+            return spool_file.decode(files.read(path, MAX_FILE))
         except OSError as error:
             raise SpoolError(f"{path} cannot be read ({error.strerror})") from None
         except files.INVALID:
@@ -76,7 +76,7 @@ class Folder:
 
     def write(self, name: str, report: Report, durable: bool = True, refusal: str | None = None) -> None:
         """Write or replace a file. Raise SpoolError if it cannot be written."""
-        content = document.encode(report, refusal)
+        content = spool_file.encode(report, refusal)
         try:
             folders.private(self.path)
             files.replace(self.path / name, content, durable=durable)
@@ -119,7 +119,7 @@ def _entry(path: Path) -> Entry:
     with open(files.open_regular(path, os.O_RDONLY), "rb") as file:
         found = os.fstat(file.fileno())
         try:
-            entry = document.header(file.readline(MAX_LINE))
+            entry = spool_file.header(file.readline(MAX_LINE))
         except files.INVALID:
             entry = Entry(None, datetime.fromtimestamp(found.st_mtime, timezone.utc))
     return entry._replace(size=found.st_size)
