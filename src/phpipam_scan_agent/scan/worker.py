@@ -90,24 +90,26 @@ class Worker:
             ]
         seen, seconds = self._now(), time.monotonic() - started
         macs = self._macs()
-        return [
-            ScanResult(
-                subnet=subnet,
-                hosts=self._hosts_of(subnet, chunk, own, hosts, seconds),
-                seen=seen,
-                seconds=seconds,
-                probed=ranges.size(chunk.ranges),
-                parts=chunk.parts,
-                silent=() if error else _silent(subnet, chunk, own, up),
-                error=error,
-            )
-            for each, found, accepted in scanned
-            for hosts in [ranges.sort(_with_mac(host, macs) for host in accepted.hosts)]
-            for up in [{int(host.ip) for host in found.hosts}]
-            for chunk in each.chunks
-            for error in [found.error or accepted.errors.get(str(chunk.network))]
-            for subnet, own in chunk.subnets
-        ]
+        results: list[ScanResult] = []
+        for each, found, accepted in scanned:
+            hosts = ranges.sort(_with_mac(host, macs) for host in accepted.hosts)
+            up = {int(host.ip) for host in found.hosts}
+            for chunk in each.chunks:
+                error = found.error or accepted.errors.get(str(chunk.network))
+                results += [
+                    ScanResult(
+                        subnet=subnet,
+                        hosts=self._hosts_of(subnet, chunk, own, hosts, seconds),
+                        seen=seen,
+                        seconds=seconds,
+                        probed=ranges.size(chunk.ranges),
+                        parts=chunk.parts,
+                        silent=() if error else _silent(subnet, chunk, own, up),
+                        error=error,
+                    )
+                    for subnet, own in chunk.subnets
+                ]
+        return results
 
     def _discover(self, job: Job, rate: float) -> Iterator[tuple[Job, Found]]:
         """Yield the job with its hosts; if it fails, each chunk by itself, since a single one may be the cause."""
