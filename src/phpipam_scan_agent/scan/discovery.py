@@ -34,7 +34,8 @@ class Found(NamedTuple):
 
     def plus(self, other: "Found") -> "Found":
         """Return the hosts of both, with the first error."""
-        return Found(self.hosts + other.hosts, self.error or other.error)
+        first = self if self.error else other
+        return first._replace(hosts=self.hosts + other.hosts)
 
 
 OUTPUT_PER_ADDRESS = 2000
@@ -107,17 +108,17 @@ class Discovery:
         return found if found.error else self._find_known(job, wanted, found, rate, Probes.REPEATED_ARP)
 
     def _find_on_segment(self, job: Job, wanted: Ranges, rate: float) -> Found:
-        found: tuple[Host, ...] = ()
+        found = Found(())
         for number in range(MAX_PASSES):
-            silent = ranges.without(wanted, ranges.of_hosts(found))
+            silent = ranges.without(wanted, ranges.of_hosts(found.hosts))
             new = self._pass(job, silent, rate, Probes.SINGLE_ARP)
-            found += new.hosts
+            found = found.plus(new)
             if number and new.hosts:
                 self._loss = True
                 rate /= 2  # packets are being lost
-            if new.error or (not new.hosts and number > self._loss):
-                return new._replace(hosts=found)
-        return Found(found)
+            if found.error or (not new.hosts and number > self._loss):
+                break
+        return found
 
     def _find_routed(self, job: Job, wanted: Ranges, rate: float) -> Found:
         found = self._pass(job, wanted, rate, Probes.DEFAULT)
@@ -129,8 +130,7 @@ class Discovery:
         """Probe the silent addresses that are in phpIPAM again, and return all hosts found."""
         silent = ranges.without(wanted, ranges.of_hosts(found.hosts))
         known = ranges.union(each for each in job.known if ranges.contains(silent, each.start))
-        more = self._pass(job, known, rate, kinds)
-        return more._replace(hosts=found.hosts + more.hosts)
+        return found.plus(self._pass(job, known, rate, kinds))
 
     def confirm(self, job: Job, hosts: Iterable[Host], kind: Kind, rate: float) -> Found:
         """Find the hosts that answer by another kind of answer.
