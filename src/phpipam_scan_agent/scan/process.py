@@ -155,13 +155,9 @@ class _Limit(threading.Thread):
 def _end(process: subprocess.Popen[str]) -> None:
     """End a process and its whole group."""
     _signal(process, signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        _signal(process, signal.SIGKILL)
-        process.wait()
-    finally:
-        _signal(process, signal.SIGKILL)  # other processes of the group
+    _signal(process, signal.SIGKILL)  # also other processes of the group
 
 
 def _works(command: Sequence[str]) -> bool:
