@@ -114,18 +114,20 @@ class LocalNetwork:
 def _edges(version: int) -> list[int]:
     """Return the first address of each network of the kernel's routes and rules, and the first one after it."""
     family = f"-{version}"
-    shown = [
-        (route["dst"], None)
-        for route in _ip("route", "show", "table", "all", family=family)
+    shown: list[str] = [
+        route["dst"]
+        for route in _ip(family, "route", "show", "table", "all")
         if route.get("type", "unicast") not in ("local", "broadcast", "anycast", "multicast")
     ]
     shown += [
-        (rule["dst"], rule.get("dstlen")) for rule in _ip("rule", "show", family=family) if "dst" in rule
+        rule["dst"] + (f"/{rule['dstlen']}" if "dstlen" in rule else "")
+        for rule in _ip(family, "rule", "show")
+        if "dst" in rule
     ]
     edges: set[int] = set()
-    for dst, length in shown:
+    for dst in shown:
         if dst != "default":
-            whole = ranges.of_network(ip_network(dst if length is None else f"{dst}/{length}", strict=False))
+            whole = ranges.of_network(ip_network(dst, strict=False))
             edges |= {whole.start, whole.stop}
     return sorted(edges)
 
@@ -133,7 +135,7 @@ def _edges(version: int) -> list[int]:
 def _kernel_routes(version: int, ips: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Return iproute2's row for each address that the kernel has a route to."""
     lines = "".join(f"route get {ranges.address(ip, version)}\n" for ip in ips)
-    rows = _ip("-force", "-batch", "-", family=f"-{version}", stdin=lines)
+    rows = _ip(f"-{version}", "-force", "-batch", "-", stdin=lines)
     return {int(ip_address(row["dst"])): row for row in rows}
 
 
@@ -159,12 +161,12 @@ def neighbours() -> dict[IPAddress, str]:
     return {ip: mac for ip, mac in macs.items() if number[ip.version, mac] < FEW_NEARER}
 
 
-def _ip(*arguments: str, family: str = "", stdin: str = "") -> list[dict[str, Any]]:
+def _ip(*arguments: str, stdin: str = "") -> list[dict[str, Any]]:
     """Return the rows of iproute2's JSON, which has IPv6 too, unlike /proc; none without iproute2.
 
     A batch prints a line of JSON for each command that succeeds.
     """
-    command = ["ip", "-json", *([family] if family else []), *arguments]
+    command = ["ip", "-json", *arguments]
     try:
         done = subprocess.run(
             command, input=stdin, capture_output=True, check=not stdin, timeout=10, text=True
