@@ -94,29 +94,25 @@ class Names:
         return self._system
 
     async def _all(self, ips: tuple[IPAddress, ...], servers: tuple[str, ...]) -> dict[IPAddress, str]:
-        nameservers = [self._nameserver(address) for address in servers]
-
-        async def ask(ip: IPAddress) -> str | None:
-            known, name = self._memory.get(servers, ip)
-            return name if known else await self._ask(ip, nameservers)
-
-        names = await asyncio.gather(*map(ask, ips), return_exceptions=True)
+        for address in servers:
+            self._nameservers.setdefault(address, Nameserver(address, self._sockets))
+        names = await asyncio.gather(*(self._name(ip, servers) for ip in ips), return_exceptions=True)
         for error in names:
             if isinstance(error, Exception):  # a defect costs a name, not the hosts
                 log.debug("no name", exc_info=error)
         return {ip: name for ip, name in zip(ips, names, strict=True) if name and isinstance(name, str)}
 
-    def _nameserver(self, address: str) -> Nameserver:
-        return self._nameservers.setdefault(address, Nameserver(address, self._sockets))
-
-    async def _ask(self, ip: IPAddress, nameservers: list[Nameserver]) -> str | None:
-        """Ask one nameserver after another, and keep the answer."""
+    async def _name(self, ip: IPAddress, servers: tuple[str, ...]) -> str | None:
+        """Return the remembered name, or ask one nameserver after another and remember the answer."""
+        known, name = self._memory.get(servers, ip)
+        if known:
+            return name
         question = dns.message.make_query(dns.reversename.from_address(str(ip)), dns.rdatatype.PTR)
         zone = reverse_zone(ip)
-        for nameserver in nameservers:
-            if answer := await nameserver.ask(question, zone):
+        for address in servers:
+            if answer := await self._nameservers[address].ask(question, zone):
                 name, ttl = ptr(answer)
-                self._memory.set(tuple(each.address for each in nameservers), ip, name, ttl)
+                self._memory.set(servers, ip, name, ttl)
                 return name
         return None
 

@@ -158,7 +158,7 @@ class Nameserver:
         while not self._left_out and (
             self._concurrent >= max(1, int(self._window)) or time.monotonic() < self._resume
         ):
-            await asyncio.sleep(min(0.05, TIMEOUT / 10))
+            await asyncio.sleep(0.05)
         self._concurrent += 1
 
     def _limits(self, zone: str) -> bool:
