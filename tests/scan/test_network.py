@@ -59,6 +59,22 @@ def test_without_iproute_there_are_no_macs_and_no_error(
     assert network.neighbours() == {}
 
 
+@pytest.mark.parametrize(
+    ("said", "mac"),
+    [
+        ("02:4e:0a:00:00:01", "02:4E:0A:00:00:01"),
+        ("00:00:00:00:00:00", None),
+        ("01:00:5E:00:00:01", None),
+        ("FF:FF:FF:FF:FF:FF", None),
+        ("192.0.2.1", None),
+        ("80:00:02:08" + ":FE" * 16, None),
+        ("", None),
+    ],
+)
+def test_a_mac_address_is_one_of_an_ethernet_host(said: str, mac: str | None) -> None:
+    assert network.host_mac(said) == mac
+
+
 @pytest.mark.parametrize("script", ["exit 1", "echo '[{]'", "echo; echo no JSON", "true"])
 def test_an_ip_command_without_json_gives_no_macs(script: str, path: Path) -> None:
     fake(path, script).rename(path / "ip")

@@ -283,22 +283,6 @@ def test_resets_with_all_ttls_come_from_one_firewall() -> None:
     assert (suspect.kind, len(suspect.hosts)) == (Kind.RST, 254)
 
 
-@pytest.mark.parametrize(
-    ("said", "mac"),
-    [
-        ("02:4e:0a:00:00:01", "02:4E:0A:00:00:01"),
-        ("00:00:00:00:00:00", None),
-        ("01:00:5E:00:00:01", None),
-        ("FF:FF:FF:FF:FF:FF", None),
-        ("192.0.2.1", None),
-        ("80:00:02:08" + ":FE" * 16, None),
-        ("", None),
-    ],
-)
-def test_a_mac_address_is_one_of_an_ethernet_host(said: str, mac: str | None) -> None:
-    assert plausibility.host_mac(said) == mac
-
-
 def test_loopback_is_always_accepted() -> None:
     hosts = tuple(Host(ip_address(f"127.0.1.{last}"), "reset", 64) for last in range(1, 255))
     assert plausibility.suspects(Answers("127.0.1.0/24", 254, hosts, True)) == ()

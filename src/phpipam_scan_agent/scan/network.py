@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import re
 import socket
 import subprocess
 from bisect import bisect_right
@@ -15,7 +16,7 @@ from ..models import IPAddress
 from ..plan import ranges
 from ..plan.jobs import Route
 from ..plan.ranges import Ranges
-from .plausibility import FEW_NEARER, host_mac
+from .plausibility import FEW_NEARER
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,16 @@ def neighbours() -> dict[IPAddress, str]:
     macs = {ip_address(row["dst"]): mac for row in rows if (mac := host_mac(row.get("lladdr", "")))}
     number = Counter((ip.version, mac) for ip, mac in macs.items())
     return {ip: mac for ip, mac in macs.items() if number[ip.version, mac] < FEW_NEARER}
+
+
+def host_mac(text: str) -> str | None:
+    """Return a MAC address in upper case; None unless it is a unicast Ethernet address.
+
+    The kernel's neighbour table also has IPv4 addresses of tunnels, InfiniBand addresses of 20 bytes, and zero.
+    """
+    mac = text.upper()
+    six = re.fullmatch("[0-9A-F]{2}(:[0-9A-F]{2}){5}", mac)
+    return mac if six and not int(mac[1], 16) & 1 and mac != "00:00:00:00:00:00" else None
 
 
 def _ip(*arguments: str, stdin: str = "") -> list[dict[str, Any]]:

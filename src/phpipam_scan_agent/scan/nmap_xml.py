@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ScanError
 from ..models import Host
 from ..plan import ranges
-from .plausibility import host_mac
+from .network import host_mac
 
 ENDING = (
     '<runstats><finished time="0" exit="success"/><hosts up="0" down="0" total="0"/></runstats></nmaprun>'

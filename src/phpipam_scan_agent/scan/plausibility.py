@@ -25,7 +25,6 @@ nearer than the other answering hosts is a suspect from a coverage of 60 % on; w
 subnet without silent addresses.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
@@ -203,16 +202,6 @@ def accepted(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
 def distance(ttl: int) -> int | None:
     """Return the number of routers that an answer with this TTL has passed; None if the TTL is unknown."""
     return next(initial for initial in INITIAL_TTLS if ttl <= initial) - ttl if ttl else None
-
-
-def host_mac(text: str) -> str | None:
-    """Return a MAC address in upper case; None unless it is a unicast Ethernet address.
-
-    The kernel's neighbour table also has IPv4 addresses of tunnels, InfiniBand addresses of 20 bytes, and zero.
-    """
-    mac = text.upper()
-    six = re.fullmatch("[0-9A-F]{2}(:[0-9A-F]{2}){5}", mac)
-    return mac if six and not int(mac[1], 16) & 1 and mac != "00:00:00:00:00:00" else None
 
 
 def _by_answerer(hosts: Iterable[Host]) -> dict[tuple[Kind, str | int | None], list[Host]]:
