@@ -218,10 +218,14 @@ def _suspect(kind: Kind, group: Sequence[Host], answers: Answers) -> Suspect | N
     if coverage < COVERAGE:
         return None
     nearer = kind is not Kind.ARP and _is_nearer(group, answers.hosts, coverage)
-    few = FEW_NEARER if nearer or kind is Kind.ARP else FEW
-    if nearer and kind.is_tcp and coverage >= FULL:
+    if not answers.whole:
+        few = FEW_KNOWN
+    elif nearer and kind.is_tcp and coverage >= FULL:
         few = 1
-    few = few if answers.whole else FEW_KNOWN
+    elif nearer or kind is Kind.ARP:
+        few = FEW_NEARER
+    else:
+        few = FEW
     full = answers.whole and coverage >= FULL and _is_no_host(kind, group, answers.hosts)
     suspicious = bool(group[0].mac) if kind is Kind.ARP else nearer or full
     return Suspect(kind, tuple(group), nearer) if suspicious and len(group) >= few else None
