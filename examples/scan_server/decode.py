@@ -16,7 +16,6 @@ from pydantic import (
     IPvAnyAddress,
     NaiveDatetime,
     PlainValidator,
-    PositiveInt,
     ValidationError,
 )
 
@@ -85,8 +84,8 @@ def decode(body: bytes, now: datetime) -> Report:
     ids = {result.subnetId for result in scan.results} - {None}
     if len(ids) > 1:
         raise wrong_field("scan.results", "subnetId must be the same in all; send a report a subnet")
-    made = scan.made or max((host.seen for host in hosts.values()), default=now)
-    made = min(made, now).astimezone(timezone.utc)
+    newest = max((host.seen for host in hosts.values()), default=EARLIEST if scan.made else now)
+    made = min(max(scan.made or EARLIEST, newest), now).astimezone(timezone.utc)
     return Report(report.code, scan.subnet, next(iter(ids), None), made, [*hosts.values()], scan.silent)
 
 
@@ -112,6 +111,9 @@ def _id(value: Any) -> int | None:
     return int(value) if re.fullmatch("[1-9][0-9]{0,9}", str(value)) else None
 
 
+_Key = Annotated[int, Field(gt=0, lt=1 << 63)]
+"""An id in the database."""
+
 _Absent = BeforeValidator(lambda value: value or None)
 """Treats an empty value as missing, so that it never erases a value in phpIPAM."""
 
@@ -119,7 +121,7 @@ _Absent = BeforeValidator(lambda value: value or None)
 class _Result(BaseModel):
     ip: IPvAnyAddress
     lastSeen: Annotated[NaiveDatetime, Field(strict=True)]
-    subnetId: Annotated[int | None, _Absent] = None
+    subnetId: Annotated[_Key | None, _Absent] = None
     id: Annotated[int | None, PlainValidator(_id)] = None
     hostname: Annotated[str | None, _Absent, AfterValidator(_name)] = None
     mac: Annotated[str | None, _Absent, AfterValidator(_mac)] = None
@@ -129,7 +131,7 @@ class _Scan(BaseModel):
     subnet: Annotated[IPNetwork, PlainValidator(_network)]
     tz: str = Field(pattern=r"^[+-]([01][0-9]|2[0-3])[0-5][0-9]$")
     made: Annotated[AwareDatetime | None, _Absent] = None
-    silent: Annotated[list[PositiveInt], FailFast(), Field(max_length=100_000)] = []
+    silent: Annotated[list[_Key], FailFast(), Field(max_length=100_000)] = []
     # A million bytes can hold 340,000 wrong results: the first error ends it.
     results: Annotated[list[_Result], FailFast(), Field(max_length=MAX_RESULTS)]
 

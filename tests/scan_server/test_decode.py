@@ -62,6 +62,8 @@ def broken(draw: st.DrawFn) -> object:
                 ("scan",),
                 ("scan", "subnet"),
                 ("scan", "tz"),
+                ("scan", "made"),
+                ("scan", "silent"),
                 ("scan", "results"),
                 ("scan", "results", 0),
             ]
@@ -125,6 +127,8 @@ def test_time_in_the_future_becomes_now(local: datetime, offset: str) -> None:
         ("2026-03-01T13:30:00+01:00", 1, "2026-03-01 12:30"),
         (None, 1, "2026-03-01 12:00"),
         (None, 0, "2026-11-24 11:00"),
+        ("0001-01-01T00:00:00+12:00", 0, "2000-01-01 00:00"),
+        ("9999-12-31T23:59:59-12:00", 0, "2026-11-24 11:00"),
     ],
 )
 def test_report_has_its_time(made: str | None, hosts: int, expected: str) -> None:
@@ -171,6 +175,8 @@ def test_invalid_json_is_named(body: bytes) -> None:
         ("scan.silent", "101"),
         ("scan.silent.0", 0),
         ("scan.silent.0", "x"),
+        ("scan.silent.0", 2**63),
+        ("scan.results.0.subnetId", 2**63),
         ("scan.results", {}),
         ("scan.results.0", "x"),
         ("scan.results.0.ip", "192.0.2"),
