@@ -146,7 +146,7 @@ class Discovery:
         return found
 
     def controls(self, job: Job, wanted: Ranges, kinds: Probes, rate: float) -> Found:
-        """Probe addresses behind a router as no host would answer; on the agent's segment ARP tells hosts apart."""
+        """Probe control addresses behind a router; on the agent's segment ARP distinguishes hosts."""
         if job.route.on_link or not self._nmap.raw:
             return Found(())
         return self._pass(job, wanted, rate, kinds)

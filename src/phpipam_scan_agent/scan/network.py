@@ -16,7 +16,7 @@ from ..models import IPAddress
 from ..plan import ranges
 from ..plan.jobs import Route
 from ..plan.ranges import Ranges
-from .plausibility import FEW_NEARER
+from .plausibility import MIN_NEARER
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ def neighbours() -> dict[IPAddress, str]:
     rows = _ip("neighbour", "show")
     macs = {ip_address(row["dst"]): mac for row in rows if (mac := host_mac(row.get("lladdr", "")))}
     number = Counter((ip.version, mac) for ip, mac in macs.items())
-    return {ip: mac for ip, mac in macs.items() if number[ip.version, mac] < FEW_NEARER}
+    return {ip: mac for ip, mac in macs.items() if number[ip.version, mac] < MIN_NEARER}
 
 
 def host_mac(text: str) -> str | None:

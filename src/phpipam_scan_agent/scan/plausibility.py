@@ -35,40 +35,40 @@ from ..plan import ranges
 from ..plan.ranges import Ranges
 from .probes import Probes
 
-COVERAGE = 0.6
+MIN_COVERAGE = 0.6
 """Minimum coverage of a suspect. Where 79 % of the dead addresses are answered for, chance leaves 64 % in a /28, or
 68 % of the 25 dead ones in a /24 that is 90 % live. No legitimate answerer had between 60 and 70 %."""
 
-FULL = 0.99
-"""The same where the answerer cannot be told from the hosts. Of 254 dead addresses with two probes each, one stays
-without an answer at 5 % loss; a subnet with five silent addresses is only well filled."""
+FULL_COVERAGE = 0.99
+"""Minimum coverage where no distance distinguishes the answerer from the hosts. Of 254 dead addresses with two probes
+each, one stays without an answer at 5 % loss; a subnet with five silent addresses is only well filled."""
 
-FEW_NEARER = 4
+MIN_NEARER = 4
 """Minimum number of addresses of a suspect's MAC, and of a nearer suspect: two routers and their virtual address have
 three. A /28 that is 90 % live has fewer dead addresses than that. In a subnet without silent addresses one is enough
 for a nearer suspect that answers by TCP, since routers answer echo."""
 
-FEW = 8
+MIN_ADDRESSES = 8
 """Minimum number of addresses of any other suspect."""
 
-FEW_KNOWN = 13
+MIN_KNOWN = 13
 """Minimum number where only known addresses are checked, which may all be up and on one server."""
 
-MANY = 32
+MIN_SAMPLE = 32
 """Minimum sample size for the share of RST to be significant where distances do not differ."""
 
-MOST = 0.75
+RST_SHARE = 0.75
 """Share of RST among the answers that no network of hosts has."""
 
-FARTHER = 3
+MIN_FARTHER = 3
 """Minimum number of hosts farther away in a subnet with silent addresses; an unusual initial TTL looks like
 distance."""
 
-AGREEING = 0.25
-"""Share of a suspect's addresses that answer by other means from its own distance, from which the answerer is the
-hosts."""
+AGREEING_SHARE = 0.25
+"""Minimum share of a suspect's addresses that answer other probes from its own distance, for the conclusion that the
+hosts themselves answer."""
 
-TTLS = 6
+MAX_RST_TTLS = 6
 """Maximum number of different TTLs of RST from the hosts of a subnet; a firewall may send random ones."""
 
 INITIAL_TTLS = (64, 128, 255)
@@ -130,7 +130,7 @@ class Suspect(NamedTuple):
 
 
 class Undecided(NamedTuple):
-    """An answerer that is a suspect if it also answers as no host does."""
+    """An answerer that is a suspect if it also answers for the control addresses."""
 
     network: str
     suspect: Suspect
@@ -139,9 +139,10 @@ class Undecided(NamedTuple):
     """The addresses to probe: no host has them, or none serves the port."""
 
     def is_proven(self, found: Iterable[Host]) -> bool:
-        """Return whether answers of the control addresses are the suspect's: one is enough where no host is.
+        """Return whether the suspect answers for the control addresses.
 
-        At a port it is more than half, since a honeypot serves every port.
+        One answer for an address without a host is enough; at an unserved port more than half of the addresses have
+        to answer, since a honeypot serves every port.
         """
         kind, ttl = self.suspect.kind, self.suspect.hosts[0].ttl
         same = sum(KINDS.get(host.reason) is kind and host.ttl == ttl for host in found)
@@ -155,7 +156,8 @@ def suspects(answers: Answers) -> tuple[Suspect, ...]:
     found = [
         suspect
         for (kind, _), group in groups.items()
-        if (kind is not Kind.RST or len(resets) <= TTLS) and (suspect := _suspect(kind, group, answers))
+        if (kind is not Kind.RST or len(resets) <= MAX_RST_TTLS)
+        and (suspect := _suspect(kind, group, answers))
     ]
     if any(suspect.nearer for suspect in found):  # it explains that no address is silent
         return tuple(suspect for suspect in found if suspect.nearer or suspect.kind is Kind.ARP)
@@ -169,10 +171,11 @@ def undecided(answers: Answers) -> tuple[Undecided, ...]:
 
     A firewall also answers for the subnet's network or broadcast address, which no host has. Silence there proves
     nothing: Linux 6 with REJECT in its FORWARD chain answers for both, but as the last router only for the network
-    address, and other last routers drop packets to both. So a full subnet of FEW or more hosts that only send RST
-    from one distance is a suspect all the same. Where addresses are silent an answer proves nothing either: the
-    subnet can be a part of a larger network in which a host has its first address. So RST or echoes for some
-    addresses, with almost no host behind, look like hosts that drop all else. A SYN proxy answers at any port.
+    address, and other last routers drop packets to both. So a full subnet of MIN_ADDRESSES or more hosts that only
+    send RST from one distance is a suspect nevertheless. If addresses are silent, an answer proves nothing either:
+    the subnet can be a part of a larger network in which a host has its first address. So RST or echoes for some
+    addresses, with almost no host behind, look like hosts that drop all other probes. A SYN proxy answers at every
+    port.
     """
     found = {suspect.hosts[0].ip for suspect in suspects(answers)}
     return tuple(
@@ -196,7 +199,7 @@ def accepted(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
         return tuple(host._replace(mac=suspect.hosts[0].mac if owns_all else None) for host in confirmed)
     independent = [host for host in confirmed if _is_independent(host, suspect)]
     agreeing = sum(distance(host.ttl) == suspect.distance for host in independent)
-    return suspect.hosts if agreeing >= AGREEING * len(suspect.hosts) else tuple(independent)
+    return suspect.hosts if agreeing >= AGREEING_SHARE * len(suspect.hosts) else tuple(independent)
 
 
 def distance(ttl: int) -> int | None:
@@ -215,18 +218,18 @@ def _by_answerer(hosts: Iterable[Host]) -> dict[tuple[Kind, str | int | None], l
 
 def _suspect(kind: Kind, group: Sequence[Host], answers: Answers) -> Suspect | None:
     coverage = _coverage(group, answers)
-    if coverage < COVERAGE:
+    if coverage < MIN_COVERAGE:
         return None
     nearer = kind is not Kind.ARP and _is_nearer(group, answers.hosts, coverage)
     if not answers.whole:
-        few = FEW_KNOWN
-    elif nearer and kind.is_tcp and coverage >= FULL:
+        few = MIN_KNOWN
+    elif nearer and kind.is_tcp and coverage >= FULL_COVERAGE:
         few = 1
     elif nearer or kind is Kind.ARP:
-        few = FEW_NEARER
+        few = MIN_NEARER
     else:
-        few = FEW
-    full = answers.whole and coverage >= FULL and _is_no_host(kind, group, answers.hosts)
+        few = MIN_ADDRESSES
+    full = answers.whole and coverage >= FULL_COVERAGE and _is_no_host(kind, group, answers.hosts)
     suspicious = bool(group[0].mac) if kind is Kind.ARP else nearer or full
     return Suspect(kind, tuple(group), nearer) if suspicious and len(group) >= few else None
 
@@ -234,13 +237,13 @@ def _suspect(kind: Kind, group: Sequence[Host], answers: Answers) -> Suspect | N
 def _controls(kind: Kind, group: Sequence[Host], answers: Answers) -> Iterator[tuple[Probes, Ranges]]:
     """Yield probes, and the addresses to probe, to which no host answers."""
     coverage = _coverage(group, answers) if answers.whole else 0
-    if kind is Kind.SYN_ACK and coverage >= COVERAGE and len(group) >= FEW_NEARER:
-        yield Probes.UNSERVED, ranges.union(ranges.of_hosts(group[:FEW]))
-    if coverage < FULL or not _is_no_host(kind, group, answers.hosts):
+    if kind is Kind.SYN_ACK and coverage >= MIN_COVERAGE and len(group) >= MIN_NEARER:
+        yield Probes.UNSERVED, ranges.union(ranges.of_hosts(group[:MIN_ADDRESSES]))
+    if coverage < FULL_COVERAGE or not _is_no_host(kind, group, answers.hosts):
         return
     if kind.is_tcp:
         yield Probes.TCP, answers.reserved
-    elif kind is Kind.ECHO and len(group) == len(answers.hosts) >= FEW_NEARER:  # their router would be nearer
+    elif kind is Kind.ECHO and len(group) == len(answers.hosts) >= MIN_NEARER:  # their router would be nearer
         yield Probes.ICMP, answers.reserved
 
 
@@ -256,7 +259,7 @@ def _is_nearer(group: Sequence[Host], hosts: Iterable[Host], coverage: float) ->
     here = distance(ttl)
     others = [distance(host.ttl) for host in hosts if host.ttl not in (0, ttl)]
     farther = sum(there > here for there in others if there is not None and here is not None)
-    return farther > others.count(here) and farther >= (1 if coverage >= FULL else FARTHER)
+    return farther > others.count(here) and farther >= (1 if coverage >= FULL_COVERAGE else MIN_FARTHER)
 
 
 def _is_no_host(kind: Kind, group: Sequence[Host], hosts: Iterable[Host]) -> bool:
@@ -272,8 +275,8 @@ def _is_no_host(kind: Kind, group: Sequence[Host], hosts: Iterable[Host]) -> boo
 
 def _by_rst_alone(resets: Sequence[Host], answers: Answers) -> list[Suspect]:
     """Return the RST answers of all distances as one suspect: a firewall can send the hosts' TTL, or random ones."""
-    significant = answers.whole and len(resets) >= max(MANY, MOST * len(answers.hosts))
-    covers = significant and _coverage(resets, answers) >= FULL
+    significant = answers.whole and len(resets) >= max(MIN_SAMPLE, RST_SHARE * len(answers.hosts))
+    covers = significant and _coverage(resets, answers) >= FULL_COVERAGE
     return [Suspect(Kind.RST, tuple(resets))] if covers else []
 
 
@@ -286,5 +289,5 @@ def _is_independent(host: Host, suspect: Suspect) -> bool:
     kind = KINDS.get(host.reason)
     if kind is None or kind.is_tcp is not suspect.kind.is_tcp:
         return True
-    small = len(suspect.hosts) < MANY and not suspect.nearer
+    small = len(suspect.hosts) < MIN_SAMPLE and not suspect.nearer
     return kind is not suspect.kind and (small or distance(host.ttl) != suspect.distance)

@@ -166,9 +166,9 @@ class Worker:
         return Accepted(tuple(accepted.values()), errors)
 
     def _proven(self, job: Job, answers: Sequence[Answers], rate: float) -> Iterator[Suspected]:
-        """Yield the undecided answerers that also answer as no host does.
+        """Yield the undecided answerers that also answer for control addresses.
 
-        If these probes fail, also those without evidence, with the error: it counts if an address is then dropped.
+        If these probes fail, also answerers without evidence, with the error, which counts if an address is dropped.
         """
         undecided = [each for of in answers for each in plausibility.undecided(of)]
         for kinds in dict.fromkeys(each.kinds for each in undecided):
