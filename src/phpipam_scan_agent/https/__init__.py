@@ -112,7 +112,11 @@ class Client:
             requested = None
             try:
                 came: Answer = once()
-                if retries >= retry.retries_after_answer(came, self._limits):
+                most = retry.retries_after_answer(came, self._limits)
+                if most:
+                    # An overloaded server often ends the connection a moment later, which would fail the retry.
+                    self._session.close()
+                if retries >= most:
                     return came
                 requested = came.retry_after
             except requests.RequestException as error:
@@ -127,11 +131,7 @@ class Client:
         with self._session.request(method, url, **usual, **arguments) as response:
             if 300 <= response.status_code < 400:
                 raise _Redirected(response)
-            came = answer.read(response, self._limit)
-            if retry.retries_after_answer(came, self._limits):
-                # An overloaded server often ends the connection a moment later, which would fail the retry.
-                self._session.close()
-            return came
+            return answer.read(response, self._limit)
 
 
 class _Redirected(Exception):  # noqa: N818 (an answer that is not followed)
