@@ -12,14 +12,14 @@ import requests
 from requests.utils import select_proxy
 
 from .. import NAME, VERSION
-from ..errors import ConnectionLostError, TransportError, UnreachableError
+from ..errors import TransportError
 from ..system import signals
 from ..system.redact import excerpt
 from . import answer, retry
 from .answer import Answer
 from .deadline import BoundedAdapter, Deadline, TooSlow
 from .limits import Limits
-from .reasons import InTheClearError, is_lost, is_unreachable, reason
+from .reasons import InTheClearError, error_class, reason
 from .tls import Identity, TrustingAdapter
 
 __all__ = ["Answer", "Client", "Identity", "Limits"]
@@ -73,13 +73,7 @@ class Client:
                 f"{self._peer} at {shown}: the answer has over {self._limit:,} bytes"
             ) from None
         except (requests.RequestException, OSError, ValueError, TooSlow) as error:
-            kind = (
-                UnreachableError
-                if is_unreachable(error)
-                else ConnectionLostError
-                if is_lost(error)
-                else TransportError
-            )
+            kind = error_class(error)
             raise kind(f"{self._peer} at {shown}: {reason(error, self._limits)}") from None
 
     def close(self) -> None:

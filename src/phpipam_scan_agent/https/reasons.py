@@ -17,6 +17,7 @@ from urllib3.exceptions import (
     ProtocolError,
 )
 
+from ..errors import ConnectionLostError, TransportError, UnreachableError
 from .deadline import TooSlow
 from .limits import Limits
 
@@ -76,18 +77,18 @@ def _about_the_proxy(error: BaseException, found: list[BaseException]) -> str | 
     return None
 
 
-def is_unreachable(error: BaseException) -> bool:
-    """Given an error of requests, return whether there was no connection for the request."""
-    kinds = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
-    return isinstance(error, requests.exceptions.ProxyError) or any(
-        isinstance(c, kinds) for c in causes(error)
-    )
-
-
-def is_lost(error: BaseException) -> bool:
-    """Given an error of requests, return whether the connection was closed before the answer was complete."""
-    kinds = (ConnectionError, ProtocolError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    return any(isinstance(cause, kinds) for cause in causes(error))
+def error_class(error: BaseException) -> type[TransportError]:
+    """Given an error of requests, return the class of the agent's error."""
+    unreachable = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)
+    lost = (ConnectionError, ProtocolError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    found = list(causes(error))
+    if isinstance(error, requests.exceptions.ProxyError):
+        return UnreachableError
+    if any(isinstance(cause, unreachable) for cause in found):
+        return UnreachableError
+    if any(isinstance(cause, lost) for cause in found):
+        return ConnectionLostError
+    return TransportError
 
 
 def _untrusted(error: ssl.SSLCertVerificationError) -> str:
