@@ -42,15 +42,14 @@ class Identity(NamedTuple):
 
 def _context() -> ssl.SSLContext:
     """Return a context that trusts the machine's certificates."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ssl.get_default_verify_paths().cafile:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_default_certs()
-    else:
-        # It also finds them where OpenSSL does not, but reads them for each connection, which takes 27 ms.
-        import truststore
+        return context
+    # It also finds them where OpenSSL does not, but reads them for each connection, which takes 27 ms.
+    import truststore
 
-        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return context
+    return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class TrustingAdapter(BoundedAdapter):
