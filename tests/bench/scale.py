@@ -1,8 +1,8 @@
 """Measure how a run grows with the number of subnets and of known addresses: python tests/bench/scale.py [SUBNETS…]
 
 Real processes and real nmap on loopback; phpIPAM and the Scan Server are stand-ins. Cold: phpIPAM is asked about each
-subnet; warm: all is in the cache. The last column must stay the same where nothing is compared with everything else.
-With SUBNETS only these numbers of subnets are measured. Prints Markdown.
+subnet; warm: all answers are cached. The last column does not grow if the work is linear. With SUBNETS only these
+numbers of subnets are measured. Prints Markdown.
 """
 
 import os
@@ -27,10 +27,10 @@ KNOWN = 60_000
 class Measured:
     seconds: float
     cpu: float
-    """Seconds of the agent and its nmap processes."""
+    """CPU seconds of the agent and its nmap processes."""
 
     memory: float
-    """The largest amount that one of these processes had, MiB."""
+    """Peak memory of the largest of these processes in MiB."""
 
 
 def measure(site: Site) -> Measured:

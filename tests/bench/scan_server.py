@@ -1,8 +1,8 @@
-"""How fast the Scan Server stores reports in a real MariaDB: python tests/bench/scan_server.py [HOSTS]
+"""Measure how fast the Scan Server stores reports in a real MariaDB: python tests/bench/scan_server.py [HOSTS]
 
-Everything is what users have: a process behind HTTP, the grants of grants.sql, a commit to disk for each
-report. A subnet's hosts come in reports of 5,000, so that each stays below 1 MiB. Then many agents send at once,
-each on one connection.
+As for users, it is a process behind HTTP, with the grants of grants.sql and a commit to disk for each report. A
+subnet's hosts are in reports of 5,000, each below 1 MiB. Then many agents send at the same time, each on one
+connection.
 """
 
 import json
@@ -24,7 +24,7 @@ from scan_server_lab import MariaDb, Row, ScanServer, host, hosts_of, report
 REPORTS = 1000
 NETWORK = ip_network("127.8.0.0/16")
 ANSIBLE = 1.4
-"""Hosts a second of the Ansible rulebook that this takes the place of: 100 hosts in 70 s."""
+"""Hosts a second of the Ansible rulebook: 100 hosts in 70 s."""
 
 ROUNDS: tuple[tuple[str, Callable[[int], Row]], ...] = (
     ("new hosts", lambda n: {"lastSeen": "2026-03-01 12:00:00"}),
@@ -56,7 +56,7 @@ def main(number: int) -> None:
 
 
 def many_agents(database: MariaDb, server: ScanServer, agents: int) -> None:
-    """Let each agent send 1,000 / agents reports of 50 hosts for subnets of its own, twice."""
+    """Let each agent send 1,000 / agents reports of 50 hosts for its own subnets, twice."""
     number = REPORTS // agents
     bodies: list[list[bytes]] = []
     for agent in range(agents):
@@ -90,7 +90,7 @@ def many_agents(database: MariaDb, server: ScanServer, agents: int) -> None:
 
 
 def processor_seconds(server: ScanServer) -> float:
-    """Return what the process has used; unlike the rates, it depends little on what else the machine does."""
+    """Return the CPU seconds of the process, which depend less on other programs than the rates do."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -2,10 +2,10 @@
 
     .venv-tests/bin/python tests/bench/scanning.py            # 50 subnets in two networks: 10 minutes
     .venv-tests/bin/python tests/bench/scanning.py --memory   # a /20, a /18 and a /16: 1 minute
-    .venv-tests/bin/python tests/bench/scanning.py --others   # what answers for dead addresses: 3 minutes
+    .venv-tests/bin/python tests/bench/scanning.py --others   # answers for dead addresses: 3 minutes
     .venv-tests/bin/python tests/bench/scanning.py --sizes    # the same in subnets of four sizes: 5 minutes
 
-Needs root, nmap, fping and gcc; packets go to network namespaces that lead nowhere. Prints Markdown.
+Needs root, nmap, fping and gcc; packets go to network namespaces without a route out. Prints Markdown.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from stand_ins.phpipam import subnet  # noqa: E402
 
 SUBNETS = tuple(f"10.77.{5 * number}.0/24" for number in range(50))
 FEW = 10
-"""Subnets that stand for all where one nmap after another would take minutes."""
+"""Number of subnets measured where one nmap after another would take minutes for all."""
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "Same segment, 0.3 ms, no loss": {"rtt": 0.3},
@@ -62,10 +62,10 @@ OTHERS: dict[str, dict[str, Any]] = {
         "quiet": 100,
     },
 }
-"""What answers for dead addresses; in the last row a more specific route leads through the router."""
+"""The answerers for dead addresses; in the last row a more specific route leads through the router."""
 
 Scanned = tuple[set[str], float]
-"""Who is said to be up, and the seconds that it took."""
+"""The addresses that are up, and the seconds of the scan."""
 
 Scan = Callable[[Network, Sequence[str]], Scanned]
 """Scans subnets of a network."""
@@ -73,19 +73,19 @@ Scan = Callable[[Network, Sequence[str]], Scanned]
 
 @dataclass(frozen=True)
 class Measured:
-    """How a scan went."""
+    """The result of a scan."""
 
     seconds: float
     missed: int
     false: int
-    """Dead addresses that were called live."""
+    """Dead addresses that were reported as live."""
     packets: int
     peak: int
     """The largest number of packets in one second."""
 
 
 def one_after_another(network: Network, subnets: Sequence[str]) -> Scanned:
-    """Scan as the original agent does: an nmap for each subnet, with its defaults."""
+    """Scan like the Ansible collection: an nmap for each subnet, with its defaults."""
     return _shell(network, (_nmap(block) for block in subnets))
 
 
@@ -116,7 +116,7 @@ def by_agent(max_rate: int = 2000) -> Scan:
     return scan
 
 
-ROWS: dict[str, tuple[Scan, int]] = {  # and how often each is measured; the median is shown
+ROWS: dict[str, tuple[Scan, int]] = {  # and the number of measurements; the median is shown
     "one nmap after another (the original agent's way)": (one_after_another, 1),
     "fping, retries 1, one for all": (fping, 1),
     "one nmap for all, defaults": (all_in_one, 1),
@@ -141,7 +141,7 @@ def _shell(network: Network, lines: Iterable[str]) -> Scanned:
 
 
 def measure(network: Network, scan: Scan, subnets: Sequence[str]) -> Measured:
-    """Scan once and compare with who is there."""
+    """Scan once and compare with the live hosts."""
     live = set().union(*(network.live(block) for block in subnets))
     ends = set().union(*(network.live(block, ends=True) for block in subnets)) - live
     network.counters()
@@ -149,7 +149,7 @@ def measure(network: Network, scan: Scan, subnets: Sequence[str]) -> Measured:
     seen = network.counters()
     if not seen.kept_up:
         sys.exit("the simulator could not keep up; this measurement is worth nothing")
-    # Network and broadcast addresses answer here, and nmap asks them as well: neither right nor wrong.
+    # Network and broadcast addresses answer, and nmap probes them as well: not counted.
     return Measured(seconds, len(live - found), len(found - live - ends), seen.packets, seen.peak)
 
 
@@ -181,7 +181,7 @@ def compare(title: str, like: dict[str, Any], times: int | None) -> None:
 
 
 def others() -> None:
-    """Print what is found where others answer for addresses that nobody has, beside nmap's defaults."""
+    """Print the hosts found where others answer for dead addresses, by nmap's defaults and by the agent."""
     block = "10.77.5.0/24"
     print("### What answers for others\n\nA /24; nmap with its defaults, the agent with max_rate 2000.\n")
     print("| who answers for dead addresses | live | by | found | false | packets | time | warned |")
@@ -210,7 +210,7 @@ def others() -> None:
 
 
 def sizes() -> None:
-    """Print what the agent finds in subnets of four sizes where others answer for dead addresses."""
+    """Print the agent's hosts in subnets of four sizes where others answer for dead addresses."""
     blocks = {"/29": "10.77.2.0/29", "/28": "10.77.1.0/28", "/24": "10.77.5.0/24", "/20": "10.77.16.0/20"}
     print(
         "### What answers for others, by size of the subnet\n\nmax_rate 10000; found, of live, and false.\n"
@@ -237,7 +237,7 @@ def sizes() -> None:
 
 
 def memory() -> None:
-    """Print what networks of growing size take, half of their addresses live."""
+    """Print the agent's memory for networks of growing size, with half of their addresses live."""
     print(
         "### Memory of the agent's own process\n\nSame segment, every second address live, max_rate 10000.\n"
     )
@@ -258,7 +258,7 @@ def memory() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--memory", action="store_true", help="measure the memory instead")
-    parser.add_argument("--others", action="store_true", help="measure who answers for others instead")
+    parser.add_argument("--others", action="store_true", help="measure answers for dead addresses instead")
     parser.add_argument("--sizes", action="store_true", help="the same by size of the subnet")
     parser.add_argument("--times", type=int, help="measure each row so often")
     options = parser.parse_args()

@@ -1,7 +1,7 @@
-"""What reports that wait cost a run: python tests/bench/spool.py [NUMBER…]
+"""Measure the cost of waiting reports for a run: python tests/bench/spool.py [NUMBER…]
 
-Files of format 1, one a report, as an older version left them for 50 subnets, are merged by the first run; the others
-find the newest state. The Scan Server is away in the first three runs and back in the fourth.
+The first run merges files of format 1, one for each report, as an older version left them for 50 subnets; later runs
+find the newest state. The Scan Server does not answer in the first three runs, and answers in the fourth.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Measure how long the agent takes to start: python tests/bench/start.py [TIMES]
+"""Measure the agent's start: python tests/bench/start.py [TIMES]
 
-CPU time of whole processes and their children; the least of several runs, since other programs only add to it.
-Everything is a ratio to the import of the four libraries that the agent cannot do without.
+CPU time of whole processes and their children; the minimum of several runs, since other programs only add to it. Each
+result is a ratio to the import of the four libraries that the agent requires.
 """
 
 import resource
