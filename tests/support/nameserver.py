@@ -18,8 +18,8 @@ class Nameserver:
     """Answers over UDP on port 53 of an address in 127.0.0.0/8; that port needs root.
 
     `records` are lines of a zone (`1.2.0.192.in-addr.arpa. PTR gw.example.`); any other name is NXDOMAIN.
-    `reply` answers instead, where a nameserver is to behave badly; `before` are datagrams that come before each
-    answer, from the address `source`.
+    `reply` answers instead, for a nameserver with a fault; `before` are datagrams that are sent before each answer,
+    from the address `source`.
     """
 
     def __init__(

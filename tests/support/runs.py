@@ -75,8 +75,8 @@ class Gate:
 def slow_nmap(site: Site, network: str, script: str) -> Path:
     """Put an nmap into the site's PATH that runs the script for one network, and the real nmap otherwise.
 
-    The script finds the targets in $targets, and the arguments as its own. Returns a file that is there once the
-    script has been reached.
+    The script has the targets in $targets, and nmap's arguments. Return a file that exists after the start of the
+    script.
     """
     folder = site.folder / "bin"
     folder.mkdir()

@@ -98,9 +98,9 @@ class Sqlite(Database):
 
 
 class MariaDb(Database):
-    """A server of its own in `folder`, reached through its socket, or over TLS.
+    """A separate server in `folder`, connected by its socket or over TLS.
 
-    The zone of its clock is Berlin's, which must not matter.
+    Its time zone is Berlin's, which must have no effect.
     """
 
     def __init__(self, folder: Path) -> None:

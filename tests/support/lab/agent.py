@@ -83,10 +83,10 @@ def run(
     watch: bool = False,
     **settings: object,
 ) -> Run:
-    """Run the agent once and return what came of it; it scans fast unless `settings` say otherwise.
+    """Run the agent once and return the results; by default at a high rate, which `settings` can change.
 
-    `nameservers` are zones by the loopback address they are served at, None for one that is silent; `prefix`
-    goes before the command, to change who runs it; `watch` records which addresses are sent packets.
+    `nameservers` maps loopback addresses to zones, or to None for a silent nameserver; `prefix` is put before the
+    command, to change its user; `watch` counts the packets to each address.
     """
     site = {
         "subnets": list(subnets),

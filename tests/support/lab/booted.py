@@ -1,14 +1,14 @@
-"""Run the agent by its systemd unit, under a systemd of its own.
+"""Run the agent by its systemd unit, in a separate systemd.
 
     booted.py [--lxc] [--drop-in] [--secrets] AGENT --config FILE
 
-is a `prefix` for inside.py: it boots systemd as process 1 of a new PID namespace, in the network namespace that it is
-started in. There the unit is installed and started as the README says; the exit code is the agent's, or systemd's for
-a failure before that (systemd.exec(5)).
+is a `prefix` for inside.py: it boots systemd as process 1 of a new PID namespace, in the current network namespace,
+and installs and starts the unit by the README's commands. The exit code is the agent's, or systemd's for an earlier
+failure (systemd.exec(5)).
 
 --lxc      with the drop-in that LXC containers generate for every service
 --drop-in  with examples/systemd/lxc.conf and the commands in its comments
---secrets  with the unit's lines for secrets in files of their own
+--secrets  with the unit's lines for secrets in separate files
 """
 
 import os
@@ -27,7 +27,7 @@ NAME = "phpipam-scan-agent"
 UNITS = Path("/etc/systemd/system")
 SYSTEMD = Path("/lib/systemd/systemd")
 AWAY = Path("/srv")
-"""Where the unit finds Python: unlike /root and /tmp, where tests may have it, the unit lets the agent see it."""
+"""The folder for Python, which the unit shows to the agent, unlike /root and /tmp, where tests may have it."""
 
 DROP_IN = """
 [Unit]
@@ -50,11 +50,11 @@ ProtectKernelTunables=no
 NoNewPrivileges=no
 LoadCredential=
 """
-"""As distrobuilder and Proxmox's templates write it for unprivileged containers."""
+"""The drop-in of distrobuilder and of Proxmox's templates for unprivileged containers."""
 
 
 def main() -> int:
-    """Boot systemd in namespaces and a control group of its own, and return the agent's exit code."""
+    """Boot systemd in new namespaces and a new control group, and return the agent's exit code."""
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as ending:
         folder = Path(temporary)
         folder.chmod(0o755)
@@ -64,7 +64,7 @@ def main() -> int:
         said.touch()
         said.chmod(0o666)  # systemd opens it as the service's user from 257 on
 
-        # `ip netns exec` gives a mount namespace of its own, with a /sys that has no control groups.
+        # The mount namespace of `ip netns exec` has a /sys without control groups.
         groups = folder / "cgroup"
         groups.mkdir()
         mount("-t", "cgroup2", "cgroup2", groups)

@@ -1,8 +1,8 @@
-"""Run the agent once among stand-ins; meant to be started inside a network namespace, by agent.py.
+"""Run the agent once with stand-ins; started by agent.py in a network namespace.
 
 Reads the site from stdin as JSON: `subnets`, `addresses`, `settings`, `environment`, `arguments`, `prefix` for
-the command, `nameservers` (address → zone, or null for a silent one) and `watch`. Writes what agent.Run holds to
-stdout.
+the command, `nameservers` (address → zone, or null for a silent nameserver) and `watch`. Writes the fields of
+agent.Run to stdout as JSON.
 """
 
 import json
@@ -24,7 +24,7 @@ from stand_ins.site import Site
 def main() -> None:
     wanted = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder, Site(Path(folder)) as site, ExitStack() as others:
-        os.chmod(folder, 0o777)  # an agent without privileges keeps its cache here
+        os.chmod(folder, 0o777)  # for the cache of an agent without privileges
         site.phpipam.subnets = wanted["subnets"]
         site.phpipam.addresses = wanted.get("addresses", [])
         site.settings |= wanted.get("settings", {})

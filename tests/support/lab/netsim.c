@@ -1,9 +1,9 @@
-/* netsim: an IPv4 network with thousands of hosts, played by one process at the far end of a TAP device.
+/* netsim: an IPv4 network with thousands of hosts, simulated by one process at the far end of a TAP device.
  *
- * Which hosts live, which keep silent to ICMP and which probes get lost are all read off a hash of the seed
- * and the address, so that two scanners (or the same one with other options) meet the very same network.
- * The near end of the device belongs to the caller: create it in a network namespace without a way out, give
- * it an address and routes, then start this. network.py does so.
+ * A hash of the seed and the address decides which hosts are live, which drop ICMP and which probes are lost, so that
+ * two scanners (or the same scanner with other options) scan the same network. The caller makes the near end of the
+ * device in a network namespace without a route out, gives it an address and routes, and then starts this program, as
+ * network.py does.
  *
  *   --tap NAME       the device to attach to; "ready" is printed once it answers
  *   --list NET/N     instead: print the live addresses of a network, one a line, and exit
@@ -12,22 +12,22 @@
  *   --quiet P        per cent of the live hosts that drop ICMP; they still answer ARP and TCP (0)
  *   --serving P      per cent of the live hosts that answer a SYN to port 22, 80, 443 or 445 with SYN/ACK (0)
  *   --rtt MS         from probe to answer, milliseconds (0.3)
- *   --loss P         per cent of the probes that get no answer, each on its own (0)
+ *   --loss P         per cent of the probes that get no answer, independently of each other (0)
  *   --gateway A      a router on the segment, always live, whose own ARP answers are never lost
  *   --late P         per cent of the live hosts whose answers come --lateness MS later (0, 700)
  *   --dozing P       per cent of the live hosts that answer every third probe only (0)
  *
- * What answers for dead addresses; --share P per cent of them (100):
+ * Answers for dead addresses, or for --share P per cent of them (100):
  *   --resets         a firewall answers TCP probes with RST
  *   --syn-proxy      a firewall completes TCP handshakes: it answers every SYN, to live hosts too, with SYN/ACK
  *   --echoes         a firewall answers ICMP echo requests
- *   --proxy-arp      a router answers ARP requests with its own hardware address, and drops what it is sent
- *   --forge          the firewall's answers carry the TTL of the hosts'
+ *   --proxy-arp      a router answers ARP requests with its own hardware address, and drops all packets to it
+ *   --forge          the firewall's answers have the TTL of the hosts
  *
- * SIGUSR1 prints the counters as one line of JSON and starts anew, counters and losses alike; SIGTERM and
- * SIGINT print them and end the program. "peak" is the largest number of packets that arrived within any one
- * second, "seconds" the time from the first packet to the last, "overrun" the answers that found no room,
- * "behind" the largest delay of an answer beyond its time, in seconds.
+ * SIGUSR1 prints the counters as one line of JSON and resets the counters and the losses; SIGTERM and SIGINT print
+ * them and end the program. "peak" is the maximum number of packets that arrived within one second, "seconds" the time
+ * from the first packet to the last one, "overrun" the number of answers without a free slot, "behind" the maximum delay
+ * of an answer after its due time, in seconds.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -57,7 +57,7 @@
 
 #define SECOND UINT64_C(1000000000)
 #define LARGEST 192            /* octets of the largest frame that is answered; no probe of nmap or fping is larger */
-#define WAITING (1 << 16)      /* answers under way; a power of two, as the others below */
+#define WAITING (1 << 16)      /* pending answers; a power of two, like the following */
 #define WINDOW (1 << 18)       /* arrivals remembered for the peak: more a second than the device can carry */
 #define TRIES (1 << 20)        /* probes counted per address, told apart by its last 20 bits */
 #define HOST_TTL 60            /* a host three routers away */
@@ -122,7 +122,7 @@ static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum) {
     while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
     return htons(~sum);
 }
-static struct answer *room(void) { /* the next free slot; NULL when as many answers as fit are under way */
+static struct answer *room(void) { /* the next free slot; NULL if all slots are in use */
     if (next_in - next_out < WAITING) return &waiting[next_in % WAITING];
     count.overrun++;
     return NULL;
@@ -131,7 +131,7 @@ static void send_later(struct answer *a, size_t size, uint32_t address) {
     a->due = now() + net.rtt + (net.late > 0 && drawn(net.late, LATE, address, 0) ? net.lateness : 0);
     a->size = size;
     count.answered++;
-    for (uint64_t at = next_in++; at > next_out; at--) { /* in the order of their time; late ones are few */
+    for (uint64_t at = next_in++; at > next_out; at--) { /* sorted by due time; few answers are late */
         struct answer *earlier = &waiting[(at - 1) % WAITING], *later = &waiting[at % WAITING], other = *earlier;
         if (earlier->due <= later->due) break;
         *earlier = *later;
@@ -266,9 +266,9 @@ static int attach(const char *name) {
     if (ioctl(fd, TUNSETIFF, &request) < 0) err(1, "cannot attach to %s", name);
     return fd;
 }
-static bool receive(int tap) { /* whether there may be more */
+static bool receive(int tap) { /* return whether more frames may wait */
     uint8_t frame[2048];
-    for (int i = 0; i < 128; i++) { /* then see to the answers that have become due */
+    for (int i = 0; i < 128; i++) { /* then send the answers that are due */
         ssize_t size = read(tap, frame, sizeof frame);
         if (size < ETH_HLEN) return false;
         note_arrival(now());
@@ -298,7 +298,7 @@ static void serve(int tap) {
         sigaction(numbers[i], &action, NULL);
     }
     sigprocmask(SIG_BLOCK, &blocked, &open); /* delivered inside ppoll only */
-    /* A network is as fast on a busy machine: frames must not wait for other processes. Containers may refuse it. */
+    /* A real network is not slower on a busy machine: frames must not wait for other processes. Containers may refuse. */
     sched_setscheduler(0, SCHED_RR, &(struct sched_param){.sched_priority = 1});
     puts("ready");
     fflush(stdout);
@@ -314,7 +314,7 @@ static void serve(int tap) {
         receive(tap);
         deliver(tap);
         if (signalled) {
-            while (receive(tap)); /* what came before the signal */
+            while (receive(tap)); /* frames that arrived before the signal */
             report();
             if (signalled != SIGUSR1) return;
             signalled = 0;
@@ -369,8 +369,8 @@ int main(int argc, char **argv) {
         }
     if (network) list(network);
     else if (tap) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* never outlive the test that started it */
-        setpriority(PRIO_PROCESS, 0, -20); /* hosts answer at once, however busy the machine is */
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* end with the test that started it */
+        setpriority(PRIO_PROCESS, 0, -20); /* hosts answer at once also on a busy machine */
         serve(attach(tap));
     } else errx(2, "--tap or --list is needed");
     return 0;

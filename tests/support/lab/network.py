@@ -1,8 +1,8 @@
-"""Networks to scan that lead nowhere: Linux network namespaces with simulated or real hosts in them.
+"""Networks without a route out: Linux network namespaces with simulated or real hosts.
 
-Needs root, iproute2 and (for `Network`) gcc and /dev/net/tun. A process runs in a namespace only as long as
-that holds nothing but the loopback device, the simulator's TAP and veth pairs to other namespaces made here,
-so that no probe can reach a network of the machine.
+Needs root, iproute2 and (for `Network`) gcc and /dev/net/tun. A process runs in a namespace only while this has no
+other devices than loopback, the simulator's TAP and veth pairs to other namespaces made here, so that no probe can
+reach a network of the machine.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ class Counters:
     def kept_up(self) -> bool:
         """Whether the simulator was quick enough for a measurement.
 
-        nmap waits for an answer for 0.1 s or longer. It missed hosts where the simulator was stopped for 0.6 s, and
-        none where nmap itself was stopped for 3 s.
+        nmap waits for an answer for 0.1 s or longer. It missed hosts when the simulator was stopped for 0.6 s, and
+        none when nmap itself was stopped for 3 s.
         """
         return not self.overrun and self.behind < 0.1
 
@@ -190,9 +190,9 @@ class Counters:
 class Network(Namespace):
     """A simulated IPv4 network in which `address` (like "10.77.255.254/16") belongs to the scanner.
 
-    Without `gateway` the hosts are on the scanner's own segment; with one, everything else lies behind it.
+    Without `gateway` the hosts are on the scanner's own segment; with it, all other hosts are behind the gateway.
     `alive`, `quiet`, `serving`, `loss`, `share`, `late` and `dozing` are per cent, `rtt` and `lateness`
-    milliseconds; netsim.c says what they and the switches do.
+    milliseconds; netsim.c describes them and the switches.
     """
 
     def __init__(
