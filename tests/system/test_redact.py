@@ -3,10 +3,13 @@
 import base64
 import html
 import json
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phpipam_scan_agent.system import redact
 from stand_ins.https import Answer
@@ -81,3 +84,10 @@ def test_a_token_in_a_shortened_redirect_is_masked(characters: int, site: Site) 
 
     assert "redirects to https://h/xxx" in done.stderr
     assert pieces(done.stderr, token) == []
+
+
+@given(said=st.text())
+def test_safe_text_is_one_printable_line(said: str) -> None:
+    shown = redact.safe(said)
+    assert len(f"{shown}.".splitlines()) == 1
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", shown)
