@@ -29,8 +29,7 @@ def first_shown(path: Path, changes: Iterable[Change], scanned: Collection[int],
     A change that has ended and recurs is shown again. `scanned` are the ids of the completely scanned subnets; for
     other subnets, earlier changes stay noted. `now` is in seconds since the epoch.
     """
-    nothing: Times = {}
-    noted = files.load(path, FORMAT, MAX_BYTES, _decode, nothing)
+    noted = files.load(path, FORMAT, MAX_BYTES, _decode)
     shown = {key: value for key, value in noted.items() if 0 <= now - value[1] < RECENT.total_seconds()}
     changes = list(changes)
     kept = {change.key: shown.get(change.key, (change.subnet_id, now)) for change in changes}

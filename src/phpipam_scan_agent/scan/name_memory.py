@@ -49,8 +49,7 @@ class NameMemory:
         if self._path is None:
             return
         files.clean(self._path)
-        nothing: dict[str, Answer] = {}
-        kept = files.load(self._path, FORMAT, MAX_BYTES, _decode, nothing)
+        kept = files.load(self._path, FORMAT, MAX_BYTES, _decode)
         # Answers from a time when the clock was ahead must not live longer.
         latest = self._clock() + LONGEST
         self._answers.update({key: answer for key, answer in kept.items() if answer[0] <= latest})

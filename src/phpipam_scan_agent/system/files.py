@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
 
-State = TypeVar("State")
+Value = TypeVar("Value")
 
 INVALID = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """Errors on reading a JSON document that does not have the expected form."""
@@ -67,19 +67,19 @@ def replace(path: Path, content: bytes, mode: int = 0o600, durable: bool = True)
         sync(path.parent)
 
 
-def load(path: Path, form: int, limit: int, decode: Callable[[Any], State], otherwise: State) -> State:
-    """Return the content of a JSON file of this format; `otherwise` without such a file.
+def load(path: Path, form: int, limit: int, decode: Callable[[Any], dict[str, Value]]) -> dict[str, Value]:
+    """Return the content of a JSON file of this format; nothing without such a file.
 
     `decode` converts the document to the content; a file for which it raises one of INVALID is damaged and ignored.
     """
     try:
         document = json.loads(read(path, limit))
-        return decode(document) if document["format"] == form else otherwise
+        return decode(document) if document["format"] == form else {}
     except FileNotFoundError:
-        return otherwise
+        return {}
     except (OSError, *INVALID) as error:
         log.info("%s cannot be read (%s); it is written anew", path, error)
-        return otherwise
+        return {}
 
 
 def sync(path: Path) -> None:
