@@ -32,8 +32,9 @@ class PhpIpam:
         self._api = Api(config, clock, lambda: cache.memory)
         self._lock = threading.Lock()
         self._stale_used = False
-        self._asked = 0
         self._again = False
+        self.only_cached = True
+        """Whether the cache has answered each question so far."""
 
     def close(self) -> None:
         """End the sessions."""
@@ -47,11 +48,6 @@ class PhpIpam:
     def clock_ahead(self) -> float | None:
         """Seconds that this machine's clock is ahead of phpIPAM's; None before an answer."""
         return self._api.clock_ahead
-
-    @property
-    def only_cached(self) -> bool:
-        """Whether the cache has answered each question so far."""
-        return not self._asked
 
     def subnets(self, again: bool = False) -> tuple[list[Subnet], list[Outcome]]:
         """Return the subnets assigned to this agent, without their addresses, and an Outcome for each invalid row.
@@ -159,7 +155,7 @@ class PhpIpam:
         rows = None if self._again else self._cache.get(question)
         if rows is not None:
             return rows
-        self._asked += 1
+        self.only_cached = False
         try:
             rows = fetch()
         except (TransportError, PhpIpamAwayError) as error:
