@@ -136,8 +136,9 @@ class Api:
             return
         with self._lock:
             ahead = self.clock_ahead = self._clock() - theirs
-            first, self._warned = not self._warned, self._warned or abs(ahead) > CLOCK_TOLERANCE
-        if first and abs(ahead) > CLOCK_TOLERANCE:
+            warn = abs(ahead) > CLOCK_TOLERANCE and not self._warned
+            self._warned |= warn
+        if warn:
             log.warning(
                 "this machine's clock is %.0f s %s phpIPAM's, which shows hosts as offline by the age of their last"
                 " report; set the clocks, or epoch_time_offset",
