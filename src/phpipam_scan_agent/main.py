@@ -95,18 +95,19 @@ def run(options: Options, config: Config, spool: Spool, findings: output.Finding
 
 def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[Subnet], list[Outcome]]:
     """Return the subnets to scan, without their addresses, and an Outcome for each of the others."""
-    limits = (options.only, config.ipv6, config.scan_parents)
-    assigned, failed = phpipam.subnets()
-    chosen, left = targets.choose(assigned, *limits)
-    outcomes = failed + left
+
+    def ask(again: bool) -> tuple[list[Subnet], list[Outcome]]:
+        assigned, failed = phpipam.subnets(again)
+        chosen, left = targets.choose(assigned, options.only, config.ipv6, config.scan_parents)
+        return chosen, failed + left
+
+    chosen, outcomes = ask(again=False)
     if phpipam.only_cached and not (chosen and all(outcome.skipped for outcome in outcomes)):
         # The administrator may have corrected phpIPAM since.
         log.info(
             "phpIPAM's cached list of subnets leaves nothing to scan or has an error; asking for it again"
         )
-        assigned, failed = phpipam.subnets(again=True)
-        chosen, left = targets.choose(assigned, *limits)
-        outcomes = failed + left
+        chosen, outcomes = ask(again=True)
     for warning in (targets.nothing_to_scan(chosen, outcomes), targets.in_several_vrfs(chosen)):
         if warning:
             log.warning("%s", warning)
