@@ -44,12 +44,16 @@ class Options(NamedTuple):
     @property
     def view(self) -> str:
         """One of VIEWS, or `json`, which has the data of all views."""
-        return "json" if self.format == "json" else self.show or ("hosts" if self.dry_run else "subnets")
+        if self.format == "json":
+            return "json"
+        return self.show or ("hosts" if self.dry_run else "subnets")
 
     @property
     def wanted(self) -> bool | None:
         """Whether the view is printed; None for only on a terminal."""
-        return True if self.format or self.show else False if self.verbosity < 0 else None
+        if self.format or self.show:
+            return True
+        return False if self.verbosity < 0 else None
 
     @property
     def partial(self) -> bool:
@@ -63,7 +67,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
     given = command_line.parse_args(arguments)
     if given.check and (given.dry_run or given.only or given.refresh or given.show):
         command_line.error("--check scans nothing; leave out --dry-run, --subnet, --refresh and --show")
-    return Options(**{**vars(given), "only": tuple(given.only)})
+    given.only = tuple(given.only)
+    return Options(**vars(given))
 
 
 def parser() -> argparse.ArgumentParser:

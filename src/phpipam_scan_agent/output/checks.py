@@ -18,10 +18,18 @@ def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
         for each in checks:
             seen.append(each)
             if output_format != "json":
-                mark = "[red]✗[/]" if not each.passed else "[yellow]![/]" if each.advice else "[green]✓[/]"
-                advice = f" → {escape(safe(each.advice))}" if each.advice else ""
-                console.print(f"{mark} {each.name}: {escape(safe(each.detail))}{advice}")
+                console.print(_line(each))
         if output_format == "json":
             document = {"version": VERSION, "checks": [safe_values(each._asdict()) for each in seen]}
             print(json.dumps(document, indent=2))  # noqa: T201
     return all(each.passed for each in seen)
+
+
+def _line(check: Check) -> str:
+    """Return a check as a line of rich's markup."""
+    line = f"{check.name}: {escape(safe(check.detail))}"
+    if check.advice:
+        line += f" → {escape(safe(check.advice))}"
+    if not check.passed:
+        return f"[red]✗[/] {line}"
+    return f"[yellow]![/] {line}" if check.advice else f"[green]✓[/] {line}"

@@ -51,6 +51,7 @@ def _line(ip: str, cells: Cells, widths: list[int], room: int | None) -> str:
     status, *others, vendor = cells
     after = "".join(f" {column(text, size)}" for text, size in zip(others, widths[2:], strict=True) if size)
     used = 2 + widths[0] + 1 + widths[1] + cell_len(after) + 1
-    shown = vendor if room is None else cut(vendor, room - used) if room - used >= MIN_VENDOR else ""
-    end = escape(f"{after} {shown}".rstrip())
+    if room is not None:
+        vendor = cut(vendor, room - used) if room - used >= MIN_VENDOR else ""
+    end = escape(f"{after} {vendor}".rstrip())
     return f"  {column(ip, widths[0])} [{STYLES[status]}]{column(status, widths[1])}[/]{end}"

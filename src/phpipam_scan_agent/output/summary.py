@@ -100,7 +100,9 @@ def _table(outcomes: Iterable[Outcome]) -> Table:
 
 
 def _end(done: Outcome) -> str:
-    report = "yes" if done.uploaded else "[yellow]waiting[/]" if done.waiting else "no"
-    if not done.error:
-        return report
-    return "[red]failed[/]" if report == "no" else f"{report} [red](error)[/]"
+    error = " [red](error)[/]" if done.error else ""
+    if done.uploaded:
+        return f"yes{error}"
+    if done.waiting:
+        return f"[yellow]waiting[/]{error}"
+    return "[red]failed[/]" if done.error else "no"
