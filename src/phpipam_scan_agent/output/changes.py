@@ -34,14 +34,14 @@ class Change(NamedTuple):
 
 def of(findings: Findings) -> list[Change]:
     """Return the changes by kind, then by subnet and address."""
-    found = [
-        change for kept in findings for each in kept.hosts for change in _of_host(kept.id, kept.network, each)
-    ]
-    found += [
-        Change(SILENT, kept.id, each.ip, kept.network, plain(each.hostname or ""), _seen(each))
-        for kept in findings
-        for each in kept.missing
-    ]
+    found: list[Change] = []
+    for kept in findings:
+        for each in kept.hosts:
+            found += _of_host(kept.id, kept.network, each)
+        found += [
+            Change(SILENT, kept.id, silent.ip, kept.network, plain(silent.hostname or ""), _seen(silent))
+            for silent in kept.missing
+        ]
     return sorted(found, key=lambda change: KINDS.index(change.kind))
 
 
@@ -61,16 +61,15 @@ def lines(changes: Iterable[Change]) -> Iterator[str]:
 
 
 def _of_host(subnet_id: int, network: IPNetwork, found: Found) -> Iterator[Change]:
-    vendor = f" ({plain(found.host.vendor)})" if found.host.vendor else ""
-    mac = f"{found.host.mac or ''}{vendor}"
-    name = plain(found.name)
-    if found.host.mac_changed and found.host.address:
-        detail = f"{found.host.address.mac} in phpIPAM, now {mac}"
-        yield Change(MAC, subnet_id, found.ip, network, name, detail)
+    host, address, name = found.host, found.host.address, plain(found.name)
+    vendor = f" ({plain(host.vendor)})" if host.vendor else ""
+    mac = f"{host.mac or ''}{vendor}"
+    if host.mac_changed and address:
+        yield Change(MAC, subnet_id, host.ip, network, name, f"{address.mac} in phpIPAM, now {mac}")
     if found.status == "new":
-        yield Change(NEW, subnet_id, found.ip, network, name, mac)
-    if found.status == "back" and found.host.address:
-        yield Change(BACK, subnet_id, found.ip, network, name, _seen(found.host.address))
+        yield Change(NEW, subnet_id, host.ip, network, name, mac)
+    if found.status == "back" and address:
+        yield Change(BACK, subnet_id, host.ip, network, name, _seen(address))
 
 
 def _seen(address: Address) -> str:
