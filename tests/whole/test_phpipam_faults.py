@@ -1,4 +1,4 @@
-"""Runs while phpIPAM fails in part, is unreachable, or has another clock."""
+"""Runs with faults of phpIPAM: outages, failures of single requests, another clock."""
 
 import json
 import re
