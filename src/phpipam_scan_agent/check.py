@@ -147,7 +147,7 @@ def _certificate(name: str, url: str, identity: Identity) -> Iterator[Check]:
 
 def _phpipam(config: Config, clock: Callable[[], float]) -> Iterator[Check]:
     try:
-        # The cache is neither loaded nor saved, so each answer is of this moment.
+        # The cache is neither loaded nor saved, so each answer is a new one.
         phpipam = PhpIpam(config, Cache(folders.cache() / "phpipam.json", config, clock), clock)
         name = phpipam.agent_name()
     except ScanAgentError as error:

@@ -15,7 +15,7 @@ RECENT = timedelta(days=1)
 
 
 class Address(NamedTuple):
-    """An address that phpIPAM knows."""
+    """An address in phpIPAM."""
 
     id: int
     ip: IPAddress
@@ -54,7 +54,7 @@ class Subnet(NamedTuple):
     """Whether hosts may have the network and broadcast addresses."""
 
     resolve_names: bool = False
-    """phpIPAM's "Resolve DNS names": look up the PTR names of the hosts found."""
+    """phpIPAM's "Resolve DNS names": look up the PTR names of the hosts."""
 
     nameservers: tuple[IPAddress, ...] = ()
     """Nameservers for PTR names, in the order of asking; the system's nameservers if empty."""
@@ -187,7 +187,7 @@ class Report(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of one subnet's run: scanned, skipped with the reason, or failed with the error."""
+    """The result of one subnet in a run: scanned, skipped with the reason, or failed with the error."""
 
     subnet: str
     """The network as phpIPAM has it, `192.0.2.0/24`."""

@@ -20,7 +20,7 @@ class Answer(NamedTuple):
     body: bytes
 
     marked_end: bool = True
-    """Whether the headers state the body's length or chunks; without them an answer cut off looks complete."""
+    """Whether the headers state the body's length or chunks; without them a truncated answer seems complete."""
 
     date: float | None = None
     """The server's time of the answer, from its `Date` header, in seconds since the epoch."""

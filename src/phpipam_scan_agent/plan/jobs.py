@@ -122,10 +122,10 @@ def make(subnets: Iterable[Subnet], size: int, find_routes: FindRoutes) -> list[
 def _pack(chunks: Sequence[Chunk], size: int) -> Iterator[tuple[Chunk, ...]]:
     """Put chunks together, in their order, into groups of about `size` addresses."""
     sizes = [ranges.size(chunk.ranges) for chunk in chunks]
-    # Groups of equal size: a small last group of each batch would be a job too many to run beside the others.
+    # Groups of equal size, since a small last group in each batch would be one job too many for the processes.
     equal = min(MAX_ADDRESSES, sum(sizes) / max(1, round(sum(sizes) / size))) or 1
-    # By the position of a chunk's middle: groups filled up one after another would make 50 jobs of 50
-    # networks where 32 are wanted, and the 18 left over a second round.
+    # Grouped by the position of a chunk's middle: groups filled one after another would be 50 jobs for 50 networks
+    # instead of 32, and 18 of them a second round.
     groups: dict[int, list[Chunk]] = defaultdict(list)
     for chunk, length, end in zip(chunks, sizes, accumulate(sizes), strict=True):
         groups[int((end - length / 2) / equal)].append(chunk)

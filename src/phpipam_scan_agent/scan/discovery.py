@@ -94,8 +94,8 @@ class Discovery:
         """Return the hosts among a job's addresses; on the agent's own segment, pass until no new host answers.
 
         nmap sends two ARP requests, so at 5 % loss one host in 400 is missed; a routed host gets six probes. Two
-        passes with one request each cost the same, and show packet loss: once a pass has found a host that the
-        pass before it missed, every job of the run makes at least three, and this one goes on at half the rate.
+        passes with one request each cost the same, and reveal packet loss: after a pass has found a host that the
+        previous pass missed, every job of the run makes at least three passes, and this job halves its rate.
         """
         wanted = ranges.union(part for chunk in job.chunks for part in chunk.ranges)
         if job.route.error:

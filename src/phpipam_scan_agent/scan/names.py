@@ -37,7 +37,7 @@ MAX_SYSTEM_NAMESERVERS = 3
 class Names:
     """Looks up names until the end of the `with` block; may be used from many threads.
 
-    One event loop sends all queries, so only its end needs a lock. Afterwards the hosts are reported without names.
+    One event loop sends all queries, so only its end needs a lock. After the block, no name is found.
     `memory` has the answers of earlier runs.
     """
 

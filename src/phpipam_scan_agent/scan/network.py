@@ -41,7 +41,7 @@ class Link(NamedTuple):
 
 
 class LocalNetwork:
-    """The machine's interfaces and routes, each as when it was first needed; nothing is sent.
+    """The machine's interfaces and routes, each read at its first use; no packet is sent.
 
     The prefixes of the interfaces are not enough: a more specific route can lead 10.5.0.0/16 through a router
     although the interface has 10.0.0.1/8. nmap asks the kernel, and misses a third of such hosts with ARP's options.
