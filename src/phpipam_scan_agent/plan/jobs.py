@@ -67,8 +67,8 @@ class Job(NamedTuple):
     @property
     def known(self) -> Iterator[range]:
         """The job's addresses that are in phpIPAM."""
-        return (
-            range(int(address.ip), int(address.ip) + 1)
+        return ranges.of_ips(
+            address.ip
             for chunk in self.chunks
             for subnet, _ in chunk.subnets
             for address in ranges.pick(subnet.addresses, chunk.ranges, self.version)

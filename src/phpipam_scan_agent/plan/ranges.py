@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 from typing import Protocol, TypeVar
 
-from ..models import Host, IPAddress, IPNetwork
+from ..models import IPAddress, IPNetwork
 
 Ranges = tuple[range, ...]
 
@@ -21,9 +21,10 @@ def within(network: IPNetwork, outer: IPNetwork) -> bool:
     return network.version == outer.version and network.subnet_of(outer)  # type: ignore[arg-type]
 
 
-def of_hosts(hosts: Iterable[Host]) -> Iterator[range]:
-    """Yield the address of each host."""
-    return (range(int(host.ip), int(host.ip) + 1) for host in hosts)
+def of_ips(ips: Iterable[IPAddress]) -> Iterator[range]:
+    """Yield each address as a range."""
+    for ip in ips:
+        yield range(int(ip), int(ip) + 1)
 
 
 def union(parts: Iterable[range]) -> Ranges:

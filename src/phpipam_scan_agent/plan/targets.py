@@ -90,15 +90,14 @@ def of_subnet(subnet: Subnet) -> Ranges:
     phpIPAM's "ping exclude".
     """
     network = subnet.network
-    excluded = [_single(int(known.ip)) for known in subnet.addresses if known.exclude_ping]
+    excluded = list(ranges.of_ips(known.ip for known in subnet.addresses if known.exclude_ping))
     excluded += reserved(subnet)
     if subnet.discover:
         excluded += map(ranges.of_network, subnet.nested)
     if subnet.discover and not too_large(network):
         return ranges.without((ranges.of_network(network),), excluded)
-    known = (int(known.ip) for known in subnet.addresses if known.ip in network)
-    listed = map(_single, (*known, *map(int, subnet.candidates)))
-    return ranges.without(ranges.union(listed), excluded)
+    known = (known.ip for known in subnet.addresses if known.ip in network)
+    return ranges.without(ranges.union(ranges.of_ips((*known, *subnet.candidates))), excluded)
 
 
 def reserved(subnet: Subnet) -> Ranges:
@@ -110,7 +109,7 @@ def reserved(subnet: Subnet) -> Ranges:
     if network.prefixlen >= network.max_prefixlen - 1 or subnet.is_pool:
         return ()
     whole = ranges.of_network(network)
-    return (_single(whole.start), _single(whole.stop - 1))[: 2 if network.version == 4 else 1]
+    return (whole[:1], whole[-1:]) if network.version == 4 else (whole[:1],)
 
 
 def too_large(network: IPNetwork) -> bool:
@@ -142,7 +141,3 @@ def _reason_to_skip(subnet: Subnet, ipv6: bool, scan_parents: bool) -> str | Non
     if subnet.discover and subnet.nested and not scan_parents:
         return "it has nested subnets; scan_parents: true scans its other addresses, which phpIPAM calls orphaned"
     return None
-
-
-def _single(number: int) -> range:
-    return range(number, number + 1)

@@ -110,7 +110,7 @@ class Discovery:
     def _find_on_segment(self, job: Job, wanted: Ranges, rate: float) -> Found:
         found = Found(())
         for number in range(MAX_PASSES):
-            silent = ranges.without(wanted, ranges.of_hosts(found.hosts))
+            silent = ranges.without(wanted, ranges.of_ips(host.ip for host in found.hosts))
             new = self._pass(job, silent, rate, Probes.SINGLE_ARP)
             found = found.plus(new)
             if number and new.hosts:
@@ -128,7 +128,7 @@ class Discovery:
 
     def _find_known(self, job: Job, wanted: Ranges, found: Found, rate: float, kinds: Probes) -> Found:
         """Probe the silent addresses that are in phpIPAM again, and return all hosts found."""
-        silent = ranges.without(wanted, ranges.of_hosts(found.hosts))
+        silent = ranges.without(wanted, ranges.of_ips(host.ip for host in found.hosts))
         known = ranges.union(each for each in job.known if ranges.contains(silent, each.start))
         return found.plus(self._pass(job, known, rate, kinds))
 
@@ -137,12 +137,12 @@ class Discovery:
 
         Without raw sockets nmap has no such probe.
         """
-        silent = ranges.union(ranges.of_hosts(hosts))
+        silent = ranges.union(ranges.of_ips(host.ip for host in hosts))
         found = Found(())
         for kinds in CONFIRMING[kind] if self._nmap.raw else ():
             new = self._pass_by_ip(job, silent, rate, kinds)
             found = found.plus(new)
-            silent = ranges.without(silent, ranges.of_hosts(new.hosts))
+            silent = ranges.without(silent, ranges.of_ips(host.ip for host in new.hosts))
         return found
 
     def controls(self, job: Job, wanted: Ranges, kinds: Probes, rate: float) -> Found:

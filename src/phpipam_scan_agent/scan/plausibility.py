@@ -238,7 +238,7 @@ def _controls(kind: Kind, group: Sequence[Host], answers: Answers) -> Iterator[t
     """Yield probes, and the addresses to probe, to which no host answers."""
     coverage = _coverage(group, answers) if answers.whole else 0
     if kind is Kind.SYN_ACK and coverage >= MIN_COVERAGE and len(group) >= MIN_NEARER:
-        yield Probes.UNSERVED, ranges.union(ranges.of_hosts(group[:MIN_ADDRESSES]))
+        yield Probes.UNSERVED, ranges.union(ranges.of_ips(host.ip for host in group[:MIN_ADDRESSES]))
     if coverage < FULL_COVERAGE or not _is_no_host(kind, group, answers.hosts):
         return
     if kind.is_tcp:
