@@ -30,10 +30,9 @@ def read(parser: Any, xml: str) -> tuple[Host, ...]:
         # A parser stores its last result; with a copy each, threads can read at the same time.
         found = copy(parser).analyse_nmap_xml_scan(xml)["scan"]
         ttls = {ip: ttl for ttl, ip in _TTL.findall(xml)}
-        up = [_host(host, ttls) for host in found.values() if host["status"]["state"] == "up"]
+        return ranges.sort(_host(host, ttls) for host in found.values() if host["status"]["state"] == "up")
     except Exception:  # python-nmap does not catch errors of its parsing
         raise ScanError("nmap's answer is not the XML of a scan") from None
-    return tuple(sorted(up, key=lambda host: int(host.ip)))
 
 
 def total(xml: str) -> int:
