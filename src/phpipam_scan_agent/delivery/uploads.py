@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 
 from ..errors import (
     BadReportError,
@@ -143,10 +142,11 @@ class Uploads:
         entry = self._spool.entry(upload.name)
         if entry and upload.report and entry.version == upload.version:
             return upload
-        with suppress(KeyError):  # it no longer waits: another thread may drop it at any moment
+        try:
             version, report = self._spool.get(upload.name)
-            return upload._replace(version=version, report=report)
-        return upload._replace(report=None)
+        except KeyError:  # it no longer waits: another thread may drop it at any moment
+            return upload._replace(report=None)
+        return upload._replace(version=version, report=report)
 
     def _sent(self, upload: Upload, report: Report) -> Upload:
         try:

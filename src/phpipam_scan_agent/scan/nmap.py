@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,9 +63,8 @@ def raw_socket_error() -> str | None:
     """
     if not _has_capability("CapEff"):
         return None
-    for family in (socket.AF_INET, socket.AF_PACKET):
+    for family, protocol in ((socket.AF_INET, socket.IPPROTO_ICMP), (socket.AF_PACKET, 0)):
         try:
-            protocol = socket.IPPROTO_ICMP if family == socket.AF_INET else 0
             socket.socket(family, socket.SOCK_RAW, protocol).close()
         except OSError as error:
             return error.strerror
@@ -94,17 +92,23 @@ def may_open_raw_sockets(path: str) -> bool:
     # Root passes on its effective set; other users only the ambient set, as from a systemd unit.
     if _has_capability("CapEff" if os.geteuid() == 0 else "CapAmb"):
         return True
-    if re.search(r"^NoNewPrivs:\s*1$", Path("/proc/self/status").read_text(), re.MULTILINE):
+    if _status("NoNewPrivs") == "1":
         return False
-    with suppress(OSError):
-        # linux/capability.h: revision with the flag "effective", then the permitted set, each little endian
+    try:
         attribute = os.getxattr(path, "security.capability")
-        effective = attribute[0] & 1
-        return bool(effective and int.from_bytes(attribute[4:8], "little") >> CAP_NET_RAW & 1)
-    return False
+    except OSError:
+        return False
+    # linux/capability.h: revision with the flag "effective", then the permitted set, each little endian
+    effective = attribute[0] & 1
+    return bool(effective and int.from_bytes(attribute[4:8], "little") >> CAP_NET_RAW & 1)
 
 
 def _has_capability(set_name: str) -> bool:
     """Return whether a set of the process's capabilities, such as `CapEff`, has CAP_NET_RAW."""
-    found = re.search(rf"^{set_name}:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return bool(found and int(found[1], 16) >> CAP_NET_RAW & 1)
+    return bool(int(_status(set_name), 16) >> CAP_NET_RAW & 1)
+
+
+def _status(field: str) -> str:
+    """Return a field of the process's status, `0` if the kernel does not give it."""
+    found = re.search(rf"^{field}:\s*(\S+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return found[1] if found else "0"

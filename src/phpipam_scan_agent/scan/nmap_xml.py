@@ -1,7 +1,6 @@
 """nmap's XML → Hosts. Pure."""
 
 import re
-from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -46,9 +45,10 @@ def read_part(parser: Any, xml: str) -> tuple[Host, ...]:
     end = xml.rfind("</host>")
     if end < 0:
         return ()
-    with suppress(ScanError):  # the caller reports its own error
+    try:
         return read(parser, xml[: end + len("</host>")] + ENDING)
-    return ()
+    except ScanError:  # the caller reports its own error
+        return ()
 
 
 def _host(found: dict[str, Any], ttls: dict[str, str]) -> Host:
