@@ -18,6 +18,7 @@ from .https import Identity
 from .https.tls import certificate_of
 from .models import Check, Subnet
 from .phpipam import PhpIpam
+from .phpipam.api import CLOCK_TOLERANCE
 from .phpipam.cache import Cache
 from .scan.nmap import find_nmap, raw_socket_error
 from .system import folders
@@ -170,7 +171,8 @@ def _clocks(ahead: float | None) -> Check:
     if ahead is None:
         return Check("clock", True, "phpIPAM's answers have no Date header")
     detail = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} phpIPAM's"
-    return Check("clock", abs(ahead) < 60, detail, None if abs(ahead) < 60 else "set the clocks")
+    close = abs(ahead) < CLOCK_TOLERANCE
+    return Check("clock", close, detail, None if close else "set the clocks")
 
 
 def _subnets(subnets: list[Subnet], ipv6: bool) -> Check:
