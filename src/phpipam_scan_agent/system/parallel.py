@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -84,11 +83,7 @@ class ParallelMap(Generic[Item, Result]):
 
     def untaken(self) -> list[Result]:
         """Return the results that were not taken, after the end of the block."""
-        untaken = []
-        for result in self._results:
-            with suppress(Exception):
-                untaken += [result.result()] if result else []
-        return untaken
+        return [result.result() for result in self._results if result and not result.exception()]
 
     def _feed(self) -> None:
         feeding: Future[Result] = Future()
