@@ -66,8 +66,6 @@ class Client:
         try:
             with signals.interruptible(), self._deadline() as deadline:
                 return self._with_retries(partial(self._once, method, url, arguments), deadline)
-        except _Redirected as redirect:
-            raise TransportError(f"{self._peer} at {shown} {redirect}: check {self._setting}") from None
         except answer.TooLargeAnswer:
             raise TransportError(
                 f"{self._peer} at {shown}: the answer has over {self._limit:,} bytes"
@@ -124,16 +122,13 @@ class Client:
         usual: dict[str, Any] = {"timeout": timeout, "allow_redirects": False, "stream": True}
         with self._session.request(method, url, **usual, **arguments) as response:
             if 300 <= response.status_code < 400:
-                raise _Redirected(response)
+                # requests would send the token to the other host and turn a POST into a GET.
+                target = excerpt(without_query(response.headers.get("Location") or "an unnamed address"), 200)
+                raise TransportError(
+                    f"{self._peer} at {without_query(url)} redirects to {target} (HTTP {response.status_code});"
+                    f" redirects are not followed: check {self._setting}"
+                )
             return answer.read(response, self._limit)
-
-
-class _Redirected(Exception):  # noqa: N818 (an answer that is not followed)
-    """The answer is a redirect: requests would send the token to the other host and turn a POST into a GET."""
-
-    def __init__(self, response: requests.Response) -> None:
-        target = excerpt(without_query(response.headers.get("Location") or "an unnamed address"), 200)
-        super().__init__(f"redirects to {target} (HTTP {response.status_code}); redirects are not followed")
 
 
 class _Session(requests.Session):
