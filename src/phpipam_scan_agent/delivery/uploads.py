@@ -126,19 +126,22 @@ class Uploads:
 
     def _send(self, upload: Upload) -> Upload:
         """Send a report and act on the answer; return the ended upload."""
-        try:
-            if self.stopped:
-                return self._kept(upload, self.stopped)
-            if not upload.not_kept:
+        if self.stopped:
+            return self._kept(upload, self.stopped)
+        if not upload.not_kept:
+            try:
                 upload = self._current(upload)
-            if upload.report is None:  # uploaded in a newer version, or dropped at the spool's limits
-                return upload
-            return self._sent(upload, upload.report)
-        except SpoolError as error:
-            return self._set_aside(upload, error)
+            except SpoolError as error:
+                return self._set_aside(upload, error)
+        if upload.report is None:  # uploaded in a newer version, or dropped at the spool's limits
+            return upload
+        return self._sent(upload, upload.report)
 
     def _current(self, upload: Upload) -> Upload:
-        """Return an upload with the newest version of its report, or without a report if it no longer waits."""
+        """Return an upload with the newest version of its report, or without a report if it no longer waits.
+
+        Raise SpoolError if the file is damaged.
+        """
         entry = self._spool.entry(upload.name)
         if entry and upload.report and entry.version == upload.version:
             return upload
