@@ -75,13 +75,19 @@ def parser() -> argparse.ArgumentParser:
     """Return the argument parser, also for the generated man page."""
     parser = argparse.ArgumentParser(
         prog=NAME,
-        description="Scan the subnets that phpIPAM assigns to this agent and report their hosts, once.",
+        description="Scan the subnets that phpIPAM assigns to this agent, report their hosts, and exit.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--config", metavar="FILE", type=Path, default=DEFAULT_PATH, help=f"default: {DEFAULT_PATH}")
+    add(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=DEFAULT_PATH,
+        help=f"configuration file; default: {DEFAULT_PATH}",
+    )
     add("--check", action="store_true", help="verify the requirements of a run, scan nothing")
     add("--dry-run", action="store_true", help="scan and show, but upload nothing")
     add(
@@ -93,20 +99,22 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="only this subnet and the subnets within it; may be repeated",
     )
-    add("--refresh", action="store_true", help="ask phpIPAM again instead of using the cache")
+    add("--refresh", action="store_true", help="ask phpIPAM again; its cached answers count as expired")
     add(
         "--show",
         choices=VIEWS,
         help="print each subnet (default), each host (default of --dry-run), only the differences from"
-        " phpIPAM, or a map of each subnet; also where stdout is no terminal",
+        " phpIPAM, or a map of each subnet; also if stdout is not a terminal",
     )
     add(
         "--format",
         choices=("table", "json"),
-        help="print also where stdout is no terminal; json has the data of all views",
+        help="print also if stdout is not a terminal; json has the data of all views",
     )
-    add("--log-file", metavar="FILE", type=Path, help="log to FILE too (default: $ANSIBLE_LOG_PATH)")
-    add("--log-format", choices=("text", "json"), default="text", help="default: text")
+    add("--log-file", metavar="FILE", type=Path, help="log to FILE, too; default: $ANSIBLE_LOG_PATH")
+    add(
+        "--log-format", choices=("text", "json"), default="text", help="format of log messages; default: text"
+    )
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
         "-v", "--verbose", dest="verbosity", action="count", default=0, help="show each step; -vv for more"

@@ -174,7 +174,7 @@ def test_no_temporary_file_is_left(spool: Spool, folder: Path) -> None:
 
 
 def test_a_week_of_failed_runs_needs_the_space_of_one(folder: Path, clock: Clock) -> None:
-    """With a clock that is set by hand, reset by an empty battery, and changed by the end of summer time."""
+    """With clock changes by hand, by an empty battery and by the end of summer time."""
     zones = [timezone(timedelta(hours=2)), timezone(timedelta(hours=1))]
     jumps = {40: 3600.0, 41: -3600.0, 80: -20 * 365 * DAY, 81: 20 * 365 * DAY}
     times: dict[int, datetime] = {}
@@ -700,7 +700,7 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path, clock: Clock) 
     assert spool.waiting() == {}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_file_of_another_user_is_named_with_the_chown_command(clock: Clock) -> None:
     with tempfile.TemporaryDirectory(
         dir="/tmp"

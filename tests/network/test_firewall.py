@@ -17,7 +17,7 @@ ROUTED: dict[str, Any] = {"address": "192.0.2.1/24", "gateway": "192.0.2.254", "
     ("like", "block"),
     [
         pytest.param({"loss": 5}, "10.1.0.0/22", id="5 % live, 5 % loss, in pieces"),
-        pytest.param({"alive": 0}, "10.1.1.0/24", id="nobody there"),
+        pytest.param({"alive": 0}, "10.1.1.0/24", id="no host"),
     ],
 )
 def test_addresses_that_only_a_firewall_answers_for_are_not_reported(

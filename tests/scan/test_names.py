@@ -168,17 +168,17 @@ def test_all_nameservers_are_asked_in_order_until_one_answers() -> None:
 
 
 def test_a_silent_nameserver_is_skipped_for_the_rest_of_the_run(caplog: pytest.LogCaptureFixture) -> None:
-    everybody = [ip_address("192.0.2.0") + offset for offset in range(3 * server.CONCURRENT)]
-    records = [f"{address.reverse_pointer}. PTR some.example.net." for address in everybody]
+    addresses = [ip_address("192.0.2.0") + offset for offset in range(3 * server.CONCURRENT)]
+    records = [f"{address.reverse_pointer}. PTR some.example.net." for address in addresses]
     at = (ip_address(FIRST), ip_address(SECOND))
     with (
         Nameserver(FIRST, reply=nameserver.silence) as silent,
         Nameserver(SECOND, records),
         Names(NameMemory(None)) as run,
     ):
-        assert run.look_up(everybody, at) == dict.fromkeys(everybody, "some.example.net")
+        assert run.look_up(addresses, at) == dict.fromkeys(addresses, "some.example.net")
         asked = len(silent.asked)
-        assert run.look_up(everybody, at) == dict.fromkeys(everybody, "some.example.net")
+        assert run.look_up(addresses, at) == dict.fromkeys(addresses, "some.example.net")
         assert len(silent.asked) == asked
     # The concurrent first queries, and a second try for each failure before the last tolerated one.
     assert 0 < asked <= server.CONCURRENT + server.MAX_FAILURES
@@ -257,9 +257,9 @@ def test_a_rate_limiting_nameserver_is_asked_more_slowly(
         count += 1
         return (nameserver.always("some.example.net.") if count <= 60 else limited)(question)
 
-    everybody = [ip(last) for last in range(250)]
+    addresses = [ip(last) for last in range(250)]
     with Nameserver(FIRST, reply=reply), Names(NameMemory(None)) as run:
-        assert run.look_up(everybody, (ip_address(FIRST),)) == dict.fromkeys(everybody, "some.example.net")
+        assert run.look_up(addresses, (ip_address(FIRST),)) == dict.fromkeys(addresses, "some.example.net")
     assert caplog.messages == []
 
 

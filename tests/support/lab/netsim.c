@@ -115,7 +115,7 @@ static bool answered_for(uint32_t address) { /* by the firewall or router, if th
     return drawn(net.share, SHARE, address, 0);
 }
 
-/* ---- what they answer ---- */
+/* ---- answers ---- */
 
 static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum) {
     for (size_t i = 0; i < size; i++) sum += i % 2 ? data[i] : data[i] << 8;

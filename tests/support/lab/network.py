@@ -72,7 +72,7 @@ class Namespace:
         self._tear_down()
 
     def ip(self, *arguments: str) -> str:
-        """Run iproute2's `ip` on this namespace and return what it prints."""
+        """Run iproute2's `ip` on this namespace and return its output."""
         command = ["ip", "-n", self.name, *arguments]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
