@@ -80,6 +80,10 @@ class ScanError(ScanAgentError):
     """Nmap could not finish the scan of a subnet."""
 
 
+class OutputError(ScanAgentError):
+    """The results could not be printed."""
+
+
 class Interrupted(BaseException):
     """A signal ends the run. A BaseException like KeyboardInterrupt: handlers of ordinary errors do not catch it."""
 

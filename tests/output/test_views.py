@@ -155,8 +155,8 @@ def test_a_change_is_printed_again_after_a_day_or_with_a_damaged_file(tmp_path: 
     def printed() -> list[str]:
         findings = output.Findings("changes")
         findings.add(result(host(77), silent=()))
-        shown = first_shown(tmp_path / "changes.json", changes.of(findings), {10}, clock())
-        return [change.kind for change in shown]
+        with first_shown(tmp_path / "changes.json", changes.of(findings), {10}, clock()) as shown:
+            return [change.kind for change in shown]
 
     assert (printed(), printed()) == (["new"], [])
     clock.now += 86401

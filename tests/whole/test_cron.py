@@ -1,8 +1,10 @@
 """The command under cron, also on restricted machines: it works, or names the restriction in one line."""
 
+import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
@@ -43,6 +45,40 @@ def test_a_good_run_is_silent(site: Site) -> None:
     done = run(site)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert reported(site) == 2
+
+
+def full_disk() -> int:
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def closed_pipe() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("stdout", "code", "said"),
+    [
+        (
+            full_disk,
+            1,
+            ": error: stdout cannot be written (No space left on device); check its file or device",
+        ),
+        (closed_pipe, 0, ""),
+    ],
+)
+def test_changes_that_could_not_be_printed_are_printed_by_the_next_run(
+    site: Site, stdout: Callable[[], int], code: int, said: str
+) -> None:
+    with open(stdout(), "wb") as file:
+        command = site.command("--show", "changes")
+        done = subprocess.run(
+            command, env=site.environment, stdout=file, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (code, f"phpipam-scan-agent{said}\n" if said else "")
+    assert run(site, "--show", "changes").stdout.startswith("new: 4\n")
+    assert run(site, "--show", "changes").stdout == ""
 
 
 @pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])

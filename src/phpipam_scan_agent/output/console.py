@@ -1,6 +1,5 @@
 """stdout and stderr as rich's consoles, on a terminal, in a file, or with a closed pipe."""
 
-import logging
 import os
 import re
 import sys
@@ -11,10 +10,10 @@ from io import TextIOWrapper
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..errors import OutputError
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-log = logging.getLogger(__name__)
 
 
 @cache
@@ -25,17 +24,22 @@ def stderr() -> "Console":
 
 @contextmanager
 def stdout() -> Iterator["Console"]:
-    """Yield the console of stdout. It may have a Latin-1 encoding, a full disk, or a closed pipe."""
+    """Yield the console of stdout. It may have a Latin-1 encoding, or a closed pipe, as by `| head`.
+
+    Raise OutputError if it cannot be written.
+    """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
         yield _console(stderr=False)
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # as by `| head`
-            log.error("stdout cannot be written: %s", error.strerror)
         # Its buffer would raise the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise OutputError(
+                f"stdout cannot be written ({error.strerror}); check its file or device"
+            ) from None
 
 
 def print_lines(console: "Console", lines: Iterable[str]) -> None:

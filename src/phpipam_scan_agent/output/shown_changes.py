@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,21 @@ Times = dict[str, tuple[int, float]]
 """A change's key → phpIPAM's id of the subnet, and the time of the first showing, in seconds since the epoch."""
 
 
-def first_shown(path: Path, changes: Iterable[Change], scanned: Collection[int], now: float) -> list[Change]:
-    """Return the changes that no run has shown within a day, and note all changes in the file as shown.
+@contextmanager
+def first_shown(
+    path: Path, changes: Iterable[Change], scanned: Collection[int], now: float
+) -> Iterator[list[Change]]:
+    """Give the changes that no run has shown within a day; after the block, note all changes in the file as shown.
 
-    A change is found again in each run while phpIPAM's answers are cached, the report waits, or a host stays silent.
-    A change that has ended and recurs is shown again. `scanned` are the ids of the completely scanned subnets; for
-    other subnets, earlier changes stay noted. `now` is in seconds since the epoch.
+    If the block fails, nothing is noted: the changes could not be printed. A change is found again in each run while
+    phpIPAM's answers are cached, the report waits, or a host stays silent. A change that has ended and recurs is
+    shown again. `scanned` are the ids of the completely scanned subnets; for other subnets, earlier changes stay
+    noted. `now` is in seconds since the epoch.
     """
     noted = files.load(path, FORMAT, MAX_BYTES, _decode)
     shown = {key: value for key, value in noted.items() if 0 <= now - value[1] < RECENT.total_seconds()}
     changes = list(changes)
+    yield [change for change in changes if change.key not in shown]
     kept = {change.key: shown.get(change.key, (change.subnet_id, now)) for change in changes}
     kept |= {key: shown[key] for key in shown if shown[key][0] not in scanned}
     if kept != shown:
@@ -41,7 +47,6 @@ def first_shown(path: Path, changes: Iterable[Change], scanned: Collection[int],
             log.warning(
                 "%s cannot be written (%s); the next run shows these changes again", path, error.strerror
             )
-    return [change for change in changes if change.key not in shown]
 
 
 def _decode(document: Any) -> Times:

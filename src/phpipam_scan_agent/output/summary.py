@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from ipaddress import ip_network
 
 from rich.console import Console
@@ -32,18 +33,18 @@ def show(summary: Summary, findings: Findings, wanted: bool | None, dry_run: boo
         if findings.view == "json":
             print(json.dumps(document(summary, findings, dry_run), indent=2))  # noqa: T201
         elif findings.view == "changes":
-            found = _changes(findings, console.is_terminal or dry_run)
-            print_lines(console, changes.lines(found))
-            if console.is_terminal and not found:
-                console.print("nothing differs from phpIPAM")
+            with _changes(findings, console.is_terminal or dry_run) as found:
+                print_lines(console, changes.lines(found))
+                if console.is_terminal and not found:
+                    console.print("nothing differs from phpIPAM")
         elif console.is_terminal if wanted is None else wanted:
             _show_subnets(console, sorted(summary.outcomes, key=_order), findings, dry_run)
 
 
-def _changes(findings: Findings, all_of_them: bool) -> list[changes.Change]:
+def _changes(findings: Findings, all_of_them: bool) -> AbstractContextManager[list[changes.Change]]:
     found = changes.of(findings)
     if all_of_them:
-        return found
+        return nullcontext(found)
     scanned = {kept.id for kept in findings if not kept.failed}
     return first_shown(folders.cache() / "changes.json", found, scanned, time.time())
 
