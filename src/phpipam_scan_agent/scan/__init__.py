@@ -1,6 +1,5 @@
 """Scan subnets in parallel at one shared packet rate; each result is available as soon as its job ends."""
 
-import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -20,20 +19,11 @@ from .neighbours import Neighbours
 from .network import LocalNetwork, neighbours
 from .nmap import Nmap
 from .process import Processes
-from .rate import Rate, slots
+from .rate import Rate, slots, total_rate
 from .worker import Worker
 
 if TYPE_CHECKING:
     from .names import Names
-
-log = logging.getLogger(__name__)
-
-CONNECTING_RATE = 500
-"""Maximum packets per second where nmap may only connect: the kernel then sends ARP requests beside nmap's rate, and
-its neighbour table overflows. Of 122 hosts of a /21 it found all at 600, 121 at 1,000 and 92 at 2,000."""
-
-CONNECTING_SHARE = 0.5
-"""Share of the rate that nmap gets then: with the kernel's ARP requests up to 1.9 times as many packets are sent."""
 
 PAUSES = (0.15, 0.2, 0.4)
 """Seconds for which the first, second, … batch of subnets is collected; the last value holds for all further ones."""
@@ -87,7 +77,7 @@ class Scan(ExitStack):
 
     def _start(self) -> None:
         nmap, local, processes = self._nmap, LocalNetwork(), Processes()
-        rate = _rate(self._config.max_rate, nmap.raw)
+        rate = total_rate(self._config.max_rate, nmap.raw)
         parallel = slots(rate, self._config.parallel_scans)
 
         own: dict[IPAddress, str] = {link.address.ip: link.mac for link in local.links}
@@ -152,14 +142,3 @@ def batches(subnets: ParallelMap[Any, Subnet], expected: Iterable[Subnet]) -> It
                 ready += held.pop(subnet.network)
         if ready:
             yield ready
-
-
-def _rate(max_rate: float, raw: bool) -> float:
-    """Return the packets per second for all nmap processes."""
-    if raw:
-        return max_rate
-    log.warning(
-        "nmap may not open raw sockets here and scans by TCP connections, which is slower and finds fewer"
-        " hosts; run the agent as root, or give it CAP_NET_RAW"
-    )
-    return min(max_rate, CONNECTING_RATE) * CONNECTING_SHARE
