@@ -46,7 +46,6 @@ REASONS: dict[str, tuple[type[ServerError], str]] = {
 COLLECTION = {
     400: ("Invalid JSON payload", "the report was damaged in transit"),
     401: ("", "check auth_token: it must be the one of the server's configuration"),
-    413: ("Maximum request body size", "raise the body size that the server accepts"),
 }
 """The status of a refusal by the collection's server → the start of its text, and what to check."""
 
@@ -104,9 +103,10 @@ def _other(url: str, answer: Answer) -> ServerError:
         return UnavailableError(
             f"{_where(url, answer)}; see the log of the server or of the proxy in front of it"
         )
-    begins, advice = COLLECTION.get(answer.status, ("?", ""))
-    if line and line.startswith(begins):
-        return UnavailableError(f"{_where(url, answer)}; {advice}")
+    if line and answer.status in COLLECTION:
+        begins, advice = COLLECTION[answer.status]
+        if line.startswith(begins):
+            return UnavailableError(f"{_where(url, answer)}; {advice}")
     return _not_a_scan_server(url, answer)
 
 
