@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from phpipam_scan_agent.models import Address, Subnet
 from phpipam_scan_agent.phpipam import nesting
 from phpipam_scan_agent.plan import ranges, targets
-from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES, MIN_ADDRESSES, Job, Route, expected, job_size
+from phpipam_scan_agent.plan.jobs import MAX_JOB_SIZE, MIN_JOB_SIZE, Job, Route, expected, job_size
 from phpipam_scan_agent.plan.jobs import make as make_jobs
 from phpipam_scan_agent.plan.ranges import Ranges
 
@@ -66,9 +66,9 @@ def check(jobs: list[Job], subnets: list[Subnet]) -> None:
             # Only targets are probed.
             wanted = ranges.union(part for _, own in chunk.subnets for part in own)
             assert set(numbers(chunk.ranges)) <= set(numbers(wanted))
-            assert ranges.size(chunk.ranges) <= MAX_ADDRESSES
+            assert ranges.size(chunk.ranges) <= MAX_JOB_SIZE
     assert all(job.size == sum(ranges.size(chunk.ranges) for chunk in job.chunks) for job in jobs)
-    assert all(job.size <= 2 * MAX_ADDRESSES for job in jobs)
+    assert all(job.size <= 2 * MAX_JOB_SIZE for job in jobs)
     for job in jobs:
         assert {subnet.network.version for chunk in job.chunks for subnet, _ in chunk.subnets} == {
             job.version
@@ -166,7 +166,7 @@ def test_a_subnet_without_targets_still_has_a_result() -> None:
 def test_a_network_in_several_vrfs_counts_once() -> None:
     discovered = [subnet("192.0.2.0/24", id_, vrf=id_) for id_ in (1, 2, 3)]
     others = [subnet("198.51.100.0/29", 5), to_check(network="10.0.0.0/8", id_=6)]
-    assert expected([*discovered, *others]) == 254 + 6 + MIN_ADDRESSES
+    assert expected([*discovered, *others]) == 254 + 6 + MIN_JOB_SIZE
 
 
 def test_without_subnets_there_are_no_jobs() -> None:
@@ -214,5 +214,5 @@ def test_each_target_is_scanned_once_for_its_network(found: list[Subnet], parall
     assert max(probed.values(), default=1) == 1
     total = sum(job.size for job in jobs)
     busy = [job for job in jobs if job.size]
-    rounds = max(1, -(-total // (parallel * MAX_ADDRESSES)))
+    rounds = max(1, -(-total // (parallel * MAX_JOB_SIZE)))
     assert len(busy) <= parallel * rounds + 1

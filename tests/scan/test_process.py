@@ -15,7 +15,7 @@ import pytest
 
 from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.errors import ScanError
-from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES
+from phpipam_scan_agent.plan.jobs import MAX_JOB_SIZE
 from phpipam_scan_agent.scan import process
 from phpipam_scan_agent.scan.probes import MOST_PROBES
 from phpipam_scan_agent.scan.process import Processes, TimedOutError
@@ -96,7 +96,7 @@ def test_bytes_that_are_not_utf8_are_replaced(processes: Processes) -> None:
 
 def test_the_longest_scan_timeout_is_a_valid_time_limit(processes: Processes) -> None:
     (longest,) = [bound.le for bound in Config.model_fields["scan_timeout"].metadata if hasattr(bound, "le")]
-    slowest = MAX_ADDRESSES * MOST_PROBES / 0.5
+    slowest = MAX_JOB_SIZE * MOST_PROBES / 0.5
     assert shell(processes, "cat", "192.0.2.1\n", longest + slowest).stdout == "192.0.2.1\n"
 
 

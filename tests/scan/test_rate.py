@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phpipam_scan_agent.plan.jobs import MAX_ADDRESSES
+from phpipam_scan_agent.plan.jobs import MAX_JOB_SIZE
 from phpipam_scan_agent.scan.rate import MIN_SHARE, Rate, slots
 
 LONGEST = 60
@@ -143,29 +143,29 @@ def test_the_rate_limits_the_number_of_slots(packets: float, most: int, expected
 
 
 def test_a_job_leaves_the_share_of_later_jobs() -> None:
-    rate = Rate(1000, 4, 3 * MAX_ADDRESSES)
-    rate.add(MAX_ADDRESSES)
-    with rate.share(MAX_ADDRESSES) as first:
+    rate = Rate(1000, 4, 3 * MAX_JOB_SIZE)
+    rate.add(MAX_JOB_SIZE)
+    with rate.share(MAX_JOB_SIZE) as first:
         assert first == pytest.approx(1000 / 3)
-        rate.add(MAX_ADDRESSES)
+        rate.add(MAX_JOB_SIZE)
         rate.complete()
-        with rate.share(MAX_ADDRESSES) as last:
+        with rate.share(MAX_JOB_SIZE) as last:
             assert last == pytest.approx(2000 / 3)
 
 
 def test_an_unexpected_job_waits_for_a_minimal_share() -> None:
-    rate = with_jobs(1000, 4, [MAX_ADDRESSES])
+    rate = with_jobs(1000, 4, [MAX_JOB_SIZE])
     ended = threading.Event()
     shares: list[float] = []
 
     def unexpected() -> None:
-        with rate.share(MAX_ADDRESSES) as share:
+        with rate.share(MAX_JOB_SIZE) as share:
             assert ended.is_set()
             shares.append(share)
 
-    with rate.share(MAX_ADDRESSES) as whole:
+    with rate.share(MAX_JOB_SIZE) as whole:
         assert whole == 1000
-        rate.add(MAX_ADDRESSES)
+        rate.add(MAX_JOB_SIZE)
         thread = threading.Thread(target=unexpected)
         thread.start()
         thread.join(0.05)

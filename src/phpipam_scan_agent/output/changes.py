@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from ..models import Address, IPAddress, IPNetwork
 from .columns import column, plain, ranged, width
-from .findings import Findings, Found
+from .findings import Findings, HostFinding
 
 MAC, NEW, BACK, SILENT = "another MAC address", "new", "back", "silent"
 KINDS = (MAC, NEW, BACK, SILENT)
@@ -60,7 +60,7 @@ def lines(changes: Iterable[Change]) -> Iterator[str]:
             yield escape(f"  {line} {detail}".rstrip())
 
 
-def _of_host(subnet_id: int, network: IPNetwork, found: Found) -> Iterator[Change]:
+def _of_host(subnet_id: int, network: IPNetwork, found: HostFinding) -> Iterator[Change]:
     host, address, name = found.host, found.host.address, plain(found.name)
     vendor = f" ({plain(host.vendor)})" if host.vendor else ""
     mac = f"{host.mac or ''}{vendor}"

@@ -10,7 +10,7 @@ MAP_SIZE = 4096
 """Maximum number of addresses of a subnet in the map: an IPv4 /20."""
 
 
-class Found(NamedTuple):
+class HostFinding(NamedTuple):
     """A host that answered, and its status: `new`, `known`, `back` or `unknown`."""
 
     host: Host
@@ -38,7 +38,7 @@ class SubnetFindings:
 
     id: int
     network: IPNetwork
-    hosts: list[Found] = field(default_factory=list)
+    hosts: list[HostFinding] = field(default_factory=list)
 
     missing: list[Address] = field(default_factory=list)
     """Addresses that did not answer and that phpIPAM saw within a day."""
@@ -75,7 +75,7 @@ class Findings:
         if self.view == "subnets" or (self.view == "map" and subnet.network.num_addresses > MAP_SIZE):
             return
         kept = self._by_id.setdefault(subnet.id, SubnetFindings(subnet.id, subnet.network))
-        found = (Found(host, result.status(host)) for host in result.hosts)
+        found = (HostFinding(host, result.status(host)) for host in result.hosts)
         if self.view == "changes":
             found = (each for each in found if each.changed)
         kept.hosts += found

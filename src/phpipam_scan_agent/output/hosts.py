@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from ..models import Outcome
 from .columns import Cells, column, cut, heading, plain, ranged, width
-from .findings import Found, SubnetFindings
+from .findings import HostFinding, SubnetFindings
 
 ANSWERS = {
     "arp-response": "ARP",
@@ -40,7 +40,7 @@ def lines(outcome: Outcome, found: SubnetFindings | None, console: Console) -> I
         yield _line(ip, cells, widths, console.width if console.is_terminal else None)
 
 
-def _cells(found: Found) -> Cells:
+def _cells(found: HostFinding) -> Cells:
     host = found.host
     answer = ANSWERS.get(host.reason, plain(host.reason))
     return found.status, answer, host.mac or "", plain(found.name), plain(host.vendor or "")

@@ -3,7 +3,7 @@
 from .. import VERSION
 from ..models import Address, Outcome, Summary
 from ..system.redact import safe, safe_values
-from .findings import Findings, Found, SubnetFindings
+from .findings import Findings, HostFinding, SubnetFindings
 
 
 def document(summary: Summary, findings: Findings, dry_run: bool) -> dict[str, object]:
@@ -24,7 +24,7 @@ def _subnet(done: Outcome, found: SubnetFindings | None) -> dict[str, object]:
     }
 
 
-def _host(found: Found) -> dict[str, object]:
+def _host(found: HostFinding) -> dict[str, object]:
     host, address = found.host, found.host.address
     return safe_values(
         {

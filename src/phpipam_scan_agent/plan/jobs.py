@@ -9,10 +9,10 @@ from ..models import IPNetwork, Subnet
 from . import ranges, targets
 from .ranges import Ranges
 
-MAX_ADDRESSES = 2048
+MAX_JOB_SIZE = 2048
 """Maximum number of a subnet's addresses in one job; the results of a /16 come in 32 parts."""
 
-MIN_ADDRESSES = 256
+MIN_JOB_SIZE = 256
 """Number of addresses below which a subnet is not cut, since a process costs more than it saves."""
 
 
@@ -88,15 +88,15 @@ def expected(subnets: Iterable[Subnet]) -> int:
         if subnet.discover:
             size = ranges.size(targets.of_subnet(subnet))
         else:
-            size = min(MIN_ADDRESSES, subnet.network.num_addresses)
+            size = min(MIN_JOB_SIZE, subnet.network.num_addresses)
         sizes[subnet.network] = max(sizes[subnet.network], size)
     return sum(sizes.values())
 
 
 def job_size(total: int, parallel: int) -> int:
     """Return the number of addresses for each job, so that each round keeps all `parallel` processes busy."""
-    rounds = -(-total // (parallel * MAX_ADDRESSES)) or 1
-    return min(MAX_ADDRESSES, max(MIN_ADDRESSES, -(-total // (parallel * rounds))))
+    rounds = -(-total // (parallel * MAX_JOB_SIZE)) or 1
+    return min(MAX_JOB_SIZE, max(MIN_JOB_SIZE, -(-total // (parallel * rounds))))
 
 
 def make(subnets: Iterable[Subnet], size: int, find_routes: FindRoutes) -> list[Job]:
@@ -123,7 +123,7 @@ def _pack(chunks: Sequence[Chunk], size: int) -> Iterator[tuple[Chunk, ...]]:
     """Put chunks together, in their order, into groups of about `size` addresses."""
     sizes = [ranges.size(chunk.ranges) for chunk in chunks]
     # Groups of equal size, since a small last group in each batch would be one job too many for the processes.
-    equal = min(MAX_ADDRESSES, sum(sizes) / max(1, round(sum(sizes) / size))) or 1
+    equal = min(MAX_JOB_SIZE, sum(sizes) / max(1, round(sum(sizes) / size))) or 1
     # Grouped by the position of a chunk's middle: groups filled one after another would be 50 jobs for 50 networks
     # instead of 32, and 18 of them a second round.
     groups: dict[int, list[Chunk]] = defaultdict(list)

@@ -12,7 +12,7 @@ MIN_IPV6_PREFIX = 112
 MIN_IPV4_PREFIX = 8
 """Shortest prefix of an IPv4 subnet that is searched for hosts, as 10.0.0.0/8."""
 
-MAX_ADDRESSES = 1 << 26
+MAX_RUN_SIZE = 1 << 26
 """Maximum number of addresses in a run: four /8 networks, nine hours at 2,000 packets a second."""
 
 
@@ -126,8 +126,8 @@ def _too_many(subnet: Subnet, total: int) -> str | None:
     """Return why discovery is refused, given the number of addresses of the run with this subnet, or None."""
     if subnet.network.version == 4 and subnet.network.prefixlen < MIN_IPV4_PREFIX and subnet.discover:
         return f"is larger than a /{MIN_IPV4_PREFIX}, which takes hours to search; assign the parts in use instead"
-    if total > MAX_ADDRESSES:
-        return f"is left out: a run searches at most {MAX_ADDRESSES:,} addresses; assign it to another agent"
+    if total > MAX_RUN_SIZE:
+        return f"is left out: a run searches at most {MAX_RUN_SIZE:,} addresses; assign it to another agent"
     return None
 
 

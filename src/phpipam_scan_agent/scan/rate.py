@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from ..plan.jobs import MAX_ADDRESSES
+from ..plan.jobs import MAX_JOB_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Rate:
     def _pace(self, size: int) -> float:
         """Return the share per address of a job that starts now: the jobs that start with it get the same."""
         waiting = sum(islice(self._waiting, self._slots))
-        further = max(0, self._slots - len(self._waiting)) * MAX_ADDRESSES
+        further = max(0, self._slots - len(self._waiting)) * MAX_JOB_SIZE
         return self._free / (max(size, waiting) + min(self._expected, further))
 
     def _least_pace(self) -> float:
