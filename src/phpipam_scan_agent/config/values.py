@@ -94,15 +94,13 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _api_url(value: str) -> str:
-    url = _url(value)
+def _api_url(url: str) -> str:
     if not url.lower().startswith("https://"):
         raise ValueError("begins with http://; use https, since the App code is sent with each request")
     return url
 
 
-def _server_url(value: str) -> str:
-    url = _url(value)
+def _server_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.port is not None:
         raise ValueError("has a port in it; leave it out and set http_port")
@@ -118,23 +116,24 @@ def _path(path: Path) -> Path:
 
 def _readable(path: Path) -> Path:
     try:
-        os.close(files.open_regular(_path(path), os.O_RDONLY, follow_symlinks=True))
+        os.close(files.open_regular(path, os.O_RDONLY, follow_symlinks=True))
         return path
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
 
 
 def _prom(path: Path) -> Path:
-    if _path(path).suffix != ".prom":
+    if path.suffix != ".prom":
         raise ValueError("does not end in .prom, as node_exporter requires")
     return path
 
 
 FilePath = Annotated[Path, AfterValidator(_path)]
-MetricsFile = Annotated[Path, AfterValidator(_prom)]
-ReadableFile = Annotated[Path, AfterValidator(_readable)]
-ApiUrl = Annotated[str, AfterValidator(_api_url)]
-ServerUrl = Annotated[str, AfterValidator(_server_url)]
+MetricsFile = Annotated[FilePath, AfterValidator(_prom)]
+ReadableFile = Annotated[FilePath, AfterValidator(_readable)]
+Url = Annotated[str, AfterValidator(_url)]
+ApiUrl = Annotated[Url, AfterValidator(_api_url)]
+ServerUrl = Annotated[Url, AfterValidator(_server_url)]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Code = Annotated[SecretStr, AfterValidator(_printable)]
