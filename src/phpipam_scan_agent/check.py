@@ -179,16 +179,14 @@ def _subnets(subnets: list[Subnet], ipv6: bool) -> Check:
     discover = sum(subnet.discover for subnet in subnets)
     ping = sum(subnet.ping and not subnet.discover for subnet in subnets)
     six = sum(subnet.network.version == 6 for subnet in subnets)
+    off = ", which is off" if six and not ipv6 else ""
     detail = (
         f"{len(subnets)} assigned: {discover} with Discover new hosts, {ping} with Check hosts status only,"
-        f" {len(subnets) - discover - ping} with neither; {six} of IPv6{'' if ipv6 or not six else ', which is off'}"
+        f" {len(subnets) - discover - ping} with neither; {six} of IPv6{off}"
     )
-    usable = any((each.discover or each.ping) and (ipv6 or each.network.version == 4) for each in subnets)
-    advice = (
-        None
-        if usable
-        else "in a subnet's form, set Check hosts status or Discover new hosts, then Select agent"
-    )
+    if any((each.discover or each.ping) and (ipv6 or each.network.version == 4) for each in subnets):
+        return Check("subnets", True, detail)
+    advice = "in a subnet's form, set Check hosts status or Discover new hosts, then Select agent"
     return Check("subnets", True, detail, advice)
 
 

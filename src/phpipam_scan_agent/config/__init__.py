@@ -240,9 +240,11 @@ def _problem(error: Any, typed: dict[Key, str], given: dict[str, str]) -> str:
         return f"{key}: {error['msg']}"
     if error["type"] == "value_error":
         # The path is shown, since the message is about the file.
-        return f"{_about(key, typed, given) if key in PATHS else f'{key}:'} {error['ctx']['error']}"
-    value = "" if _is_hidden(given[key], typed) else f", not {given[key]!r}"
-    return f"{_with_line(key, typed) if not value else key}: must be {_range(key)}{value}"
+        start = _about(key, typed, given) if key in PATHS else f"{key}:"
+        return f"{start} {error['ctx']['error']}"
+    if _is_hidden(given[key], typed):
+        return f"{_with_line(key, typed)}: must be {_range(key)}"
+    return f"{key}: must be {_range(key)}, not {given[key]!r}"
 
 
 def _about(key: str, typed: dict[Key, str], given: dict[str, str]) -> str:
