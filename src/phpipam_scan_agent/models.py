@@ -147,7 +147,7 @@ class ScanResult(NamedTuple):
         return tuple(filter(self.saw_recently, self.silent))
 
 
-class Row(NamedTuple):
+class ReportRow(NamedTuple):
     """One address in a report."""
 
     ip: IPAddress
@@ -176,7 +176,7 @@ class Report(NamedTuple):
     made: datetime
     """When the last scan in it ended, with its zone."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ReportRow, ...] = ()
     """Each address once."""
 
     silent: tuple[int, ...] = ()

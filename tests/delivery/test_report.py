@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phpipam_scan_agent.delivery.report import BLOCK, halves, limited, make, merge, without_old_rows
-from phpipam_scan_agent.models import Address, Host, Report, Row, ScanResult, Subnet
+from phpipam_scan_agent.models import Address, Host, Report, ReportRow, ScanResult, Subnet
 from reports import NOON
 from thorough import thorough
 
@@ -16,11 +16,11 @@ NETWORK = ip_network("192.0.2.0/24")
 OLDER = NOON - timedelta(hours=1)
 
 
-def row(last: int, seen: datetime = NOON, **fields: str | int) -> Row:
-    return Row(ip_address(f"192.0.2.{last}"), seen, **fields)  # type: ignore[arg-type]
+def row(last: int, seen: datetime = NOON, **fields: str | int) -> ReportRow:
+    return ReportRow(ip_address(f"192.0.2.{last}"), seen, **fields)  # type: ignore[arg-type]
 
 
-def state(made: datetime, *rows: Row, silent: tuple[int, ...] = ()) -> Report:
+def state(made: datetime, *rows: ReportRow, silent: tuple[int, ...] = ()) -> Report:
     return Report(NETWORK, 10, made, rows, silent)
 
 

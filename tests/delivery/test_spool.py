@@ -25,7 +25,7 @@ from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.delivery.spool_file import decode, decode_format_1, encode
 from phpipam_scan_agent.delivery.spool_folder import Folder
 from phpipam_scan_agent.errors import SpoolError
-from phpipam_scan_agent.models import Report, Row
+from phpipam_scan_agent.models import Report, ReportRow
 from phpipam_scan_agent.system.files import INVALID
 from reports import NOON, open_spool, report
 from stand_ins.https import Answer
@@ -75,7 +75,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_report_is_read_as_it_was_written(spool: Spool, folder: Path, clock: Clock) -> None:
-    row = Row(ip_address("192.0.10.9"), NOON, 7, "gw.example.org", "AA:BB:CC:DD:EE:01")
+    row = ReportRow(ip_address("192.0.10.9"), NOON, 7, "gw.example.org", "AA:BB:CC:DD:EE:01")
     whole = report(10, hosts=3)._replace(rows=(row,), silent=(8, 9))
     name, version, kept = spool.put(whole)
     assert kept == whole

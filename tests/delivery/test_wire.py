@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from phpipam_scan_agent.delivery.report import make
 from phpipam_scan_agent.delivery.wire import bodies, zone
-from phpipam_scan_agent.models import Address, Host, Report, Row, ScanResult, Subnet
+from phpipam_scan_agent.models import Address, Host, Report, ReportRow, ScanResult, Subnet
 from reports import NOON
 from scan_server.decode import decode
 from thorough import thorough
@@ -19,7 +19,7 @@ from thorough import thorough
 NETWORK = ip_network("192.0.2.0/24")
 
 
-def state(*rows: Row, made: datetime = NOON, silent: tuple[int, ...] = ()) -> Report:
+def state(*rows: ReportRow, made: datetime = NOON, silent: tuple[int, ...] = ()) -> Report:
     return Report(NETWORK, 10, made, rows, silent)
 
 
@@ -28,8 +28,8 @@ def scans(report: Report, limit: int = 1_000_000) -> list[dict[str, Any]]:
 
 
 def test_the_json_is_exactly_the_servers_format() -> None:
-    known = Row(ip_address("192.0.2.1"), NOON, 101, "gw", "AA:BB:CC:DD:EE:01")
-    (body,) = bodies(state(known, Row(ip_address("192.0.2.77"), NOON), silent=(102,)), 'a"c', 1_000_000)
+    known = ReportRow(ip_address("192.0.2.1"), NOON, 101, "gw", "AA:BB:CC:DD:EE:01")
+    (body,) = bodies(state(known, ReportRow(ip_address("192.0.2.77"), NOON), silent=(102,)), 'a"c', 1_000_000)
     assert body.decode() == (
         '{"code": "a\\"c", "scan": {"subnet": "192.0.2.0/24", "tz": "+0000",'
         ' "made": "2026-11-24T12:00:00+00:00", "silent": [102], "results": ['
@@ -59,7 +59,7 @@ def test_a_subnet_without_hosts_has_no_results() -> None:
 )
 def test_last_seen_is_local_time_with_its_utc_offset(hours: float, zone: str, local: str) -> None:
     seen = NOON.astimezone(timezone(timedelta(hours=hours)))
-    (scan,) = scans(state(Row(ip_address("192.0.2.1"), seen), made=seen))
+    (scan,) = scans(state(ReportRow(ip_address("192.0.2.1"), seen), made=seen))
     assert scan["tz"] == zone
     assert scan["results"][0]["lastSeen"] == local
 
@@ -72,7 +72,7 @@ def test_a_utc_offset_is_sent_without_seconds() -> None:
 def test_times_of_two_utc_offsets_are_sent_in_two_bodies() -> None:
     summer = (NOON - timedelta(days=40)).astimezone(timezone(timedelta(hours=2)))
     winter = NOON.astimezone(timezone(timedelta(hours=1)))
-    rows = (Row(ip_address("192.0.2.1"), summer), Row(ip_address("192.0.2.2"), winter))
+    rows = (ReportRow(ip_address("192.0.2.1"), summer), ReportRow(ip_address("192.0.2.2"), winter))
     found = {scan["tz"]: scan for scan in scans(state(*rows, made=winter, silent=(7,)))}
     assert found.keys() == {"+0200", "+0100"}
     assert found["+0200"]["results"][0]["lastSeen"] == "2026-10-15 14:00:00"
@@ -133,6 +133,6 @@ def test_the_example_server_reads_any_report_without_loss(
 
 
 def test_a_report_is_split_into_the_fewest_bodies() -> None:
-    rows = [Row(IPv4Address(int(ip_address("192.0.2.0")) + at % 256), NOON) for at in range(4000)]
+    rows = [ReportRow(IPv4Address(int(ip_address("192.0.2.0")) + at % 256), NOON) for at in range(4000)]
     (whole,) = bodies(state(*rows), "code", 10**9)
     assert len(list(bodies(state(*rows), "code", 100_000))) == -(-len(whole) // 100_000)

@@ -7,7 +7,7 @@ from typing import Any
 
 from phpipam_scan_agent.delivery.spool import Spool
 from phpipam_scan_agent.delivery.spool_file import decode
-from phpipam_scan_agent.models import Host, Report, Row, ScanResult, Subnet
+from phpipam_scan_agent.models import Host, Report, ReportRow, ScanResult, Subnet
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -23,7 +23,9 @@ def result(id_: int = 10, hosts: int = 1, cidr: str | None = None, seen: datetim
 def report(id_: int = 10, hosts: int = 1, seen: datetime = NOON) -> Report:
     """The report of this result."""
     scanned = result(id_, hosts)
-    return Report(scanned.subnet.network, id_, seen, tuple(Row(host.ip, seen) for host in scanned.hosts))
+    return Report(
+        scanned.subnet.network, id_, seen, tuple(ReportRow(host.ip, seen) for host in scanned.hosts)
+    )
 
 
 def ips(scan: dict[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
-from ..models import IPAddress, IPNetwork, Report, Row, ScanResult
+from ..models import IPAddress, IPNetwork, Report, ReportRow, ScanResult
 from .hostname import reported
 
 BLOCK = 2048
@@ -20,11 +20,11 @@ CLOCK_TOLERANCE = timedelta(minutes=1)
 def make(result: ScanResult, name_form: str = "short") -> Iterator[Report]:
     """Given a result, yield its reports: one, or one for each block of addresses in a large subnet."""
     network = result.subnet.network
-    rows: dict[int, list[Row]] = {}
+    rows: dict[int, list[ReportRow]] = {}
     silent: dict[int, list[int]] = {}
     for host in result.hosts:
         id_ = host.address.id if host.address else None
-        row = Row(host.ip, result.seen, id_, reported(host, name_form), host.mac)
+        row = ReportRow(host.ip, result.seen, id_, reported(host, name_form), host.mac)
         rows.setdefault(block(network, host.ip), []).append(row)
     for address in result.silent:
         silent.setdefault(block(network, address.ip), []).append(address.id)
@@ -88,7 +88,7 @@ def halves(report: Report) -> tuple[Report, ...]:
     return report._replace(rows=first), report._replace(rows=second, silent=())
 
 
-def _newest(one: Row, other: Row) -> Row:
+def _newest(one: ReportRow, other: ReportRow) -> ReportRow:
     older, newer = (one, other) if one.seen <= other.seen else (other, one)
     return newer._replace(
         id=newer.id or older.id,

@@ -14,7 +14,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from ..models import IPNetwork, Report, Row
+from ..models import IPNetwork, Report, ReportRow
 from ..plan import ranges
 from .report import block
 
@@ -31,7 +31,7 @@ _Row = tuple[
     Annotated[str, StringConstraints(pattern=_HOSTNAME)] | None,
     Annotated[str, StringConstraints(pattern=_MAC)] | None,
 ]
-"""The values of a Row, whose address is not parsed yet."""
+"""The values of a ReportRow, whose address is not parsed yet."""
 
 
 class _Header(BaseModel, strict=True, defer_build=True):
@@ -121,7 +121,7 @@ def decode_format_1(content: bytes) -> Iterator[Report]:
     ids = {int(result["subnetId"]) for result in scan["results"]}
     if len(ids) > 1 or min(ids, default=1) < 1:
         raise ValueError
-    blocks: dict[int, dict[Any, Row]] = {} if scan["results"] else {0: {}}
+    blocks: dict[int, dict[Any, ReportRow]] = {} if scan["results"] else {0: {}}
     lines = []
     for result in scan["results"]:
         seen = datetime.fromisoformat(result["lastSeen"]).replace(tzinfo=zone).isoformat()
@@ -133,8 +133,8 @@ def decode_format_1(content: bytes) -> Iterator[Report]:
         yield Report(network, min(ids, default=None), made, tuple(rows.values()), (), number)
 
 
-def _row(network: IPNetwork, number: int | None, values: _Row) -> Row:
-    row = Row(ranges.parse(values[0]), *values[1:])
+def _row(network: IPNetwork, number: int | None, values: _Row) -> ReportRow:
+    row = ReportRow(ranges.parse(values[0]), *values[1:])
     if row.ip not in network or number not in (None, block(network, row.ip)):
         raise ValueError
     return row

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from ..models import Report, Row
+from ..models import Report, ReportRow
 
 
 def bodies(report: Report, code: str, limit: int) -> Iterator[bytes]:
@@ -15,7 +15,7 @@ def bodies(report: Report, code: str, limit: int) -> Iterator[bytes]:
     two. `made` and `silent` are in the body with the newest times; the collection's server ignores both.
     """
     newest = zone(report.made)
-    groups: dict[str, list[Row]] = {} if report.rows and not report.silent else {newest: []}
+    groups: dict[str, list[ReportRow]] = {} if report.rows and not report.silent else {newest: []}
     for row in report.rows:
         offset = newest if row.seen is report.made else zone(row.seen)
         groups.setdefault(offset, []).append(row)
@@ -47,7 +47,7 @@ def _parts(code: str, scan: dict[str, Any], results: list[dict[str, Any]], limit
         scan = {key: value for key, value in scan.items() if key != "silent"}
 
 
-def _result(subnet_id: int | None, row: Row) -> dict[str, Any]:
+def _result(subnet_id: int | None, row: ReportRow) -> dict[str, Any]:
     """Return one result without its empty fields: the collection's server takes null as "wipe the field"."""
     fields = {
         "id": row.id,

@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 """Version of the file format."""
 
-LONGEST = 86400
+MAX_LIFETIME = 86400
 """Maximum lifetime of a name, in seconds."""
 
-LONGEST_WITHOUT = 3600
+MAX_LIFETIME_WITHOUT = 3600
 """Maximum lifetime of the answer that an address has no name, in seconds."""
 
 MAX_NAMES = 200_000
@@ -51,7 +51,7 @@ class NameMemory:
         files.clean(self._path)
         kept = files.load(self._path, FORMAT, MAX_BYTES, _decode)
         # Answers from a time when the clock was ahead must not live longer.
-        latest = self._clock() + LONGEST
+        latest = self._clock() + MAX_LIFETIME
         self._answers.update({key: answer for key, answer in kept.items() if answer[0] <= latest})
 
     def save(self) -> None:
@@ -72,7 +72,7 @@ class NameMemory:
 
     def set(self, nameservers: tuple[str, ...], ip: IPAddress, name: str | None, ttl: int) -> None:
         """Keep an answer for `ttl` seconds, within bounds."""
-        expires = self._clock() + min(ttl, LONGEST if name else LONGEST_WITHOUT)
+        expires = self._clock() + min(ttl, MAX_LIFETIME if name else MAX_LIFETIME_WITHOUT)
         self._answers[_key(nameservers, ip)] = expires, name
         self._changed = True
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
-LONGEST = 2000
+MAX_SHOWN = 2000
 """Maximum length of a shown text in characters."""
 
 _WINDOW = 10_000
@@ -61,10 +61,10 @@ def masked(text: str) -> str:
 
 def safe(text: str) -> str:
     """Return a text as one line of bounded length, with secrets masked and control characters escaped."""
-    shown = _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], _start(text, LONGEST))
-    if len(text) <= LONGEST:
+    shown = _UNPRINTABLE.sub(lambda bad: ascii(bad[0])[1:-1], _start(text, MAX_SHOWN))
+    if len(text) <= MAX_SHOWN:
         return shown
-    return f"{shown[:LONGEST]}… ({len(text):,} characters)"
+    return f"{shown[:MAX_SHOWN]}… ({len(text):,} characters)"
 
 
 def safe_values(fields: Mapping[str, object]) -> dict[str, object]:
