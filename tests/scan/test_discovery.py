@@ -7,7 +7,6 @@ from ipaddress import IPv4Network, ip_network
 from subprocess import CompletedProcess
 from typing import Any
 
-import nmap
 import pytest
 
 from phpipam_scan_agent.errors import ScanError
@@ -82,7 +81,7 @@ def job(route: Route = SEGMENT, *blocks: str) -> Job:
 
 
 def discovery(process: Any, raw: bool = True) -> Discovery:
-    return Discovery(Nmap("nmap", (7, 93), raw, nmap.PortScanner.__new__(nmap.PortScanner)), process, 900)
+    return Discovery(Nmap("nmap", (7, 93), raw), process, 900)
 
 
 def rates(process: Process) -> list[float]:

@@ -5,7 +5,6 @@ from ipaddress import ip_address, ip_interface, ip_network
 from subprocess import CompletedProcess
 from typing import Any
 
-import nmap
 import pytest
 
 from phpipam_scan_agent.models import Subnet
@@ -46,7 +45,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def neighbours(process: Any, raw: bool = True) -> Neighbours:
-    return Neighbours(Nmap("nmap", (7, 93), raw, nmap.PortScanner.__new__(nmap.PortScanner)), [LINK], process)
+    return Neighbours(Nmap("nmap", (7, 93), raw), [LINK], process)
 
 
 def large(block: str = "2001:db8::/64", discover: bool = True) -> Subnet:

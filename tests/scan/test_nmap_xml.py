@@ -2,9 +2,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
-import nmap
 import pytest
 
 from phpipam_scan_agent.errors import ScanError
@@ -12,11 +10,6 @@ from phpipam_scan_agent.models import Host
 from phpipam_scan_agent.scan import nmap_xml, probes
 
 RECORDED = Path(__file__).with_name("nmap_xml")
-
-
-@pytest.fixture(scope="module")
-def parser() -> Any:
-    return nmap.PortScanner()
 
 
 def run(*arguments: str, targets: str = "", version: int = 4) -> str:
@@ -46,92 +39,92 @@ SWITCHED = """<?xml version="1.0"?>
 """nmap's XML of an Ethernet segment, written by hand, since loopback has no MAC addresses."""
 
 
-def test_the_hosts_that_are_up_come_in_order(parser: Any, loopback: str) -> None:
-    found = nmap_xml.read(parser, loopback)
+def test_the_hosts_that_are_up_come_in_order(loopback: str) -> None:
+    found = nmap_xml.read(loopback)
     assert [host.ip for host in found] == [ip_address(f"127.0.3.{last}") for last in (4, 5, 6, 7)]
 
 
-def test_the_reason_of_each_host_is_read(parser: Any, loopback: str) -> None:
+def test_the_reason_of_each_host_is_read(loopback: str) -> None:
     """The probed ports are closed or open; a TCP connection shows nothing else."""
-    assert {host.reason for host in nmap_xml.read(parser, loopback)} <= {"conn-refused", "syn-ack"}
+    assert {host.reason for host in nmap_xml.read(loopback)} <= {"conn-refused", "syn-ack"}
 
 
-def test_ipv6_hosts_are_read(parser: Any) -> None:
-    assert [host.ip for host in nmap_xml.read(parser, run(targets="::1\n", version=6))] == [ip_address("::1")]
+def test_ipv6_hosts_are_read() -> None:
+    assert [host.ip for host in nmap_xml.read(run(targets="::1\n", version=6))] == [ip_address("::1")]
 
 
-def test_a_scan_without_hosts_is_no_error(parser: Any) -> None:
-    assert nmap_xml.read(parser, run(targets="")) == ()
+def test_a_scan_without_hosts_is_no_error() -> None:
+    assert nmap_xml.read(run(targets="")) == ()
 
 
 @pytest.mark.parametrize("version", ["7.80", "7.991"])
-def test_the_oldest_and_the_newest_nmap_are_read_alike(parser: Any, version: str) -> None:
+def test_the_oldest_and_the_newest_nmap_are_read_alike(version: str) -> None:
     """The XML of both for the same hosts on an Ethernet segment and behind a router."""
     four, six = ((RECORDED / f"{version}-ipv{n}.xml").read_text() for n in (4, 6))
     mac, vendor = "00:00:0C:00:00:10", "Cisco Systems"
-    assert nmap_xml.read(parser, four) == (
+    assert nmap_xml.read(four) == (
         Host(ip_address("192.0.2.10"), "arp-response", mac=mac, vendor=vendor, ttl=0),
         Host(ip_address("198.51.100.1"), "echo-reply", ttl=64),
     )
-    assert nmap_xml.read(parser, six) == (
+    assert nmap_xml.read(six) == (
         Host(ip_address("2001:db8::10"), "nd-response", mac=mac, vendor=vendor, ttl=0),
     )
     assert (nmap_xml.total(four), nmap_xml.total(six)) == (5, 2)
 
 
-def test_macs_are_upper_case_and_hosts_down_left_out(parser: Any) -> None:
-    assert nmap_xml.read(parser, SWITCHED) == (
+def test_macs_are_upper_case_and_hosts_down_left_out() -> None:
+    assert nmap_xml.read(SWITCHED) == (
         Host(ip_address("192.0.2.9"), "echo-reply", ttl=64),
         Host(ip_address("192.0.2.10"), "arp-response", mac="AA:BB:CC:DD:EE:01", vendor='A "vendor"'),
     )
 
 
-def test_names_in_the_xml_are_ignored(parser: Any) -> None:
+def test_names_in_the_xml_are_ignored() -> None:
     """Names are looked up separately; nmap runs with -n."""
-    assert {host.name for host in nmap_xml.read(parser, SWITCHED)} == {None}
+    assert {host.name for host in nmap_xml.read(SWITCHED)} == {None}
 
 
-def test_truncated_xml_is_refused(parser: Any, loopback: str) -> None:
+def test_truncated_xml_is_refused(loopback: str) -> None:
     whole = loopback.rstrip()
     for length in range(0, len(whole), 5):
         with pytest.raises(ScanError):
-            nmap_xml.read(parser, whole[:length])
+            nmap_xml.read(whole[:length])
 
 
-def test_a_scan_that_nmap_ended_with_an_error_is_refused(parser: Any) -> None:
+def test_a_scan_that_nmap_ended_with_an_error_is_refused() -> None:
     xml = run("-e", "no-such-device", targets="127.0.3.4\n")
     assert 'exit="error"' in xml
     with pytest.raises(ScanError, match="nmap did not finish"):
-        nmap_xml.read(parser, xml)
+        nmap_xml.read(xml)
 
 
 @pytest.mark.parametrize("said", ["", "QUITTING!", "<html></html>", "\0", "<nmaprun></nmaprun>"])
-def test_an_unfinished_scan_is_refused(parser: Any, said: str) -> None:
+def test_an_unfinished_scan_is_refused(said: str) -> None:
     with pytest.raises(ScanError, match="nmap did not finish"):
-        nmap_xml.read(parser, said)
+        nmap_xml.read(said)
 
 
-def test_invalid_xml_is_refused(parser: Any, loopback: str) -> None:
+def test_invalid_xml_is_refused(loopback: str) -> None:
     with pytest.raises(ScanError, match="nmap's answer is not the XML of a scan"):
-        nmap_xml.read(parser, loopback + "<")
+        nmap_xml.read(loopback + "<")
 
 
-def test_complete_hosts_of_a_truncated_scan_are_read(parser: Any, loopback: str) -> None:
-    whole = nmap_xml.read(parser, loopback)
+def test_complete_hosts_of_a_truncated_scan_are_read(loopback: str) -> None:
+    whole = nmap_xml.read(loopback)
     for length in range(0, len(loopback), 5):
         part = loopback[:length]
-        assert nmap_xml.read_part(parser, part) == whole[: part.count("</host>")]
+        assert nmap_xml.read_part(part) == whole[: part.count("</host>")]
 
 
-def test_garbage_gives_no_hosts(parser: Any) -> None:
-    assert nmap_xml.read_part(parser, "<nmaprun><host><</host>") == ()
+def test_garbage_gives_no_hosts() -> None:
+    assert nmap_xml.read_part("<nmaprun><host><</host>") == ()
 
 
-def test_many_threads_read_at_once(parser: Any) -> None:
-    """A run has one parser, which stores its last result."""
+def test_many_threads_read_at_once() -> None:
+    """python-nmap's parser stores its last result."""
     xml = [SWITCHED.replace("192.0.2.", f"192.0.{third}.") for third in range(100)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda one: nmap_xml.read(parser, one), xml))
+        found = list(pool.map(lambda one: nmap_xml.read(one), xml))
     assert [{str(host.ip) for host in one} for one in found] == [
         {f"192.0.{third}.9", f"192.0.{third}.10"} for third in range(100)
     ]

@@ -175,7 +175,7 @@ class Discovery:
         try:
             done = self._processes.run((self._nmap.path, *line), targets, limit, max_output)
         except TimedOutError as error:
-            found = nmap_xml.read_part(self._nmap.parser, error.stdout)
+            found = nmap_xml.read_part(error.stdout)
             why = f"nmap was ended after {limit:.0f} s (scan_timeout); it had found {len(found)} hosts"
             return Found(found, why, timed_out=True)
         except ScanError as error:
@@ -189,9 +189,9 @@ class Discovery:
             if done.returncode:
                 why = excerpt(" ".join(messages), 300) or "without a message"
                 raise ScanError(f"nmap failed with exit code {done.returncode}: {why}")
-            found = nmap_xml.read(self._nmap.parser, done.stdout)
+            found = nmap_xml.read(done.stdout)
         except ScanError as error:
-            return Found(nmap_xml.read_part(self._nmap.parser, done.stdout), str(error))
+            return Found(nmap_xml.read_part(done.stdout), str(error))
         if unsent := _unsent(messages, probed):
             return Found(found, unsent)
         _log_messages(job, messages)

@@ -48,7 +48,7 @@ class Neighbours:
     def _all(self) -> set[IPAddress]:
         try:
             done = self._processes.run((self._nmap.path, *probes.NEIGHBOURS), "", TIMEOUT)
-            answered = {host.ip for host in nmap_xml.read(self._nmap.parser, done.stdout)}
+            answered = {host.ip for host in nmap_xml.read(done.stdout)}
         except ScanError as error:
             log.warning("IPv6 neighbour discovery failed: %s", error)
             answered = set()

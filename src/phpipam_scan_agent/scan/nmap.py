@@ -6,9 +6,7 @@ import shutil
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import nmap
+from typing import NamedTuple
 
 from ..errors import UsageError
 from ..system.redact import excerpt
@@ -31,9 +29,6 @@ class Nmap(NamedTuple):
     raw: bool
     """Whether it may open raw sockets, for ARP and ICMP probes; otherwise it can only make TCP connections."""
 
-    parser: Any
-    """python-nmap's PortScanner; every reader takes a copy."""
-
     @property
     def dotted(self) -> str:
         """The version as nmap writes it."""
@@ -50,9 +45,7 @@ def find_nmap() -> Nmap:
         raise UsageError(
             f"{path} is nmap {_dotted(version)}; {_dotted(OLDEST)} or later is needed: upgrade it"
         )
-    # Without its constructor, which runs `nmap -V` again and fails on output that is not UTF-8.
-    parser = nmap.PortScanner.__new__(nmap.PortScanner)
-    return Nmap(path, version, may_open_raw_sockets(path) and not raw_socket_error(), parser)
+    return Nmap(path, version, may_open_raw_sockets(path) and not raw_socket_error())
 
 
 def raw_socket_error() -> str | None:

@@ -1,8 +1,9 @@
 """nmap's XML → Hosts. Pure."""
 
 import re
-from copy import copy
 from typing import Any
+
+import nmap
 
 from ..errors import ScanError
 from ..models import Host
@@ -17,17 +18,19 @@ _TTL = re.compile(r'<status state="up" reason="[^"]*" reason_ttl="(\d{1,3})"/>\s
 """python-nmap's result lacks the TTL."""
 
 
-def read(parser: Any, xml: str) -> tuple[Host, ...]:
-    """Given python-nmap's parser and a whole XML document, return the hosts that are up, in order of address.
+def read(xml: str) -> tuple[Host, ...]:
+    """Given a whole XML document, return the hosts that are up, in order of address.
 
     Raise ScanError for truncated XML and for a scan that failed: python-nmap returns a normal result for
     nmap's `exit="error"` and raises AttributeError for a truncated document.
     """
     if "<finished " not in xml or 'exit="success"' not in xml:
         raise ScanError("nmap did not finish")
+    # Without its constructor, which runs `nmap -V` again and fails on output that is not UTF-8. It stores its last
+    # result, so each call has its own.
+    parser = nmap.PortScanner.__new__(nmap.PortScanner)
     try:
-        # A parser stores its last result; with a copy each, threads can read at the same time.
-        found = copy(parser).analyse_nmap_xml_scan(xml)["scan"]
+        found = parser.analyse_nmap_xml_scan(xml)["scan"]
         ttls = {ip: ttl for ttl, ip in _TTL.findall(xml)}
         return ranges.sort(_host(host, ttls) for host in found.values() if host["status"]["state"] == "up")
     except Exception:  # python-nmap does not catch errors of its parsing
@@ -40,13 +43,13 @@ def total(xml: str) -> int:
     return int(found[1]) if found else 0
 
 
-def read_part(parser: Any, xml: str) -> tuple[Host, ...]:
+def read_part(xml: str) -> tuple[Host, ...]:
     """Given the truncated XML of an nmap process that was ended, return the hosts found by then."""
     end = xml.rfind("</host>")
     if end < 0:
         return ()
     try:
-        return read(parser, xml[: end + len("</host>")] + ENDING)
+        return read(xml[: end + len("</host>")] + ENDING)
     except ScanError:  # the caller reports its own error
         return ()
 
