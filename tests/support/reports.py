@@ -44,3 +44,12 @@ def waiting(state: Path) -> list[Report]:
 def open_spool(folder: Path) -> None:
     """Open the spool as a later run does, without limits of age and size."""
     Spool(folder, 1e9, 10**9, float).open()
+
+
+def files_below(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """The content and the time of change of each file below a folder, by its relative path."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
