@@ -112,7 +112,7 @@ def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[
         if warning:
             log.warning("%s", warning)
     for outcome in outcomes:
-        _logged(outcome)
+        _log_error(outcome)
         if outcome.skipped:
             log.info("subnet %s: skipped: %s", outcome.subnet, outcome.skipped)
     return chosen, outcomes
@@ -121,14 +121,22 @@ def _assigned(phpipam: PhpIpam, config: Config, options: Options) -> tuple[list[
 def _scan(scan: Scan, bar: output.Bar, delivery: Delivery, findings: output.Findings) -> list[Outcome]:
     """Scan the subnets and deliver the results; return the outcome of each."""
     outcomes: list[Outcome] = []
+
+    def finish(outcome: Outcome) -> None:
+        bar.finish_subnet()
+        _log_error(outcome)
+        outcomes.append(outcome)
+
     try:
         with scan, bar:
             for result in scan:
                 delivery.deliver(result)
                 bar.advance(result)
                 findings.add(result)
-                outcomes += map(_logged, bar.finished(delivery.finished()))
-            outcomes += map(_logged, bar.finished(delivery.finish()))
+                for outcome in delivery.finished():
+                    finish(outcome)
+            for outcome in delivery.finish():
+                finish(outcome)
     except Interrupted:
         for result in scan.untaken():
             for report, error in delivery.keep(result):
@@ -137,11 +145,10 @@ def _scan(scan: Scan, bar: output.Bar, delivery: Delivery, findings: output.Find
     return outcomes
 
 
-def _logged(outcome: Outcome) -> Outcome:
-    """Log the error of an outcome, if there is one, and return the outcome."""
+def _log_error(outcome: Outcome) -> None:
+    """Log the error of an outcome, if there is one."""
     if outcome.error:
         output.failed(f"subnet {outcome.subnet}: {outcome.error}", subnet=outcome.subnet)
-    return outcome
 
 
 def _check(options: Options, config: Config, spool: Spool) -> int:

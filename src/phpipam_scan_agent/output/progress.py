@@ -1,11 +1,11 @@
 """A progress bar on a terminal during the scan, by probed addresses."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from ..models import Outcome, ScanResult
+from ..models import ScanResult
 from . import console
 
 
@@ -76,9 +76,7 @@ class Bar(ExitStack):
         self._hosts += len(result.hosts)
         self._update(advance=result.probed, hosts=self._hosts)
 
-    def finished(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Yield the outcomes, and count each as a finished subnet."""
-        for outcome in outcomes:
-            self._done += 1
-            self._update(subnets=f"{self._done}/{self._subnets}")
-            yield outcome
+    def finish_subnet(self) -> None:
+        """Count a finished subnet."""
+        self._done += 1
+        self._update(subnets=f"{self._done}/{self._subnets}")
