@@ -100,12 +100,13 @@ class Discovery:
         wanted = ranges.union(part for chunk in job.chunks for part in chunk.ranges)
         if job.route.error:
             return Found((), job.route.error)
-        if not self._nmap.raw:
-            return self._pass(job, wanted, rate, Probes.DEFAULT)
-        if not job.route.on_link:
-            return self._find_routed(job, wanted, rate)
-        found = self._find_on_segment(job, wanted, rate)
-        return found if found.error else self._find_known(job, wanted, found, rate, Probes.REPEATED_ARP)
+        if self._nmap.raw and job.route.on_link:
+            found = self._find_on_segment(job, wanted, rate)
+            return found if found.error else self._find_known(job, found, rate, Probes.REPEATED_ARP)
+        found = self._pass(job, wanted, rate, Probes.DEFAULT)
+        if found.error or not self._nmap.raw or job.version == 6:  # IPv6 has no timestamp
+            return found
+        return self._find_known(job, found, rate, Probes.TIMESTAMP)
 
     def _find_on_segment(self, job: Job, wanted: Ranges, rate: float) -> Found:
         found = Found(())
@@ -120,17 +121,10 @@ class Discovery:
                 break
         return found
 
-    def _find_routed(self, job: Job, wanted: Ranges, rate: float) -> Found:
-        found = self._pass(job, wanted, rate, Probes.DEFAULT)
-        if found.error or job.version == 6:
-            return found
-        return self._find_known(job, wanted, found, rate, Probes.TIMESTAMP)
-
-    def _find_known(self, job: Job, wanted: Ranges, found: Found, rate: float, kinds: Probes) -> Found:
+    def _find_known(self, job: Job, found: Found, rate: float, kinds: Probes) -> Found:
         """Probe the silent addresses that are in phpIPAM again, and return all hosts found."""
-        silent = ranges.without(wanted, ranges.of_ips(host.ip for host in found.hosts))
-        known = ranges.union(each for each in job.known if ranges.contains(silent, each.start))
-        return found.plus(self._pass(job, known, rate, kinds))
+        silent = ranges.without(ranges.union(job.known), ranges.of_ips(host.ip for host in found.hosts))
+        return found.plus(self._pass(job, silent, rate, kinds))
 
     def confirm(self, job: Job, hosts: Iterable[Host], kind: Kind, rate: float) -> Found:
         """Find the hosts that answer by another kind of answer.
