@@ -5,8 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -19,6 +18,7 @@ from phpipam_scan_agent.plan.jobs import MAX_JOB_SIZE
 from phpipam_scan_agent.scan import process
 from phpipam_scan_agent.scan.probes import MOST_PROBES
 from phpipam_scan_agent.scan.process import Processes, TimedOutError
+from runs import is_running, wait_for
 
 STUCK = 60
 """Maximum seconds of a wait for an effect; no test lasts so long."""
@@ -61,26 +61,9 @@ def python(
     return processes.run((sys.executable, "-c", script), stdin, timeout, 4_000_000)
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process runs; a zombie has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def until(happened: Callable[[], object]) -> None:
-    """Wait until a condition is true; fail if it does not become true."""
-    for _ in range(STUCK * 100):
-        if happened():
-            return
-        time.sleep(0.01)
-    pytest.fail("it has not happened")
-
-
 def pid_in(path: Path) -> int:
     """Wait for a script to write its process id."""
-    until(lambda: path.exists() and path.read_text().endswith("\n"))
+    assert wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
     return int(path.read_text())
 
 
@@ -127,7 +110,7 @@ def test_a_command_that_writes_without_end_is_ended(stream: int, processes: Proc
 @pytest.mark.usefixtures("little_grace")
 def test_a_child_that_holds_the_output_is_not_waited_for(processes: Processes) -> None:
     done = shell(processes, "sleep 3600 & echo $!")
-    until(lambda: not is_running(int(done.stdout)))
+    assert wait_for(lambda: not is_running(int(done.stdout)))
 
 
 def test_a_missing_command_raises(processes: Processes) -> None:
@@ -161,7 +144,7 @@ def test_a_command_that_ignores_sigterm_is_killed(processes: Processes) -> None:
 def test_children_of_a_command_end_with_it(deaf: bool, processes: Processes) -> None:
     child = "trap '' TERM; while :; do sleep 0.05; done" if deaf else "exec sleep 3600"
     expired = overdue(processes, f'sh -c "{child}" & echo $!; wait')
-    until(lambda: not is_running(int(expired.stdout)))
+    assert wait_for(lambda: not is_running(int(expired.stdout)))
 
 
 def test_all_commands_are_ended_at_once(processes: Processes, tmp_path: Path) -> None:
@@ -183,7 +166,7 @@ def test_all_commands_are_ended_with_their_children(processes: Processes, tmp_pa
         pool.submit(shell, processes, f"sleep 3600 & echo $! >{tmp_path}/pid; wait")
         pid = pid_in(tmp_path / "pid")
         processes.end_all()
-    until(lambda: not is_running(pid))
+    assert wait_for(lambda: not is_running(pid))
 
 
 def test_no_command_is_started_after_the_end(processes: Processes, tmp_path: Path) -> None:
@@ -230,7 +213,7 @@ def test_nothing_is_left_behind_when_the_parent_is_killed(tmp_path: Path) -> Non
     finally:
         parent.kill()
         parent.wait()
-    until(lambda: not any(map(is_running, pids)))
+    assert wait_for(lambda: not any(map(is_running, pids)))
 
 
 def test_a_waiting_thread_does_not_block_another(processes: Processes, tmp_path: Path) -> None:

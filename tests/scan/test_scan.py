@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -21,6 +20,7 @@ from phpipam_scan_agent.scan import Scan, batches
 from phpipam_scan_agent.scan.nmap import find_nmap
 from phpipam_scan_agent.scan.worker import Worker
 from phpipam_scan_agent.system.parallel import ParallelMap
+from runs import is_running, wait_for
 from stand_ins.phpipam import address as address_row
 from stand_ins.phpipam import subnet as subnet_row
 from stand_ins.site import Site
@@ -370,20 +370,9 @@ def test_closing_the_results_ends_the_scan(nmap: Callable[[str], None], tmp_path
 
 
 def pids_in(path: Path, number: int) -> list[int]:
-    """Wait until this number of nmaps has begun."""
-    for _ in range(STUCK * 100):
-        if path.exists() and len(pids := path.read_text().split()) >= number:
-            return list(map(int, pids))
-        time.sleep(0.01)
-    pytest.fail("nmap was not started")
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs; a zombie has ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+    """Wait until this number of nmaps has begun; return their pids."""
+    assert wait_for(lambda: path.exists() and len(path.read_text().split()) >= number)
+    return list(map(int, path.read_text().split()))
 
 
 @pytest.fixture
@@ -435,8 +424,4 @@ def test_a_killed_agent_leaves_no_nmap(slow_site: Site, tmp_path: Path) -> None:
     with started(slow_site) as agent:
         pids = pids_in(tmp_path / "pids", 3)
         agent.kill()
-    for _ in range(STUCK * 100):
-        if not any(map(is_running, pids)):
-            return
-        time.sleep(0.01)
-    pytest.fail("nmap outlives the agent")
+    assert wait_for(lambda: not any(map(is_running, pids)))

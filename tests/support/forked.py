@@ -17,7 +17,7 @@ import pytest
 from stand_ins.site import Site
 
 LONGEST = 120.0
-"""Maximum seconds of a run."""
+"""Maximum seconds of a run, and of any wait."""
 
 
 @cache

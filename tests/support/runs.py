@@ -8,12 +8,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from forked import LONGEST as LONGEST
 from forked import Agent, ForkedSite
 from stand_ins.https import Answer, Request
 from stand_ins.site import Site
-
-LONGEST = 120.0
-"""Maximum time of any wait in seconds."""
 
 
 def start(site: ForkedSite, *arguments: str, **limits: float) -> Agent:
@@ -27,14 +25,22 @@ def end(agent: "Agent | subprocess.Popen[str]") -> tuple[int, list[str]]:
     return agent.wait(), said.splitlines()
 
 
-def wait_for(what: Callable[[], bool]) -> bool:
+def wait_for(condition: Callable[[], object]) -> bool:
     """Wait until a condition is true, at most LONGEST; return whether it is."""
     until = time.monotonic() + LONGEST
     while time.monotonic() < until:
-        if what():
+        if condition():
             return True
         time.sleep(0.01)
     return False
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; a zombie has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def processes(site: Site) -> list[str]:
