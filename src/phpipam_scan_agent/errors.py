@@ -80,6 +80,16 @@ class ScanError(ScanAgentError):
     """Nmap could not finish the scan of a subnet."""
 
 
+class ThreadLimitError(ScanAgentError):
+    """The machine starts no more threads or processes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this machine starts no more threads and processes; raise their limit (ulimit -u, TasksMax= of the"
+            " unit, or the container's pids limit), or lower parallel_scans"
+        )
+
+
 class OutputError(ScanAgentError):
     """The results could not be printed."""
 

@@ -2,12 +2,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
+from phpipam_scan_agent.errors import ThreadLimitError
 from phpipam_scan_agent.system import parallel
 from phpipam_scan_agent.system.parallel import ParallelMap
 
@@ -96,21 +97,40 @@ def test_started_items_are_finished_for_a_later_stage_if_requested(monkeypatch: 
         gate.wait(LONGEST)
         return number
 
-    class Pool(ThreadPoolExecutor):
+    class Tasks(SimpleQueue[Any]):
         """Opens the gate when the waiting items are cancelled."""
 
-        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-            super().shutdown(wait=False, cancel_futures=cancel_futures)
-            gate.set()
-            super().shutdown(wait)
+        def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+            super().put(item, block, timeout)
+            if item is None:
+                gate.set()
 
-    monkeypatch.setattr(parallel, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(parallel, "SimpleQueue", Tasks)
     with ExitStack() as stack:
         first = stack.enter_context(ParallelMap(work, range(10), threads=1, finish=True))
         results = stack.enter_context(ParallelMap(str, first, threads=1))
         begun.wait(LONGEST)
         first.__exit__(None, None, None)
         assert list(results) == ["0"]
+
+
+@pytest.mark.parametrize("possible", [0, 1, 2])
+def test_fewer_threads_are_enough(possible: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) > possible:  # the first one takes the items
+            raise ThreadLimitError
+        started.append(thread)
+        thread.start()
+
+    monkeypatch.setattr(parallel, "start", start)
+    with ParallelMap(str, range(100), threads=4) as results:
+        if possible:
+            assert len(list(results)) == 100
+        else:
+            with pytest.raises(ThreadLimitError):
+                list(results)
 
 
 @pytest.mark.parametrize("thread", [threading.main_thread, threading.current_thread])

@@ -1,6 +1,7 @@
 """The command under cron, also on restricted machines: it works, or names the restriction in one line."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -126,6 +127,26 @@ def test_64_file_descriptors_are_enough(site: Site) -> None:
     done = run(site, prepare="ulimit -n 64")
     assert (done.returncode, done.stderr) == (0, "")
     assert reported(site) == 40
+
+
+@pytest.mark.parametrize("limit", [2, 4, 8, 12])
+def test_too_few_threads_and_processes_are_named_and_lose_no_subnet(site: Site, limit: int) -> None:
+    site.phpipam.subnets = [subnet(100 + n, f"127.0.{n}.0/30", resolveDNS=n % 2) for n in range(20)]
+    site.settings["max_rate"] = 30_000
+    capabilities = "+dac_override,+net_raw"
+    user = [f"--reuid={60_000 + os.getpid() % 5000}", "--clear-groups"]
+    granted = [f"--inh-caps={capabilities}", f"--ambient-caps={capabilities}"]
+    command = ["setpriv", *user, *granted, "prlimit", f"--nproc={limit}", *site.command()]
+    done = subprocess.run(command, env=site.environment, capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("phpipam-scan-agent: error: ") for line in lines)
+    assert done.returncode == bool(lines)
+    named = re.findall(
+        "error: subnet (.*?): this machine starts no more threads and processes; ", done.stderr
+    )
+    sent = [report["scan"]["subnet"] for report in site.scan_server.reports]
+    before_the_scan = any(": error: this machine starts no more threads" in line for line in lines)
+    assert before_the_scan or len(set(named) | set(sent)) == 20
 
 
 def test_a_read_only_system_with_a_tmpfs_is_enough(site: Site) -> None:

@@ -8,10 +8,12 @@ from ..errors import (
     NotAssignedError,
     ServerError,
     SpoolError,
+    ThreadLimitError,
     TooLargeError,
     UnavailableError,
 )
 from ..models import Report
+from ..system import threads
 from . import report as reports
 from .outcomes import Upload
 from .server import ScanServer
@@ -61,8 +63,14 @@ class Uploads:
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until no upload is left, but at most `seconds`; return whether none is left."""
+        """Wait until no upload is left, but at most `seconds`; return whether none is left.
+
+        Raise ThreadLimitError if not one thread can be started for them.
+        """
         with self._changed:
+            self._start()
+            if self._pending and not self._threads:
+                raise ThreadLimitError
             return self._changed.wait_for(lambda: not self._pending and not self._active, seconds)
 
     def ended(self) -> list[Upload]:
@@ -94,8 +102,11 @@ class Uploads:
         while len(self._threads) < min(most, len(self._pending) + len(self._active)):
             # Daemons, so that a wait for a nameserver or a connection does not delay the end of the program.
             thread = threading.Thread(target=self._work, name="upload", daemon=True)
+            try:
+                threads.start(thread)
+            except ThreadLimitError:
+                return  # fewer threads are enough; the next upload tries again
             self._threads.append(thread)
-            thread.start()
 
     def _work(self) -> None:
         try:

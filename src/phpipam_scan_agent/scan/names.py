@@ -20,6 +20,7 @@ import dns.rdatatype
 import dns.reversename
 
 from ..models import IPAddress
+from ..system import threads
 from .name_memory import NameMemory
 from .nameserver import Nameserver
 
@@ -53,7 +54,7 @@ class Names:
 
     def __enter__(self) -> "Names":
         self._memory.load()
-        self._thread.start()
+        threads.start(self._thread)
         return self
 
     def __exit__(

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..errors import ScanError
+from ..errors import ScanError, ThreadLimitError
+from ..system import threads
 
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 """util-linux's command for PR_SET_PDEATHSIG; BusyBox's setpriv lacks the option."""
@@ -46,12 +47,17 @@ class Processes:
         after `end_all`.
         """
         with self._start(command) as process:
-            stdout, stderr = _Reader(process, "stdout", max_output), _Reader(process, "stderr", max_output)
-            limit = _Limit(process, timeout)
             try:
-                process.communicate(stdin)
+                stdout, stderr = (
+                    _Reader(process, "stdout", max_output),
+                    _Reader(process, "stderr", max_output),
+                )
+                with _Limit(process, timeout) as limit:
+                    process.communicate(stdin)
+            except ThreadLimitError as error:
+                _signal(process, signal.SIGKILL)
+                raise ScanError(str(error)) from None
             finally:
-                limit.close()
                 with self._lock:
                     self._running.discard(process)
         out, err = stdout.text(), stderr.text()
@@ -93,6 +99,8 @@ class Processes:
                 errors="replace",  # nmap's messages can be any bytes
                 start_new_session=True,
             )
+        except BlockingIOError:  # EAGAIN of fork
+            raise ScanError(str(ThreadLimitError())) from None
         except OSError as error:
             raise ScanError(f"{command[0]} cannot be started: {error.strerror}") from None
 
@@ -108,7 +116,7 @@ class _Reader(threading.Thread):
         self._max_output = max_output
         self._read: list[str] = []
         self.exceeded = False
-        self.start()
+        threads.start(self)
 
     def run(self) -> None:
         room = self._max_output
@@ -139,14 +147,17 @@ class _Limit(threading.Thread):
         self._seconds = seconds
         self._ended = threading.Event()
         self.exceeded = False
-        self.start()
+
+    def __enter__(self) -> "_Limit":
+        threads.start(self)
+        return self
 
     def run(self) -> None:
         if not self._ended.wait(self._seconds):
             self.exceeded = True
             _end(self._process)
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Lift the limit of a process that has ended."""
         self._ended.set()
         self.join()

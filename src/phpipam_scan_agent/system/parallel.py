@@ -4,11 +4,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from ..errors import ThreadLimitError
 from . import signals
+from .threads import start
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +39,9 @@ class ParallelMap(Generic[Item, Result]):
         self._finish = finish
         self._results: deque[Future[Result] | None] = deque()
         self._ready = threading.Semaphore(0)
-        self._pool = ThreadPoolExecutor(threads)
+        self._tasks: SimpleQueue[tuple[Future[Result], Item] | None] = SimpleQueue()
+        self._most = threads
+        self._threads: list[threading.Thread] = []
         self._feeder = threading.Thread(target=self._feed, daemon=True)
         self._lock = threading.Lock()
         self._pending = 1  # the feeder
@@ -44,7 +50,7 @@ class ParallelMap(Generic[Item, Result]):
         """Number of items worked on."""
 
     def __enter__(self) -> "ParallelMap[Item, Result]":
-        self._feeder.start()
+        start(self._feeder)
         return self
 
     def __exit__(
@@ -52,7 +58,13 @@ class ParallelMap(Generic[Item, Result]):
     ) -> None:
         with self._lock:
             self._closed = True
-        self._pool.shutdown(wait=self._finish, cancel_futures=True)
+        with suppress(Empty):
+            while task := self._tasks.get_nowait():
+                task[0].cancel()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads if self._finish else ():
+            thread.join()
         self._give(None)
 
     def __iter__(self) -> Iterator[Result]:
@@ -89,16 +101,39 @@ class ParallelMap(Generic[Item, Result]):
         feeding: Future[Result] = Future()
         try:
             for item in self._items:
+                working: Future[Result] = Future()
+                working.add_done_callback(self._finished)
                 with self._lock:
                     if self._closed:
                         break
                     self._pending += 1
-                    working = self._pool.submit(self._work, item)
-                working.add_done_callback(self._finished)
+                    self._tasks.put((working, item))
+                    self._add_thread()
             feeding.cancel()  # it has no result
         except BaseException as error:
             feeding.set_exception(error)
         self._finished(feeding)
+
+    def _add_thread(self) -> None:
+        """Start a thread unless there are enough; where the machine starts no more, one is enough."""
+        if len(self._threads) == self._most:
+            return
+        thread = threading.Thread(target=self._work_on_tasks, daemon=True)
+        try:
+            start(thread)
+        except ThreadLimitError:
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
+
+    def _work_on_tasks(self) -> None:
+        while task := self._tasks.get():
+            working, item = task
+            try:
+                working.set_result(self._work(item))
+            except BaseException as error:
+                working.set_exception(error)
 
     def _finished(self, ended: Future[Result]) -> None:
         with self._lock:
