@@ -6,7 +6,6 @@ connection.
 """
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -42,9 +41,9 @@ def main(number: int) -> None:
         server = ScanServer(Path(folder), database.settings)
         try:
             for name, fields in ROUNDS:
-                used = processor_seconds(server)
+                used = server.cpu_seconds
                 seconds = measure(server, number, fields)
-                rate, used = number / seconds, processor_seconds(server) - used
+                rate, used = number / seconds, server.cpu_seconds - used
                 faster = f"{rate / ANSIBLE:,.0f} times the Ansible rulebook's {ANSIBLE}"
                 print(f"{name:27}{number:,} hosts in {seconds:.2f} s: {rate:,.0f} hosts/s, {faster}", end="")
                 print(f", {used:.2f} s of a processor")
@@ -72,7 +71,7 @@ def many_agents(database: MariaDb, server: ScanServer, agents: int) -> None:
             hosts = [one | {"subnetId": str(id_)} for one in hosts_of(network, 50)]
             bodies[-1].append(json.dumps(report(f"agent-{agents}-{agent}", network, *hosts)).encode())
     for name in ("new", "seen again"):
-        started, used = time.monotonic(), processor_seconds(server)
+        started, used = time.monotonic(), server.cpu_seconds
         with ThreadPoolExecutor(agents) as pool:
             answers = [
                 answer for each in pool.map(lambda some: send(server, some), bodies) for answer in each
@@ -81,18 +80,12 @@ def many_agents(database: MariaDb, server: ScanServer, agents: int) -> None:
         failed = sum(status != 200 for status, _ in answers)
         slowest = max(seconds for _, seconds in answers)
         what = f"{agents} agents, 50 hosts, {name}"
-        each = 1000 * (processor_seconds(server) - used) / len(answers)
+        each = 1000 * (server.cpu_seconds - used) / len(answers)
         print(
             f"{what:38}{len(answers) / seconds:.0f} reports/s, slowest {slowest:.2f} s, {failed} refused",
             end="",
         )
         print(f", {each:.1f} ms of a processor for each")
-
-
-def processor_seconds(server: ScanServer) -> float:
-    """Return the CPU seconds of the process, which depend less on other programs than the rates do."""
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def send(server: ScanServer, bodies: list[bytes]) -> list[tuple[int, float]]:

@@ -1,7 +1,6 @@
 """Limits for clients without the token, and for clients with the token but without a code."""
 
 import json
-import os
 import socket
 import ssl
 import time
@@ -181,21 +180,15 @@ def send_at_once(server: ScanServer, bodies: list[bytes]) -> list[requests.Respo
     On a slow machine, within a quarter of the time of the reports. Times are the server's CPU times, since other
     processes may delay each answer.
     """
-    began, slowest = cpu_seconds(server), 0.0
+    began, slowest = server.cpu_seconds, 0.0
     with ThreadPoolExecutor(len(bodies)) as pool:
         answers = [pool.submit(server.post, body, timeout=300) for body in bodies]
         while not all(answer.done() for answer in answers):
-            started = cpu_seconds(server)
+            started = server.cpu_seconds
             assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
-            slowest = max(slowest, cpu_seconds(server) - started)
-    assert slowest < max(1, (cpu_seconds(server) - began) / 4)
+            slowest = max(slowest, server.cpu_seconds - started)
+    assert slowest < max(1, (server.cpu_seconds - began) / 4)
     return [answer.result() for answer in answers]
-
-
-def cpu_seconds(server: ScanServer) -> float:
-    """Return the CPU seconds of the process."""
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(server: ScanServer) -> float:

@@ -230,6 +230,12 @@ class ScanServer:
         """Return its access log."""
         return [line for line in self.log if line["event"] == "request"]
 
+    @property
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds of the process."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 @dataclass(frozen=True, slots=True)
 class Lab:
