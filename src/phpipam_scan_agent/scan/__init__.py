@@ -90,11 +90,9 @@ class Scan(ExitStack):
 
         # Closed in reverse: first the processes end, then the name lookups, then the threads with their results.
         # Twice as many threads as processes, so that the next nmap runs while names are looked up.
-        if names:
-            names.__enter__()
         self._results = self.enter_context(ParallelMap(lambda task: task(), tasks, 2 * parallel, finish=True))
         if names:
-            self.push(names)
+            self.enter_context(names)
         self.callback(processes.end_all)
 
     def _names(self) -> "Names | None":

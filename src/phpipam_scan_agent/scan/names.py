@@ -36,7 +36,7 @@ MAX_SYSTEM_NAMESERVERS = 3
 
 
 class Names:
-    """Looks up names until the end of the `with` block; may be used from many threads.
+    """Looks up names until the end of the `with` block; may be used from many threads, which wait for its begin.
 
     One event loop sends all queries, so only its end needs a lock. After the block, no name is found.
     `memory` has the answers of earlier runs.
