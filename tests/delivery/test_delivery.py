@@ -21,7 +21,8 @@ from phpipam_scan_agent.config import Config
 from phpipam_scan_agent.delivery import Delivery
 from phpipam_scan_agent.delivery.server import MAX_BODY, ScanServer
 from phpipam_scan_agent.delivery.spool import Spool
-from phpipam_scan_agent.delivery.spool_file import Entry, decode
+from phpipam_scan_agent.delivery.spool_file import decode
+from phpipam_scan_agent.delivery.spool_folder import Entry
 from phpipam_scan_agent.errors import LockedError
 from phpipam_scan_agent.https import Limits
 from phpipam_scan_agent.models import Outcome, ScanResult

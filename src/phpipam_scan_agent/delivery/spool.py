@@ -14,8 +14,7 @@ from ..models import Report
 from ..system import files, folders
 from . import spool_file
 from .report import is_from_the_future, limited, merge, without_old_rows
-from .spool_file import Entry
-from .spool_folder import MAX_FILE, Folder, read_error
+from .spool_folder import MAX_FILE, Entry, Folder, read_error
 
 log = logging.getLogger(__name__)
 

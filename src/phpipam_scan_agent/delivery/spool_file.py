@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -34,7 +34,7 @@ _Row = tuple[
 """The values of a ReportRow, whose address is not parsed yet."""
 
 
-class _Header(BaseModel, strict=True, defer_build=True):
+class Header(BaseModel, strict=True, defer_build=True):
     """The first line of a file: enough to list the reports without reading their rows."""
 
     format: Literal[2]
@@ -53,30 +53,6 @@ class _Body(BaseModel, strict=True, defer_build=True):
     rows: tuple[_Row, ...]
 
 
-class Entry(NamedTuple):
-    """The first line of a spool file, and facts about the file: enough to list the reports without reading them."""
-
-    network: IPNetwork | None
-    """None for a damaged file."""
-
-    made: datetime
-    """When the report was made, with its zone."""
-
-    hosts: int = 0
-
-    refusal: str | None = None
-    """Why the Scan Server refused the report, if it did."""
-
-    size: int = 0
-    """Bytes of the file."""
-
-    version: int = 0
-    """Number of the file's last write among all writes of this run; 0 for none."""
-
-    durable: bool = True
-    """Whether the file survives a power failure."""
-
-
 def encode(report: Report, refusal: str | None = None) -> bytes:
     """Return the content of a report's file. It contains neither the token nor the scan agent code."""
     header = {
@@ -93,16 +69,15 @@ def encode(report: Report, refusal: str | None = None) -> bytes:
     return f"{json.dumps(header)}\n{json.dumps(body)}\n".encode()
 
 
-def header(line: bytes) -> Entry:
-    """Given the first line of a file, return its Entry without a size. Raise ValueError if it is not valid."""
-    found = _Header.model_validate_json(line)
-    return Entry(found.subnet, found.made, found.hosts, found.refusal)
+def header(line: bytes) -> Header:
+    """Given the first line of a file, return its values. Raise ValueError if it is not valid."""
+    return Header.model_validate_json(line)
 
 
 def decode(content: bytes) -> Report:
     """Given the content of a file, return its report. Raise ValueError if it is not valid."""
     first, _, second = content.partition(b"\n")
-    about, body = _Header.model_validate_json(first), _Body.model_validate_json(second)
+    about, body = Header.model_validate_json(first), _Body.model_validate_json(second)
     rows = tuple(_row(about.subnet, about.block, values) for values in body.rows)
     if len({row.ip for row in rows}) != len(rows):
         raise ValueError

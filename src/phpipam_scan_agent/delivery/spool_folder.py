@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import SpoolError
-from ..models import Report
+from ..models import IPNetwork, Report
 from ..system import files, folders
 from . import spool_file
-from .spool_file import Entry
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,30 @@ MAX_LINE = 10_000
 _NUMBERED = re.compile(r"[0-9]{12}\.json")
 
 _PREFIXED = re.compile(r"[0-9a-f]{8}_.+\.json")
+
+
+class Entry(NamedTuple):
+    """The first line of a spool file, and facts about the file: enough to list the reports without reading them."""
+
+    network: IPNetwork | None
+    """None for a damaged file."""
+
+    made: datetime
+    """When the report was made, with its zone."""
+
+    hosts: int = 0
+
+    refusal: str | None = None
+    """Why the Scan Server refused the report, if it did."""
+
+    size: int = 0
+    """Bytes of the file."""
+
+    version: int = 0
+    """Number of the file's last write among all writes of this run; 0 for none."""
+
+    durable: bool = True
+    """Whether the file survives a power failure."""
 
 
 class Folder:
@@ -119,10 +143,10 @@ def _entry(path: Path) -> Entry:
     with open(files.open_regular(path, os.O_RDONLY), "rb") as file:
         found = os.fstat(file.fileno())
         try:
-            entry = spool_file.header(file.readline(MAX_LINE))
+            header = spool_file.header(file.readline(MAX_LINE))
         except files.INVALID:
-            entry = Entry(None, datetime.fromtimestamp(found.st_mtime, timezone.utc))
-    return entry._replace(size=found.st_size)
+            return Entry(None, datetime.fromtimestamp(found.st_mtime, timezone.utc), size=found.st_size)
+    return Entry(header.subnet, header.made, header.hosts, header.refusal, found.st_size)
 
 
 def _files(folder: Path) -> list[Path]:
