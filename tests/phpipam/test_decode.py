@@ -229,6 +229,14 @@ def test_a_subnet_without_an_id_is_refused(id_: object) -> None:
     assert said == f"has the id {id_}, which is not valid; check it in phpIPAM"
 
 
+@pytest.mark.parametrize("other", [{}, {"subnet": "192.0.3.0"}, {"id": "10"}])
+def test_a_second_subnet_with_the_same_id_is_refused(other: dict[str, object]) -> None:
+    """The addresses and the results are found by the id."""
+    found, (failure,) = decode.subnets([{**SUBNET, "id": 10}, {**SUBNET, "id": 10, **other}])
+    assert [each.id for each in found] == [10]
+    assert failure.error == "has the id 10 of another subnet; check it in phpIPAM"
+
+
 def test_a_label_is_short_for_any_row() -> None:
     assert decode.label(SUBNET) == "192.0.2.0/24"
     assert decode.label({}) == "None/None"

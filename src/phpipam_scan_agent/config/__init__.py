@@ -68,7 +68,7 @@ class Config(BaseModel):
     scan_timeout: int = Field(
         900,
         ge=1,
-        le=10**6,  # poll() takes a little more than twice as many seconds
+        le=10**6,
         description="extra seconds a scan may take, on top of the time its packets need at the chosen rate",
     )
     ipv6: bool = Field(

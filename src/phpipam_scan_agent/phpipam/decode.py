@@ -136,26 +136,32 @@ def with_nameservers(row: Row, sets: Mapping[int, Row]) -> Row:
 
 def subnets(found: Iterable[Row]) -> tuple[list[Subnet], list[Outcome]]:
     """Given complete rows of subnets, return the Subnets without their addresses, and the rows that are not valid."""
-    networks: list[tuple[Row, IPNetwork]] = []
+    networks: dict[int, tuple[Row, IPNetwork]] = {}
     failures: list[Outcome] = []
     for row in found:
         try:
-            networks.append((row, _network(row)))
+            network, id_ = _network(row), _id(row)
+            if id_ in networks:
+                raise PhpIpamError(f"has the id {id_} of another subnet; check it in phpIPAM")
+            networks[id_] = row, network
         except PhpIpamError as error:
             failures.append(failed(row, error))
-    inside = nesting.inside((number(row.get("vrfId")), network) for row, network in networks)
-    return [_subnet(row, network, inside) for row, network in networks], failures
+    inside = nesting.inside((number(row.get("vrfId")), network) for row, network in networks.values())
+    return [_subnet(row, network, inside) for row, network in networks.values()], failures
+
+
+def _id(row: Row) -> int:
+    if id_ := number(row.get("id")):
+        return id_
+    raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is not valid; check it in phpIPAM")
 
 
 def _network(row: Row) -> IPNetwork:
     try:
         # Not rounded to its prefix: the Scan Server looks the subnet up by phpIPAM's numbers.
-        network = ip_network(_cidr(row))
+        return ip_network(_cidr(row))
     except ValueError as error:
         raise PhpIpamError(f"is not a network ({error}); correct it in phpIPAM") from None
-    if not number(row.get("id")):
-        raise PhpIpamError(f"has the id {row.get('id')!s:.20}, which is not valid; check it in phpIPAM")
-    return network
 
 
 def _subnet(row: Row, network: IPNetwork, inside: Mapping[nesting.VrfNetwork, Iterable[IPNetwork]]) -> Subnet:
