@@ -14,7 +14,7 @@ EARLIEST = datetime(2026, 1, 1, tzinfo=timezone.utc)
 """A clock with an earlier time is not set."""
 
 CLOCK_TOLERANCE = timedelta(minutes=1)
-"""Time by which a report may be from the future; beyond, the clock was wrong when it was made."""
+"""Maximum time by which a report may be in the future; with more, the clock was wrong when the report was made."""
 
 
 def make(result: ScanResult, name_form: str = "short") -> Iterator[Report]:
@@ -65,12 +65,12 @@ def without_old_rows(report: Report, earliest: datetime) -> Report:
 
 
 def is_from_the_future(made: datetime, now: datetime) -> bool:
-    """Return whether a report was made later than now, since the clock was ahead. If it is not set now, none was."""
+    """Return whether a report is in the future, since the clock was ahead; False if the present clock is not set."""
     return made - CLOCK_TOLERANCE > now > EARLIEST
 
 
 def limited(report: Report, latest: datetime) -> Report:
-    """Return a report without later times than `latest`; each time keeps its zone."""
+    """Return a report in which no time is later than `latest`; each time keeps its zone."""
     made, *seen = (
         min(time, latest.astimezone(time.tzinfo))
         for time in (report.made, *(row.seen for row in report.rows))

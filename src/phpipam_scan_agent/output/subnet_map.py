@@ -22,8 +22,8 @@ CELLS = {
     "?": ("not probed", "yellow"),
     FREE: ("free", "dim"),
 }
-"""An address's character, its meaning, and its colour, which carries no further information. All addresses but `+`
-and free ones are in phpIPAM; of `*` this is unknown."""
+"""An address's character, its meaning, and its colour, which carries no further information. All addresses except
+`+` and `.` are in phpIPAM, which is unknown for `*`."""
 
 LEGEND = "   ".join(f"[{style}]{cell}[/] {meaning}" for cell, (meaning, style) in CELLS.items())
 

@@ -115,7 +115,7 @@ class ParallelMap(Generic[Item, Result]):
         self._finished(feeding)
 
     def _add_thread(self) -> None:
-        """Start a thread unless there are enough; where the machine starts no more, one is enough."""
+        """Start a thread, up to the maximum; one thread is enough if the machine starts no more."""
         if len(self._threads) == self._most:
             return
         thread = threading.Thread(target=self._work_on_tasks, daemon=True)
