@@ -69,11 +69,6 @@ def encode(report: Report, refusal: str | None = None) -> bytes:
     return f"{json.dumps(header)}\n{json.dumps(body)}\n".encode()
 
 
-def header(line: bytes) -> Header:
-    """Given the first line of a file, return its values. Raise ValueError if it is not valid."""
-    return Header.model_validate_json(line)
-
-
 def decode(content: bytes) -> Report:
     """Given the content of a file, return its report. Raise ValueError if it is not valid."""
     first, _, second = content.partition(b"\n")

@@ -143,7 +143,7 @@ def _entry(path: Path) -> Entry:
     with open(files.open_regular(path, os.O_RDONLY), "rb") as file:
         found = os.fstat(file.fileno())
         try:
-            header = spool_file.header(file.readline(MAX_LINE))
+            header = spool_file.Header.model_validate_json(file.readline(MAX_LINE))
         except files.INVALID:
             return Entry(None, datetime.fromtimestamp(found.st_mtime, timezone.utc), size=found.st_size)
     return Entry(header.subnet, header.made, header.hosts, header.refusal, found.st_size)
