@@ -142,9 +142,10 @@ class Config(BaseModel):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that must not appear in output."""
-        values = (getattr(self, name) for name in type(self).model_fields)
-        swapped = (self.client_name,) if len(self.client_name) == APP_CODE_LENGTH else ()
-        return (*(value.get_secret_value() for value in values if isinstance(value, SecretStr)), *swapped)
+        found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        if len(self.client_name) == APP_CODE_LENGTH:
+            found.append(self.client_name)
+        return tuple(found)
 
 
 def load(path: Path) -> Config:
