@@ -6,7 +6,6 @@ neither an acceptance nor a refusal.
 """
 
 import json
-import re
 from typing import Any
 
 from ..errors import (
@@ -128,5 +127,5 @@ def _where(url: str, answer: Answer) -> str:
 def _line(answer: Answer) -> str:
     """Return the text of an answer of one line of plain text; empty for any other answer."""
     text = answer.body.decode("utf-8", "replace").strip()
-    plain = "html" not in answer.content_type and not re.match(r"\s*[<{\[]", text)
+    plain = "html" not in answer.content_type and not text.startswith(("<", "{", "["))
     return text if plain and len(text.splitlines()) == 1 else ""

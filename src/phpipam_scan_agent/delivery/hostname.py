@@ -22,7 +22,7 @@ _FOUR_HEX_BYTES = re.compile(r"(?<![0-9a-f])(?=" + "[-_.]".join(["([0-9a-f]{1,2}
 
 _GENERIC = re.compile(
     r"(?:ip|dip|dyn|dynamic|dhcp|host|pool|static|client|customer|user|ppp|dsl|adsl|cable|unknown)s?"
-    r"[-_]?([0-9]{1,3})(?:[-_]([0-9]{1,3}))(?:[-_]([0-9]{1,3}))?"
+    r"[-_]?([0-9]{1,3})[-_]([0-9]{1,3})(?:[-_]([0-9]{1,3}))?"
 )
 """A first label of the last two or three octets and a word without information."""
 
