@@ -186,7 +186,8 @@ class Spool:
     def _name(self, report: Report) -> str:
         network = str(report.network).replace("/", "_").replace(":", "-")
         id_ = "x" if report.subnet_id is None else report.subnet_id
-        return f"{self._prefix}{id_}_{network}{f'_{report.block}' if report.block else ''}.json"
+        block = f"_{report.block}" if report.block else ""
+        return f"{self._prefix}{id_}_{network}{block}.json"
 
     def _merged(self, name: str, report: Report) -> Report:
         try:
