@@ -6,7 +6,7 @@ import pytest
 
 from lab.agent import Run, run
 from lab.network import Network
-from stand_ins.phpipam import address, subnet
+from stand_ins.phpipam import Row, address, subnet
 
 SUBNETS = [
     subnet(1, "10.77.1.0/28"),
@@ -115,6 +115,25 @@ def test_the_run_has_one_warning_and_no_error(done: Run) -> None:
     assert done.status == 0
     (warning,) = [line for line in done.said if ": warning: " in line or ": error: " in line]
     assert "10.77.15.0/29 (ids 15, 16)" in warning
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.parametrize(
+    ("subnets", "probed"),
+    [
+        ([subnet(1, "10.1.1.0/29")], {"10.1.1.0"}),
+        ([subnet(1, "10.1.1.0/29"), subnet(2, "10.1.1.0/31", masterSubnetId=1, scanAgent=9)], set()),
+    ],
+    ids=["one", "a nested subnet of another agent"],
+)
+def test_network_and_broadcast_address_prove_a_firewall_unless_excluded(
+    subnets: list[Row], probed: set[str]
+) -> None:
+    excluded = [address(1, 1, "10.1.1.7", excludePing=1), address(2, 2, "10.1.1.7", excludePing=1)]
+    with Network(address="192.0.2.1/24", gateway="192.0.2.254", rtt=20, alive=0, resets=True) as network:
+        done = run(network, subnets, addresses=excluded, watch=True, scan_parents=True)
+
+    assert done.probed_in("10.1.1.0/29") & {"10.1.1.0", "10.1.1.7"} == probed
 
 
 @pytest.mark.usefixtures("lab")

@@ -228,3 +228,15 @@ def test_a_check_probes_known_addresses_in_nested_subnets() -> None:
     nested = (ip_network("192.0.2.4/30"),)
     some = subnet("192.0.2.0/29", discover=False, ping=True, nested=nested, addresses=known("192.0.2.5"))
     assert wanted(some) == hosts(5)
+
+
+def without_host(*subnets: Subnet) -> list[str]:
+    return [str(ip_address(number)) for part in targets.without_host(subnets) for number in part]
+
+
+def test_reserved_addresses_prove_a_firewall_unless_a_host_may_have_them() -> None:
+    plain = subnet("192.0.2.0/24")
+    assert without_host(plain) == hosts(0, 255)
+    assert without_host(plain, plain._replace(addresses=known("192.0.2.0", exclude_ping=True))) == hosts(255)
+    assert without_host(plain._replace(nested=(ip_network("192.0.2.128/25"),))) == hosts(0)
+    assert without_host(plain, plain._replace(is_pool=True)) == []

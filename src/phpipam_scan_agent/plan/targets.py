@@ -1,6 +1,6 @@
 """The subnets to scan and their targets, by the rules of phpIPAM's own scripts. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..models import IPNetwork, Outcome, Subnet
 from . import ranges
@@ -90,8 +90,7 @@ def of_subnet(subnet: Subnet) -> Ranges:
     phpIPAM's "ping exclude".
     """
     network = subnet.network
-    excluded = list(ranges.of_ips(known.ip for known in subnet.addresses if known.exclude_ping))
-    excluded += reserved(subnet)
+    excluded = [*_excluded(subnet), *reserved(subnet)]
     if subnet.discover:
         excluded += map(ranges.of_network, subnet.nested)
     if subnet.discover and not too_large(network):
@@ -110,6 +109,23 @@ def reserved(subnet: Subnet) -> Ranges:
         return ()
     whole = ranges.of_network(network)
     return (whole[:1], whole[-1:]) if network.version == 4 else (whole[:1],)
+
+
+def without_host(subnets: Sequence[Subnet]) -> Ranges:
+    """Return the reserved addresses of a network that may be probed: they prove that another machine answers.
+
+    `subnets` are the subnets with this network, in several VRFs. In a pool, and in a nested subnet, a host may have
+    them.
+    """
+    if any(subnet.is_pool for subnet in subnets):
+        return ()
+    nested = (ranges.of_network(network) for subnet in subnets for network in subnet.nested)
+    excluded = (each for subnet in subnets for each in _excluded(subnet))
+    return ranges.without(reserved(subnets[0]), (*nested, *excluded))
+
+
+def _excluded(subnet: Subnet) -> Iterator[range]:
+    return ranges.of_ips(known.ip for known in subnet.addresses if known.exclude_ping)
 
 
 def too_large(network: IPNetwork) -> bool:

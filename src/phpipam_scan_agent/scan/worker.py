@@ -130,11 +130,10 @@ class Worker:
         found = ranges.sort(found)
         for chunk in job.chunks:
             here = tuple(ranges.pick(found, chunk.ranges, job.version))
-            whole = any(subnet.discover for subnet, _ in chunk.subnets) and not targets.too_large(
-                chunk.network
-            )
+            subnets = [subnet for subnet, _ in chunk.subnets]
+            whole = any(subnet.discover for subnet in subnets) and not targets.too_large(chunk.network)
             # Not in IPv6, where the router answers for the anycast address.
-            reserved = targets.reserved(chunk.subnets[0][0]) if job.version == 4 else ()
+            reserved = targets.without_host(subnets) if job.version == 4 else ()
             answers.append(Answers(str(chunk.network), ranges.size(chunk.ranges), here, whole, reserved))
         return self._accepted(job, answers, rate)
 
