@@ -61,9 +61,7 @@ class Cache:
         self._answers: TLRUCache[str, _Answer] = TLRUCache(
             maxsize=1 << 32, ttu=lambda _, answer, __: answer[0] + longest, timer=clock
         )
-        self._tried: TLRUCache[str, float] = TLRUCache(
-            maxsize=1 << 32, ttu=lambda _, when, __: when + REMEMBERED, timer=clock
-        )
+        self._tried: dict[str, float] = {}
         self._stale_allowed = config.cache_stale_if_error > 0
         self._excluded: dict[str, Rows] = {}
         self._earlier: dict[str, int] = {}
@@ -110,8 +108,11 @@ class Cache:
             log.info("cache %s was made with another configuration; asking phpIPAM again", self._path)
             return
         self._excluded.update(excluded)
-        latest = self._clock() + CLOCK_TOLERANCE
-        self._tried.update({question: when for question, when in tried.items() if when <= latest})
+        now = self._clock()
+        latest = now + CLOCK_TOLERANCE
+        self._tried = {
+            question: when for question, when in tried.items() if now - REMEMBERED < when <= latest
+        }
         if any(came > latest for came, _ in found.values()):
             log.warning("cache %s comes from the future; check the clock; asking phpIPAM again", self._path)
             return
@@ -122,12 +123,12 @@ class Cache:
 
     def save(self) -> None:
         """Write the file. A cache that cannot be written only costs time."""
-        with self._lock, self._answers.timer, self._tried.timer:  # at one time: answers expire at any moment
+        with self._lock, self._answers.timer:  # at one time: answers expire at any moment
             if not self._changed:
                 return
             kept = {
                 "answers": dict(self._answers),
-                "tried": dict(self._tried),
+                "tried": self._tried.copy(),
                 "excluded": self._excluded.copy(),
             }
             self._changed = False
