@@ -68,10 +68,11 @@ def _nmap() -> Check:
         return Check("nmap", True, f"{which}, is a snap", advice)
     if nmap.raw:
         return Check("nmap", True, f"{which}, may open raw sockets")
+    limited = f"{which}, may only make TCP connections"
     if why := raw_socket_error():
         advice = "a container, seccomp or AppArmor forbids raw sockets; allow AF_INET and AF_PACKET"
-        return Check("nmap", True, f"{which}, may only connect: CAP_NET_RAW is set, but {why}", advice)
-    return Check("nmap", True, f"{which}, may only connect", "run the agent as root or give it CAP_NET_RAW")
+        return Check("nmap", True, f"{limited}: CAP_NET_RAW is set, but {why}", advice)
+    return Check("nmap", True, limited, "run the agent as root or give it CAP_NET_RAW")
 
 
 def _iproute2() -> Check:

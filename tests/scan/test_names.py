@@ -399,7 +399,7 @@ def test_names_are_cached_for_a_day_and_their_absence_for_an_hour_at_most(clock:
 # Parallel use and the end
 
 
-def test_many_threads_look_up_side_by_side(zone: Nameserver) -> None:
+def test_many_threads_look_up_in_parallel(zone: Nameserver) -> None:
     with Names(NameMemory(None)) as run, ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda last: run.look_up([ip(last)], (ip_address(FIRST),)), [1, 3, 99] * 20))
     assert found == [{ip(1): "gw.example.net"}, {ip(3): "printer.example.net"}, {}] * 20

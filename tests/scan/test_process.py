@@ -182,7 +182,7 @@ def test_ending_a_finished_command_does_nothing(processes: Processes) -> None:
     processes.end_all()
 
 
-def test_many_threads_run_side_by_side(processes: Processes) -> None:
+def test_many_threads_run_in_parallel(processes: Processes) -> None:
     with ThreadPoolExecutor(16) as pool:
         done = list(pool.map(lambda at: shell(processes, "cat", str(at)).stdout, range(100)))
     assert done == list(map(str, range(100)))

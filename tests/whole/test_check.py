@@ -155,7 +155,7 @@ def test_an_unprivileged_nmap_is_a_warning(site: Site) -> None:
     done = run_without("net_raw", site)
 
     (line,) = lines(done, "! nmap: ")
-    assert "may only connect → run the agent as root or give it CAP_NET_RAW" in line
+    assert "may only make TCP connections → run the agent as root or give it CAP_NET_RAW" in line
     assert done.returncode == 0
 
 
@@ -173,7 +173,8 @@ def test_raw_sockets_refused_by_the_kernel_are_a_warning(site: Site) -> None:
 
     (line,) = lines(done, "! nmap")
     assert (
-        "may only connect: CAP_NET_RAW is set, but Operation not permitted → a container, seccomp or" in line
+        "may only make TCP connections: CAP_NET_RAW is set, but Operation not permitted → a container, seccomp or"
+        in line
     )
     assert done.returncode == 0
 

@@ -11,7 +11,7 @@ from ..plan.jobs import MAX_JOB_SIZE
 log = logging.getLogger(__name__)
 
 CONNECTING_RATE = 500
-"""Maximum packets per second where nmap may only connect: the kernel then sends ARP requests beside nmap's rate, and
+"""Maximum packets per second without raw sockets: the kernel then sends ARP requests in addition to nmap's rate, and
 its neighbour table overflows. Of 122 hosts of a /21 it found all at 600, 121 at 1,000 and 92 at 2,000."""
 
 CONNECTING_SHARE = 0.5
