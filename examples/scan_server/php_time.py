@@ -48,11 +48,11 @@ class PhpTime:
         """
         try:
             local = datetime.fromisoformat(str(stored))
-        except ValueError:  # NULL, or 0000-00-00
+            first, second = sorted(
+                local.replace(tzinfo=self.zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)
+            )
+        except (ValueError, OverflowError):  # NULL, or 0000-00-00; 9999-12-31 west of Greenwich
             return None
-        first, second = sorted(
-            local.replace(tzinfo=self.zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)
-        )
         meant = second if second <= self.now else first
         return meant if NEVER < meant <= self.now + AHEAD else None
 

@@ -51,6 +51,13 @@ def test_phpipams_times_for_never_are_no_moment(stored: object) -> None:
     assert PhpTime(datetime(2026, 11, 25, tzinfo=UTC), BERLIN).moment(stored) is None
 
 
+@pytest.mark.parametrize("stored", ["0001-01-01 00:00:00", "9999-12-31 23:59:59"])
+@pytest.mark.parametrize("hours", [-5, 2])
+def test_stored_time_outside_the_calendar_is_no_moment(stored: str, hours: int) -> None:
+    php = PhpTime(datetime(2026, 11, 25, tzinfo=UTC), timezone(timedelta(hours=hours)))
+    assert php.moment(stored) is None
+
+
 @pytest.mark.parametrize(("minutes", "news"), [(4, True), (6, False), (60, False), (1e6, False)])
 def test_stored_time_in_the_future_is_ignored(minutes: float, news: bool) -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
