@@ -1,6 +1,7 @@
 """PHP's clock: phpIPAM stores local times without their zone; its API's rows reveal the offset. Pure."""
 
 import logging
+from collections import deque
 from datetime import datetime, timedelta, timezone, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -68,19 +69,21 @@ class Zone:
     def __init__(self, configured: ZoneInfo | None) -> None:
         self._configured = configured
         self._observed: timedelta | None = None
-        self._requests: frozenset[datetime] = frozenset()
+        self._readings: deque[frozenset[datetime]] = deque(maxlen=100)
+        """The latest readings: of reports at once, an older reading may come after a newer one."""
         self._read: datetime | None = None
         self.conflict = ""
         """A message if the configured zone is not PHP's."""
 
     def observe(self, requests: frozenset[datetime], now: datetime) -> None:
         """Given the times of the apps' last requests, in PHP's zone, as read now, detect the offset."""
-        if new := requests - self._requests:
+        if new := requests.difference(*self._readings):
             fresh = self._read is not None and now - self._read < FRESH
             if fresh or self._observed is None:
                 least = max(new) - now.replace(tzinfo=None) - SKEW
                 self._found(next((offset for offset in OFFSETS if offset >= least), None), fresh, now)
-        self._requests, self._read = requests, now
+        self._readings.append(requests)
+        self._read = now
 
     def _found(self, offset: timedelta | None, certain: bool, now: datetime) -> None:
         if offset is None:

@@ -98,6 +98,18 @@ def test_one_recent_request_determines_most_zones() -> None:
         assert zone.at(now).zone.utcoffset(now) == timedelta(hours=hours)
 
 
+def test_reading_that_comes_late_changes_no_offset() -> None:
+    """Two reports read the table at once, one before and one after the hour's first API request."""
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    zone = Zone(None)
+    before, after = (frozenset([datetime(2026, 11, 25, hour)]) for hour in (11, 12))
+    zone.observe(before, now - timedelta(minutes=59))
+    zone.observe(before, now - timedelta(minutes=1))
+    for reading in (after, before, after, before):
+        zone.observe(reading, now)
+        assert zone.at(now).zone.utcoffset(now) == timedelta()
+
+
 def test_offset_follows_the_change_of_the_clock() -> None:
     now = datetime(2026, 10, 25, tzinfo=UTC)
     zone = Zone(None)
