@@ -12,8 +12,9 @@ _seconds = Histogram("scan_server_report_seconds", "Time from a report's head to
 
 def count(fields: dict[str, Any]) -> None:
     """Count a request by its fields in the log."""
-    if "reason" in fields:
-        _refusals.labels(fields["reason"]).inc()
+    # A fault is answered after the request has been counted.
+    if reason := "fault" if fields["status"] == 500 else fields.get("reason"):
+        _refusals.labels(reason).inc()
     if fields["path"] != "/" or "updated" not in fields:
         return
     _reports.inc()

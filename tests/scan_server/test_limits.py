@@ -219,10 +219,13 @@ def test_guessing_of_codes_is_rate_limited(serve: Serve, monkeypatch: pytest.Mon
     assert send("alpha").status_code == 401
 
 
-def test_server_error_is_answered_with_500(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_error_is_answered_with_500_and_counted(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scan_server.write.find_agent", lambda *_: 1 / 0)
-    answer = requests.post(serve(), json=REPORT, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+    url = serve()
+    answer = requests.post(url, json=REPORT, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
     assert (answer.status_code, answer.json()["server"]) == (500, "phpipam-scan-server")
+    counters = requests.get(f"{url}/metrics", timeout=30).text
+    assert 'scan_server_refusals_total{reason="fault"}' in counters
 
 
 def test_metrics_count_requests_and_changes(start: Start, tmp_path: Path) -> None:
