@@ -56,7 +56,7 @@ class Service:
         self._engine = engine
         self._zone = Zone(config.timezone)
         self._guesses = Guesses()
-        self._in_progress = 0
+        self._in_progress = asyncio.Semaphore(MAX_REPORTS)
         self._agents: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._large = CapacityLimiter(MAX_LARGE)
         self._checkers = CapacityLimiter(1)
@@ -65,26 +65,22 @@ class Service:
     async def report(self, request: Request) -> Response:
         """Store a report; status 200 means that it is committed."""
         self._authorise(request)
-        if self._in_progress >= MAX_REPORTS:
+        if self._in_progress.locked():
             raise Refusal(503, "busy", "too many reports at once; send it again later", {"Retry-After": "5"})
-        self._in_progress += 1
-        try:
+        async with self._in_progress:
             return await self._store(request, await _read(request))
-        finally:
-            self._in_progress -= 1
 
     async def _store(self, request: Request, body: bytes) -> Response:
-        code, client = decode.code(body), request.state.fields["client"]
-        self._guesses.check(client)
+        code, fields = decode.code(body), request.state.fields
+        self._guesses.check(fields["client"])
         # In turn, so that one agent's reports leave connections to the others'.
         turn = self._agents.setdefault(code, asyncio.Lock())
         async with turn, self._large if len(body) > LARGE else nullcontext():
-            arguments = request.state.fields, code, body
             try:
-                stored = await to_thread.run_sync(self._write, *arguments, limiter=self._writers)
+                stored = await to_thread.run_sync(self._write, fields, code, body, limiter=self._writers)
             except Refusal as refusal:
                 if refusal.body["reason"] == "code":
-                    self._guesses.add(client, code)
+                    self._guesses.add(fields["client"], code)
                 raise
         counts: dict[str, Any] = {"updated": stored.updated, "added": stored.added, "skipped": stored.skipped}
         if not stored.refused:
@@ -172,13 +168,11 @@ async def _read(request: Request) -> bytes:
     if int(request.headers.get("content-length", 0)) > MAX_BODY:
         raise too_large
     body = bytearray()
-    with move_on_after(REPORT_SECONDS):
-        try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise too_large
-        except ClientDisconnect:
-            raise Refusal(408, "slow", "the connection ended before the report") from None
+    with move_on_after(REPORT_SECONDS), suppress(ClientDisconnect):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                raise too_large
         return bytes(body)
-    raise Refusal(408, "slow", f"the transfer of the report took longer than {REPORT_SECONDS} seconds")
+    why = f"the connection ended before the report, or its transfer took longer than {REPORT_SECONDS} seconds"
+    raise Refusal(408, "slow", why)

@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 POOL = 10
 """Number of connections to the database for reports."""
 
+LOCK_SECONDS = 5
+"""Maximum seconds of a wait for a lock of others, such as a backup's.
+
+A report tries five times, in less than the minute that agents wait for its answer.
+"""
+
 
 def _table(name: str, columns: str) -> Any:
     return table(name, *map(column, columns.split()))
@@ -68,29 +74,32 @@ def connect(config: Config) -> Engine:
         url = URL.create("sqlite", database=str(config.sqlite_file))
         return create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
 
-    options: dict[str, Any] = {"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
+    options: dict[str, Any] = {
+        "user": config.mysql_user,
+        "password": config.mysql_password.get_secret_value(),
+        "database": config.mysql_database,
+        "charset": "utf8mb4",
+        "connect_timeout": 5,
+        "read_timeout": 60,
+        "write_timeout": 60,
+        "init_command": f"SET lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}",
+    }
     if config.mysql_host.startswith("/"):
         options |= {"unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
+    else:
+        options |= {"host": config.mysql_host, "port": config.mysql_port}
     # Without it, the database server decides about encryption, and its certificate is not verified.
     if config.mysql_ssl_ca:
         options["ssl"] = config.tls("mysql_ssl", config.mysql_ssl_ca)
-    url = URL.create(
-        "mysql+pymysql",
-        username=config.mysql_user,
-        password=config.mysql_password.get_secret_value(),
-        host=None if "unix_socket" in options else config.mysql_host,
-        port=config.mysql_port,
-        database=config.mysql_database,
-    )
     return create_engine(
-        url,
+        "mysql+pymysql://",
         hide_parameters=True,  # errors are logged, and an agent's code is a parameter
         isolation_level="READ COMMITTED",  # an update locks the rows that it changes, not all that it reads
         pool_pre_ping=True,  # the database may have been restarted
         pool_size=POOL,
         max_overflow=2,  # for /health, and for the clock
         pool_timeout=10,
-        connect_args={"charset": "utf8mb4", **options},
+        connect_args=options,
     )
 
 
@@ -110,7 +119,6 @@ def check(engine: Engine) -> None:
             # SQLite has no grants to try, and an UPDATE would wait for a report's.
             if connection.dialect.name != "sqlite" or statement.startswith("SELECT"):
                 connection.execute(text(statement))
-        connection.rollback()
 
 
 def last_api_requests(connection: Connection) -> frozenset[datetime]:

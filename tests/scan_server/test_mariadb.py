@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -13,10 +13,10 @@ import pytest
 import requests
 import trustme
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from scan_server import write
-from scan_server.answers import trouble
+from scan_server import database, write
+from scan_server.answers import error_number, trouble
 from scan_server.config import Config
 from scan_server.database import check, connect
 from scan_server.decode import Host, decode
@@ -171,6 +171,31 @@ def test_deadlock_is_retried(lab: Lab) -> None:
     assert lab.database.one("SELECT COUNT(*) FROM ipaddresses WHERE owner = 'them'") == 200
     assert lab.database.one("SELECT hostname FROM ipaddresses WHERE subnetId = 10") == "us"
     assert _deadlocks(lab.database) > 0
+
+
+def test_locks_of_others_are_not_waited_for_long(mariadb: MariaDb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB's own limits are 50 seconds for a row and a day for a table, as a backup locks it."""
+    monkeypatch.setattr(database, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(write, "TRIES", 1)
+    mariadb.address(101, 10, "192.0.2.1")
+    now = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+    taken = decode(json.dumps(report("alpha", NET, host("192.0.2.1"))).encode(), now)
+    engine = connect(Config.model_validate(mariadb.settings))
+    php = PhpTime(now, timezone.utc)
+
+    def wait(sql: str, use: Callable[[], object]) -> float:
+        with _busy(mariadb, sql) as theirs:
+            started = time.monotonic()
+            with pytest.raises(DBAPIError) as refused:
+                use()
+            theirs.execute(text("UNLOCK TABLES"))
+        assert error_number(refused.value) == 1205
+        return time.monotonic() - started
+
+    assert wait("UPDATE ipaddresses SET owner = 'x'", lambda: write.store(engine, taken, php, False)) < 30
+    assert wait("LOCK TABLES ipaddresses READ", lambda: write.store(engine, taken, php, False)) < 30
+    assert wait("LOCK TABLES ipaddresses READ", lambda: check(engine)) < 30
+    engine.dispose()
 
 
 def test_agents_do_not_wait_for_each_other(lab: Lab) -> None:
