@@ -1,7 +1,7 @@
 """Results → reports → spool → Scan Server: fresh reports and reports of earlier runs take one path."""
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -64,7 +64,8 @@ class Delivery:
             finished = False
             try:
                 if kind is None or issubclass(kind, ScanAgentError):  # also where phpIPAM is away
-                    deque(self.finish(), maxlen=0)
+                    for _ in self.finish():
+                        pass
                     finished = True
             finally:
                 self._close(finished)

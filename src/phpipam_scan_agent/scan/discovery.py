@@ -131,9 +131,11 @@ class Discovery:
 
         Without raw sockets nmap has no such probe.
         """
-        silent = ranges.union(ranges.of_ips(host.ip for host in hosts))
         found = Found(())
-        for kinds in CONFIRMING[kind] if self._nmap.raw else ():
+        if not self._nmap.raw:
+            return found
+        silent = ranges.union(ranges.of_ips(host.ip for host in hosts))
+        for kinds in CONFIRMING[kind]:
             new = self._pass_by_ip(job, silent, rate, kinds)
             found = found.plus(new)
             silent = ranges.without(silent, ranges.of_ips(host.ip for host in new.hosts))
