@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -92,7 +92,7 @@ class Worker:
         macs = self._macs()
         results: list[ScanResult] = []
         for each, found, accepted in scanned:
-            hosts = ranges.sort(_with_mac(host, macs) for host in accepted.hosts)
+            hosts = ranges.sort(host._replace(mac=host.mac or macs.get(host.ip)) for host in accepted.hosts)
             up = {int(host.ip) for host in found.hosts}
             for chunk in each.chunks:
                 error = found.error or accepted.errors.get(str(chunk.network))
@@ -196,16 +196,18 @@ class Worker:
         """Return the hosts among a subnet's own targets in a chunk, with their addresses in phpIPAM and names."""
         version = chunk.network.version
         known = {int(each.ip): each for each in ranges.pick(subnet.addresses, chunk.ranges, version)}
-        mine = tuple(
-            host._replace(address=known[int(host.ip)]) if int(host.ip) in known else host
+        mine = [
+            host._replace(address=known.get(int(host.ip)))
             for host in ranges.pick(found, chunk.ranges, version)
             if ranges.contains(own, int(host.ip))
-        )
+        ]
         about = {"subnet": str(subnet.network), "hosts": len(mine), "seconds": round(seconds, 3)}
         log.info("subnet %s: %d hosts up after %.1f s", *about.values(), extra={"about": about})
         unnamed = [host.ip for host in mine if self._needs_name(subnet, host)]
-        names = self._names.look_up(unnamed, subnet.nameservers) if unnamed and self._names else {}
-        return tuple(host._replace(name=names[host.ip]) if host.ip in names else host for host in mine)
+        if not (unnamed and self._names):
+            return tuple(mine)
+        names = self._names.look_up(unnamed, subnet.nameservers)
+        return tuple(host._replace(name=names.get(host.ip)) for host in mine)
 
     def _needs_name(self, subnet: Subnet, host: Host) -> bool:
         """Return whether a host's name is to be looked up.
@@ -216,10 +218,6 @@ class Worker:
         if not subnet.resolve_names or subnet.addresses_error:
             return False
         return self._replace_names or not (host.address and host.address.hostname)
-
-
-def _with_mac(host: Host, macs: Mapping[IPAddress, str]) -> Host:
-    return host._replace(mac=macs[host.ip]) if not host.mac and host.ip in macs else host
 
 
 def _silent(subnet: Subnet, chunk: Chunk, own: Ranges, up: Collection[int]) -> tuple[Address, ...]:
