@@ -470,6 +470,12 @@ def test_an_answer_above_the_limit_is_refused(answer: Callable[[], Iterator[byte
         assert failure(at(server.port), limit=1000).startswith("the answer has over 1,000 bytes")
 
 
+@pytest.mark.parametrize("start", [CHUNKED, CHUNKED + b"1\r\nx\r\n0\r\n"], ids=["chunk", "trailer"])
+def test_an_endless_line_within_an_answer_is_an_error(start: bytes) -> None:
+    with Raw(endless(start, b"1" * 65536)) as server:
+        assert failure(at(server.port), limit=1000).startswith("the answer was cut off; ")
+
+
 def test_an_answer_at_the_limit_is_read() -> None:
     with Raw([HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000]) as server:
         assert send(at(server.port), limit=1000).body == b"x" * 1000
