@@ -193,13 +193,16 @@ def test_a_week_of_failed_runs_needs_the_space_of_one(folder: Path, clock: Clock
         assert [row.seen for row in rows] == [times[last] for last in range(3)]
 
 
-def test_addresses_older_than_the_limit_are_left_out(folder: Path, clock: Clock) -> None:
+def test_addresses_older_than_the_limit_are_dropped_with_a_warning(
+    folder: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     opened(folder, clock).put(reported(clock, 10, hosts=3))
     for _ in range(8):
         clock.now += DAY
         opened(folder, clock).put(reported(clock, 10, hosts=1))
     (name,) = opened(folder, clock).waiting()
     assert len(opened(folder, clock).get(name)[1].rows) == 1
+    assert warnings(caplog) == [f"{folder}: hosts dropped, see spool_max_age: 2 of 192.0.10.0/24"]
 
 
 def test_files_of_format_1_are_merged(folder: Path, clock: Clock) -> None:

@@ -195,7 +195,10 @@ class Spool:
         except SpoolError as error:
             log.warning("%s; %s", error, self.put_aside(name, "damaged"))
             return report
-        return without_old_rows(merged, merged.made - timedelta(seconds=self._max_age))
+        kept = without_old_rows(merged, merged.made - timedelta(seconds=self._max_age))
+        if dropped := len(merged.rows) - len(kept.rows):
+            log.warning("%s: hosts dropped, see spool_max_age: %d of %s", self.folder, dropped, kept.network)
+        return kept
 
     def _correct_times(self) -> None:
         """Limit the times of reports from the future to now: they would never expire, and hide newer results."""
