@@ -17,10 +17,13 @@ def document(summary: Summary, findings: Findings, dry_run: bool) -> dict[str, o
 
 
 def _subnet(done: Outcome, found: SubnetFindings | None) -> dict[str, object]:
-    return safe_values(done._asdict() | {"new": done.new, "seconds": round(done.seconds, 3)}) | {
-        "hosts": [_host(each) for each in found.hosts] if found else [],
-        "silent": [_silent(each, each in found.missing) for each in found.silent] if found else [],
-        "excluded": [str(each.ip) for each in found.addresses if each.exclude_ping] if found else [],
+    values = safe_values(done._asdict() | {"new": done.new, "seconds": round(done.seconds, 3)})
+    if found is None:
+        return values | {"hosts": [], "silent": [], "excluded": []}
+    return values | {
+        "hosts": [_host(each) for each in found.hosts],
+        "silent": [_silent(each, each in found.missing) for each in found.silent],
+        "excluded": [str(each.ip) for each in found.addresses if each.exclude_ping],
     }
 
 

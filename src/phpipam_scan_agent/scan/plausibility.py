@@ -204,7 +204,9 @@ def accepted(suspect: Suspect, confirmed: Sequence[Host]) -> tuple[Host, ...]:
 
 def distance(ttl: int) -> int | None:
     """Return the number of routers that an answer with this TTL has passed; None if the TTL is unknown."""
-    return next(initial for initial in INITIAL_TTLS if ttl <= initial) - ttl if ttl else None
+    if not ttl:
+        return None
+    return next(initial for initial in INITIAL_TTLS if ttl <= initial) - ttl
 
 
 def _by_answerer(hosts: Iterable[Host]) -> dict[tuple[Kind, str | int | None], list[Host]]:
