@@ -20,9 +20,10 @@ def _subnet(done: Outcome, found: SubnetFindings | None) -> dict[str, object]:
     values = safe_values(done._asdict() | {"new": done.new, "seconds": round(done.seconds, 3)})
     if found is None:
         return values | {"hosts": [], "silent": [], "excluded": []}
+    missing = {each.id for each in found.missing}
     return values | {
         "hosts": [_host(each) for each in found.hosts],
-        "silent": [_silent(each, each in found.missing) for each in found.silent],
+        "silent": [_silent(each, each.id in missing) for each in found.silent],
         "excluded": [str(each.ip) for each in found.addresses if each.exclude_ping],
     }
 
