@@ -120,6 +120,16 @@ def test_the_last_jobs_get_the_free_rate() -> None:
         assert last == pytest.approx(1000)
 
 
+def test_a_job_in_the_last_free_slot_gets_the_whole_free_rate() -> None:
+    """Whatever the size of the jobs that wait for other slots."""
+    rate = with_jobs(1000, 2, [10, 10, 20, 10])
+    with ExitStack() as first, rate.share(10):
+        first.enter_context(rate.share(10))
+        first.close()
+        with rate.share(10) as share:
+            assert share == pytest.approx(500)
+
+
 def test_an_empty_job_takes_a_minimal_share_and_delays_no_other() -> None:
     rate = with_jobs(1000, 2, [0, 999])
     with rate.share(0), rate.share(999) as share:

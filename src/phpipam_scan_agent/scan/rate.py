@@ -91,9 +91,11 @@ class Rate:
 
     def _pace(self, size: int) -> float:
         """Return the share per address of a job that starts now: the jobs that start with it get the same."""
-        waiting = sum(islice(self._waiting, self._slots))
+        others = self._waiting.copy()
+        others.remove(size)
+        known = sum(islice(others, self._slots - 1))
         further = max(0, self._slots - len(self._waiting)) * MAX_JOB_SIZE
-        return self._free / (max(size, waiting) + min(self._expected, further))
+        return self._free / (size + known + min(self._expected, further))
 
     def _least_pace(self) -> float:
         """Return the pace below which a job waits, since it would still run after all others.
