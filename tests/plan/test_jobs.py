@@ -94,7 +94,7 @@ def test_the_results_of_a_very_large_subnet_come_in_many_parts() -> None:
     some = subnet("10.0.0.0/16")
     jobs = make([some], 1)
     check(jobs, [some])
-    assert len(jobs) == 32
+    assert len(jobs) == 16
 
 
 def test_small_subnets_share_a_process() -> None:

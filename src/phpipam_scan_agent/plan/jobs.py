@@ -9,8 +9,10 @@ from ..models import IPNetwork, Subnet
 from . import ranges, targets
 from .ranges import Ranges
 
-MAX_JOB_SIZE = 2048
-"""Maximum number of a subnet's addresses in one job; the results of a /16 come in 32 parts."""
+MAX_JOB_SIZE = 4096
+"""Maximum number of a subnet's addresses in one job, so the results of a /16 come in 16 parts. nmap probes no more at
+a time (PING_GROUP_SZ in its nmap.h). nmap's rate is unused at the end of each pass, while it waits for late answers:
+12,700 addresses at 2,000 packets a second took 14.7 s in jobs of at most 2,048, and 13.8 s with 4,096."""
 
 MIN_JOB_SIZE = 256
 """Number of addresses below which a subnet is not cut, since a process costs more than it saves."""
