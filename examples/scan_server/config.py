@@ -87,7 +87,7 @@ class Config(BaseModel):
         try:
             context = ssl.create_default_context(cafile=authority)
             if cert:
-                context.load_cert_chain(cert, key)
+                context.load_cert_chain(cert, key, str)  # an empty passphrase: OpenSSL would ask for one
         except OSError as error:
             names = f"{prefix}_ca, " if authority else ""
             raise ValueError(f"{names}{prefix}_cert, {prefix}_key: cannot be used: {error}") from None

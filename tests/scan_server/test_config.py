@@ -7,6 +7,12 @@ from typing import Any
 import pytest
 import trustme
 import yaml
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from scan_server.config import Config, ConfigError, load
 from scan_server_lab import EXAMPLE, Row, start_command
@@ -73,6 +79,17 @@ def test_values_stay_text(tmp_path: Path) -> None:
 
 def test_secrets_are_not_in_its_repr(tmp_path: Path) -> None:
     assert "secret" not in repr(read(tmp_path, MYSQL | {"auth_token": "secret-token"}))
+
+
+def test_a_key_with_a_passphrase_is_refused_without_a_prompt(
+    tmp_path: Path, tls: Row, capfd: pytest.CaptureFixture[str]
+) -> None:
+    key = load_pem_private_key(Path(tls["tls_key"]).read_bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"passphrase"))
+    (tmp_path / "locked.pem").write_bytes(locked)
+    (problem,) = problems(tmp_path, MYSQL | tls | {"tls_key": str(tmp_path / "locked.pem")})
+    assert problem.startswith("tls_cert, tls_key: cannot be used: ")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("missing", MYSQL)
