@@ -19,9 +19,7 @@ DEFAULT_PATH = Path("/etc/phpipam/scan_server.yaml")
 def main() -> int:
     """Serve until a signal ends it. Return 2 if the configuration is wrong."""
     parser = argparse.ArgumentParser(prog="scan_server", description="Take scan agents' reports for phpIPAM.")
-    parser.add_argument(
-        "--config", metavar="FILE", type=Path, default=DEFAULT_PATH, help="default: %(default)s"
-    )
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="default: %(default)s")
     try:
         settings = config.load(parser.parse_args().config)
         engine = database.connect(settings)

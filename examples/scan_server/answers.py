@@ -11,6 +11,8 @@ from starlette.responses import JSONResponse
 
 log = logging.getLogger(__name__)
 
+Headers = Mapping[str, str] | None
+
 SERVER = "phpipam-scan-server"
 """The name in each answer, by which agents distinguish it from a proxy's."""
 
@@ -44,9 +46,7 @@ DATABASE_ERRORS = {
 class Refusal(Exception):  # noqa: N818
     """A refused request; `headers` and `more` (the fields of the body) go into the answer."""
 
-    def __init__(
-        self, status: int, reason: str, error: str, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> None:
+    def __init__(self, status: int, reason: str, error: str, headers: Headers = None, **more: Any) -> None:
         super().__init__(error)
         self.status = status
         self.headers = headers
@@ -58,9 +58,7 @@ def wrong_field(field: str, why: str) -> Refusal:
     return Refusal(400, "field", f"{field}: {why}", field=field)
 
 
-def answer(
-    request: Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> JSONResponse:
+def answer(request: Request, status: int, body: Mapping[str, Any], headers: Headers = None) -> JSONResponse:
     """Return the answer, and add it to the fields of the log."""
     request.state.fields.update(body)
     return JSONResponse({"server": SERVER, **body}, status, headers)

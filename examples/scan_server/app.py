@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import datetime, timezone
@@ -26,8 +25,6 @@ from .config import Config, is_loopback
 from .limits import Guesses
 from .log import access
 from .php_time import Zone
-
-log = logging.getLogger(__name__)
 
 MAX_BODY = 1024 * 1024
 """Maximum bytes of a report."""

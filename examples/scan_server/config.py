@@ -72,11 +72,9 @@ class Config(BaseModel):
         if not is_loopback(self.host):
             if self.auth_token.get_secret_value() == NO_TOKEN:
                 raise ValueError(f"auth_token: is needed, as http_host is {self.host}")
+            why = f"auth_token: would cross the network unencrypted, as http_host is {self.host}"
             if not self.tls_cert:
-                raise ValueError(
-                    f"auth_token: would cross the network unencrypted, as http_host is {self.host};"
-                    " set tls_cert and tls_key, or leave http_host out"
-                )
+                raise ValueError(f"{why}; set tls_cert and tls_key, or leave http_host out")
         return self
 
     def tls(self, prefix: str, authority: Path | None = None) -> ssl.SSLContext:

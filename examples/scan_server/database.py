@@ -75,6 +75,8 @@ def connect(config: Config) -> Engine:
         return create_engine(url, hide_parameters=True, connect_args={"timeout": 30})
 
     options: dict[str, Any] = {
+        "host": config.mysql_host,
+        "port": config.mysql_port,
         "user": config.mysql_user,
         "password": config.mysql_password.get_secret_value(),
         "database": config.mysql_database,
@@ -85,9 +87,7 @@ def connect(config: Config) -> Engine:
         "init_command": f"SET lock_wait_timeout = {LOCK_SECONDS}, innodb_lock_wait_timeout = {LOCK_SECONDS}",
     }
     if config.mysql_host.startswith("/"):
-        options |= {"unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
-    else:
-        options |= {"host": config.mysql_host, "port": config.mysql_port}
+        options |= {"host": None, "unix_socket": config.mysql_host, "ssl_disabled": not config.mysql_ssl_ca}
     # Without it, the database server decides about encryption, and its certificate is not verified.
     if config.mysql_ssl_ca:
         options["ssl"] = config.tls("mysql_ssl", config.mysql_ssl_ca)

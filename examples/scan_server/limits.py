@@ -3,16 +3,23 @@
 import asyncio
 import time
 from collections import defaultdict
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .answers import Refusal
 
 HEAD_SECONDS = 10
-"""Maximum seconds for a TLS handshake, for a request's head, and for the rest of an answered request."""
+"""Maximum seconds for a TLS handshake, for a request's head, for the rest of an answered request, and for the client
+to read its answers."""
 
-MAX_CONNECTIONS = 500
+MAX_CLIENT_CONNECTIONS = 250
+"""Maximum connections from one address, such as a proxy's, with and without a complete TLS handshake."""
+
+MAX_FILES = 800
+"""Maximum open files, nearly all of them connections. The unit's LimitNOFILE has room for the 2,048 connections that
+asyncio may accept before it is checked."""
 
 MAX_HEAD = 16 * 1024
 """Maximum bytes of a request's head."""
@@ -22,12 +29,19 @@ MAX_GUESSES = 10
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """An event loop that limits the time of TLS handshakes."""
+    """An event loop that limits the number of connections, and the time of TLS handshakes."""
 
-    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
-        """Add the time limit, which uvicorn does not set."""
-        options["ssl_handshake_timeout"] = HEAD_SECONDS if options.get("ssl") else None
-        return await super().create_server(*args, **options)
+    _clients: ClassVar[WeakKeyDictionary[Any, str]] = WeakKeyDictionary()
+
+    # No public method of asyncio is called before the TLS handshake.
+    async def _accept_connection2(self, protocol: Any, connection: Any, extra: Any, *args: Any) -> None:
+        self._clients[connection] = client = extra["peername"][0]
+        own = [one for one, its in self._clients.items() if its == client and one.fileno() >= 0]
+        if len(own) > MAX_CLIENT_CONNECTIONS or connection.fileno() > MAX_FILES:
+            connection.close()
+        else:
+            args = (*args[:2], HEAD_SECONDS)
+            await super()._accept_connection2(protocol, connection, extra, *args)  # type: ignore[misc]
 
 
 class Protocol(H11Protocol):
@@ -37,22 +51,30 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._watch()
+
     def _watch(self) -> None:
-        """Limit the time without a request to answer; further bytes do not extend it."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            if self._deadline:
-                self._deadline.cancel()
+        """Limit the time without a request to answer, and with answers that the client does not read.
+
+        Further bytes do not extend it.
+        """
+        if self.cycle is None or self.cycle.response_complete or self.flow.write_paused:
+            self._deadline = self._deadline or self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        elif self._deadline:
+            self._deadline.cancel()
             self._deadline = None
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
 
 class Guesses:

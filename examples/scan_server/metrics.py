@@ -15,12 +15,11 @@ def count(fields: dict[str, Any]) -> None:
     # A fault is answered after the request has been counted.
     if reason := "fault" if fields["status"] == 500 else fields.get("reason"):
         _refusals.labels(reason).inc()
-    if fields["path"] != "/" or "updated" not in fields:
-        return
-    _reports.inc()
-    _seconds.observe(fields["seconds"])
-    for outcome in ("updated", "added", "skipped", "refused"):
-        _hosts.labels(outcome).inc(fields.get(outcome, 0))
+    if "updated" in fields:
+        _reports.inc()
+        _seconds.observe(fields["seconds"])
+        for outcome in ("updated", "added", "skipped", "refused"):
+            _hosts.labels(outcome).inc(fields.get(outcome, 0))
 
 
 def text() -> bytes:

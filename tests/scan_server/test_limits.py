@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from http.client import HTTPSConnection
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -62,6 +63,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScanServer]:
     database.engine.dispose()
 
 
+def certificate(folder: Path) -> None:
+    """Make the files tls.crt, tls.key and ca.pem for 127.0.0.1."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(str(folder / "tls.crt"))
+    issued.private_key_pem.write_to_path(str(folder / "tls.key"))
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+
+
 def connect(url: str) -> socket.socket:
     parts = urlsplit(url)
     return socket.create_connection((str(parts.hostname), parts.port or 0), 30)
@@ -97,12 +107,9 @@ def test_idle_tls_handshakes_block_no_other_and_are_closed(
 ) -> None:
     """200 clients send nothing, the start of a ClientHello, or nothing after the handshake."""
     monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
-    authority, files = trustme.CA(), [tmp_path / "tls.crt", tmp_path / "tls.key"]
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(str(files[0]))
-    issued.private_key_pem.write_to_path(str(files[1]))
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    url = serve(tls_cert=files[0], tls_key=files[1], http_host="127.0.0.1").replace("http:", "https:")
+    certificate(tmp_path)
+    files = {"tls_cert": tmp_path / "tls.crt", "tls_key": tmp_path / "tls.key"}
+    url = serve(**files, http_host="127.0.0.1").replace("http:", "https:")
     context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(url)) for _ in range(200)]
@@ -115,6 +122,48 @@ def test_idle_tls_handshakes_block_no_other_and_are_closed(
         while time.monotonic() < deadline and (clients := [one for one in clients if is_open(one)]):
             time.sleep(0.2)
         assert not clients
+
+
+def test_clients_that_do_not_read_are_disconnected(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sends requests, and reads no answer."""
+    monkeypatch.setattr(limits, "HEAD_SECONDS", 1)
+    url = serve()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(url)) for _ in range(2)]
+        for client in clients:
+            client.setblocking(False)
+        wait_until(lambda: not [client for client in clients if takes_requests(client)])
+    assert requests.get(f"{url}/health", timeout=30).status_code == 200
+
+
+def takes_requests(client: socket.socket) -> bool:
+    try:
+        while client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000):
+            pass
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def test_idle_connections_of_one_address_leave_room_for_others(start: Start, tmp_path: Path) -> None:
+    """No TLS handshake begins in them. /health is asked from another address."""
+    certificate(tmp_path)
+    tls = {"http_host": "127.0.0.1", "tls_cert": "tls.crt", "tls_key": "tls.key"}
+    server = start(**Sqlite(tmp_path / "own.db").settings, **tls)
+    parts = urlsplit(server.url)
+    with ExitStack() as stack:
+        for _ in range(700):
+            stack.enter_context(connect(server.url))
+        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+        other = HTTPSConnection(
+            str(parts.hostname), parts.port, timeout=30, context=context, source_address=("127.0.0.2", 0)
+        )
+        stack.callback(other.close)
+        other.request("GET", "/health")
+        assert other.getresponse().status == 200
+        assert len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) < 300
 
 
 def send_a_byte(client: socket.socket) -> None:
