@@ -107,7 +107,7 @@ class MariaDb(Database):
         self._folder = folder
         self._socket = folder / "socket"
         self._user = f"--user={getpass.getuser()}"
-        self._data = f"--datadir={folder / 'data'}"
+        self._files = (f"--datadir={folder / 'data'}", f"--tmpdir={folder}")
         self._process: subprocess.Popen[bytes] | None = None
         self.settings = {
             "mysql_host": str(self._socket),
@@ -125,7 +125,7 @@ class MariaDb(Database):
     def install(self) -> None:
         """Make the server's files, phpIPAM's tables, and the user of the Scan Server's README."""
         root = "--auth-root-authentication-method=normal"
-        _run("mariadb-install-db", "--no-defaults", self._user, self._data, root, "--skip-test-db")
+        _run("mariadb-install-db", "--no-defaults", self._user, *self._files, root, "--skip-test-db")
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(self.authority))
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(self.certificate))
@@ -145,7 +145,7 @@ class MariaDb(Database):
         network = (f"--port={self.port}", "--bind-address=127.0.0.1", *tls)
         assert MARIADBD
         self._process = subprocess.Popen(
-            (MARIADBD, "--no-defaults", self._user, self._data, *files, *network, *options),
+            (MARIADBD, "--no-defaults", self._user, *self._files, *files, *network, *options),
             env=os.environ | {"TZ": "Europe/Berlin"},
             stderr=subprocess.PIPE,
         )
