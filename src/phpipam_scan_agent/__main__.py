@@ -14,6 +14,13 @@ ENDED_BY_SIGNAL = 128
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent and return the exit code."""
+    try:
+        return _main(argv)
+    finally:
+        environment.flush()
+
+
+def _main(argv: Sequence[str] | None) -> int:
     # Importing the modules takes a moment, in which Ctrl-C should end the command without a traceback, as later.
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -33,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.freeze()  # Python searches once more at its end
     if exit_code > ENDED_BY_SIGNAL:
         # Python restores the default signal handlers at its end: a further signal would replace the exit code.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        environment.flush()
         os._exit(exit_code)
     return exit_code
 

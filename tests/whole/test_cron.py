@@ -82,6 +82,22 @@ def test_changes_that_could_not_be_printed_are_printed_by_the_next_run(
     assert run(site, "--show", "changes").stdout == ""
 
 
+@pytest.mark.parametrize("stream", [full_disk, closed_pipe])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("-v",), 0), (("--check",), 0), (("--subnet", "10.0.0.0/8"), 1), (("--bogus",), 2)],
+)
+def test_the_exit_code_does_not_depend_on_stderr(
+    site: Site, arguments: tuple[str, ...], code: int, stream: Callable[[], int]
+) -> None:
+    with open(stream(), "wb") as file:
+        command = site.command(*arguments)
+        done = subprocess.run(
+            command, env=site.environment, stdout=subprocess.DEVNULL, stderr=file, check=False
+        )
+    assert done.returncode == code
+
+
 @pytest.mark.parametrize("locale", ["C", "de_DE.ISO-8859-1"])
 def test_any_locale_works_with_any_name(site: Site, locale: str) -> None:
     site.phpipam.subnets = [subnet(10, "127.0.20.0/30", description="Büro ☃")]

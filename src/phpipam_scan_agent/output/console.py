@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..errors import OutputError
+from ..system import environment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,8 +35,7 @@ def stdout() -> Iterator["Console"]:
         yield _console(stderr=False)
         sys.stdout.flush()
     except OSError as error:
-        # Its buffer would raise the error again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        environment.discard(sys.stdout)  # its buffer would raise the error again at exit
         if not isinstance(error, BrokenPipeError):
             raise OutputError(
                 f"stdout cannot be written ({error.strerror}); check its file or device"

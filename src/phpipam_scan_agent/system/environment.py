@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO
 
 PROGRAMS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 """The system's folders of programs. cron's PATH has two of them, but nmap and ip may be in any of them."""
@@ -21,3 +22,17 @@ def complete() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, "r")
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def flush() -> None:
+    """Write the rest of the standard streams, or discard it: Python would end with exit code 120 otherwise."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a full disk or a closed pipe
+            discard(stream)
+
+
+def discard(stream: TextIO) -> None:
+    """Discard the rest of a stream that cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
