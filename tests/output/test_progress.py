@@ -170,7 +170,7 @@ def test_nothing_is_printed_to_a_stdout_without_a_terminal(site: ForkedSite) -> 
 @pytest.mark.parametrize("columns", [250, 60])
 def test_messages_stay_whole_lines_above_the_bar(site: ForkedSite, columns: int) -> None:
     shown = on_a_terminal(site, "-v", columns=columns)
-    plain = re.sub(r"\x1b\[\d*[A-K]|\r\n", "\n", re.sub(r"\x1b\[[0-9;]*m", "", shown.sent))
+    plain = re.sub(r"\x1b\[\d*[A-K]|\r\n", "\n", re.sub(r"\x1b\[([0-9;]*m|\?25l)", "", shown.sent))
     prefix = "phpipam-scan-agent: info: subnet 127.0.20.0/25: "
 
     for line in ("126 hosts up after", "report uploaded ("):
