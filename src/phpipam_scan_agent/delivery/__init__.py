@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
-from types import TracebackType
 
 from ..errors import ScanAgentError, SpoolError
 from ..models import Outcome, Report, ScanResult
@@ -57,9 +56,7 @@ class Delivery:
             self._uploads.add([Upload(name) for name in self._spool.waiting()])
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._stack:
             finished = False
             try:

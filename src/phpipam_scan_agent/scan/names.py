@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from ipaddress import ip_address
 from pathlib import Path
-from types import TracebackType
 
 import dns.exception
 import dns.message
@@ -57,9 +56,7 @@ class Names:
         threads.start(self._thread)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         async def end() -> None:
             others = asyncio.all_tasks() - {asyncio.current_task()}
             for task in others:

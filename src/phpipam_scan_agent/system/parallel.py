@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from ..errors import ThreadLimitError
@@ -53,18 +52,17 @@ class ParallelMap(Generic[Item, Result]):
         start(self._feeder)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._closed = True
         with suppress(Empty):
             while task := self._tasks.get_nowait():
                 task[0].cancel()
-        for _ in self._threads:
+        for _thread in self._threads:
             self._tasks.put(None)
-        for thread in self._threads if self._finish else ():
-            thread.join()
+        if self._finish:
+            for thread in self._threads:
+                thread.join()
         self._give(None)
 
     def __iter__(self) -> Iterator[Result]:
