@@ -25,7 +25,8 @@ class Stored(NamedTuple):
     """Addresses that phpIPAM had."""
     added: int
     skipped: int
-    """Addresses with Ping exclude in phpIPAM, and addresses that were deleted there since the scan."""
+    """Addresses with Ping exclude in phpIPAM, addresses that were deleted there since the scan, and new hosts in a
+    subnet without Discover new hosts."""
     refused: list[tuple[int, str]]
     """The indexes of the results that the database refuses, with the reasons."""
 
@@ -70,7 +71,7 @@ def _write(connection: Connection, report: Report, php: PhpTime, replace_names: 
         raise wrong_field("scan.results", f"subnetId is needed, several subnets have {report.network}")
     for subnet in assigned:
         _stamp(connection, subnet, report, php)
-    stored, up = _hosts(connection, assigned[0].id, report, php, replace_names)
+    stored, up = _hosts(connection, assigned[0], report, php, replace_names)
     for subnet in assigned:
         if subnet.pingSubnet:
             tags.keep(connection, subnet.id, up, report, php)
@@ -120,18 +121,18 @@ def _stamp(connection: Connection, subnet: Any, report: Report, php: PhpTime) ->
 
 
 def _hosts(
-    connection: Connection, subnet: int, report: Report, php: PhpTime, replace_names: bool
+    connection: Connection, subnet: Any, report: Report, php: PhpTime, replace_names: bool
 ) -> tuple[Stored, list[int]]:
     """Write the hosts; return the outcome, and the ids of the addresses that phpIPAM had."""
     columns = [addresses.c[name] for name in ("id", "ip_addr", "hostname", "mac", "lastSeen")]
     ips = [host.ip_addr for host in report.hosts]
-    there = select(*columns, excluded).where(addresses.c.subnetId == subnet, addresses.c.ip_addr.in_(ips))
+    there = select(*columns, excluded).where(addresses.c.subnetId == subnet.id, addresses.c.ip_addr.in_(ips))
     known = {row.ip_addr: row for row in connection.execute(there)}
     pairs = [(known[host.ip_addr], host) for host in report.hosts if host.ip_addr in known]
     updates = [_update(row, host, php, replace_names) for row, host in pairs if not row.excluded]
-    new = [host for host in report.hosts if host.ip_addr not in known]
     # An address with an id was in phpIPAM when the agent asked, and has been deleted since.
-    added = [_Change(host.place, None, _row(subnet, host, php)) for host in new if host.id is None]
+    new = [host for host in report.hosts if host.ip_addr not in known and host.id is None]
+    added = [_Change(host.place, None, _row(subnet.id, host, php)) for host in new if subnet.discoverSubnet]
     not_updated = _apply(connection, [change for change in updates if change.values])
     not_added = _apply(connection, added)
     stored = Stored(

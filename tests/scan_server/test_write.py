@@ -99,6 +99,15 @@ def test_deleted_address_is_not_inserted_again(lab: Lab) -> None:
     assert lab.database.addresses("ip_addr") == [decimal("192.0.2.2")]
 
 
+def test_subnet_without_discovery_gets_no_new_host(lab: Lab) -> None:
+    """As where somebody switched discovery off after the scan."""
+    lab.database.subnet(30, "198.51.100.0/24", discover=0, ping=1)
+    lab.database.address(301, 30, "198.51.100.1")
+    answer = lab.server.post(report("alpha", "198.51.100.0/24", *hosts_of("198.51.100.0/24", 3)))
+    assert answer.json() == stored(1, 0, skipped=2)
+    assert lab.database.addresses("id", "lastSeen") == [(301, "2026-03-01 12:00:00")]
+
+
 def test_address_with_ping_exclude_is_not_changed(lab: Lab) -> None:
     """Also if it was excluded after the scan."""
     lab.database.address(101, 10, "192.0.2.1", excludePing=1)
