@@ -165,6 +165,16 @@ def test_too_few_threads_and_processes_are_named_and_lose_no_subnet(site: Site, 
     assert before_the_scan or len(set(named) | set(sent)) == 20
 
 
+def test_a_system_without_proc_is_named(site: Site) -> None:
+    problem = "/proc/self/status cannot be read (No such file or directory); mount /proc"
+    done = run(site, prepare="mount -t tmpfs tmpfs /proc")
+    assert (done.returncode, done.stderr) == (2, f"phpipam-scan-agent: error: {problem}\n")
+    assert site.api.requests == []
+    done = run(site, "--check", prepare="mount -t tmpfs tmpfs /proc")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"✗ nmap: {problem}" in done.stdout.splitlines()
+
+
 def test_a_read_only_system_with_a_tmpfs_is_enough(site: Site) -> None:
     mounts = """
         mount -t tmpfs tmpfs /run

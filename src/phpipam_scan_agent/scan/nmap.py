@@ -102,6 +102,10 @@ def _has_capability(set_name: str) -> bool:
 
 
 def _status(field: str) -> str:
-    """Return a field of the process's status, `0` if the kernel does not give it."""
-    found = re.search(rf"^{field}:\s*(\S+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    """Return a field of the process's status, `0` if the kernel does not give it. Raise UsageError without /proc."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError as error:
+        raise UsageError(f"/proc/self/status cannot be read ({error.strerror}); mount /proc") from None
+    found = re.search(rf"^{field}:\s*(\S+)$", text, re.MULTILINE)
     return found[1] if found else "0"
