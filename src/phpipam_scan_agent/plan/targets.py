@@ -40,13 +40,14 @@ def choose(
         if reason := _reason_to_skip(subnet, ipv6, scan_parents):
             left.append(Outcome(str(subnet.network), subnet.id, skipped=reason))
             continue
-        size = _searched(subnet) if subnet.network not in searched else 0
+        counts = subnet.discover and not too_large(subnet.network) and subnet.network not in searched
+        size = subnet.network.num_addresses if counts else 0
         if error := _too_many(subnet, total + size):
             left.append(Outcome(str(subnet.network), subnet.id, error=error))
             continue
-        if size:
+        if counts:
             searched.add(subnet.network)
-        total += size
+            total += size
         chosen.append(subnet)
     return chosen, left
 
@@ -131,11 +132,6 @@ def _excluded(subnet: Subnet) -> Iterator[range]:
 def too_large(network: IPNetwork) -> bool:
     """Return whether a network is too large to probe every address."""
     return network.version == 6 and network.prefixlen < MIN_IPV6_PREFIX
-
-
-def _searched(subnet: Subnet) -> int:
-    """Return the maximum number of addresses that discovery probes in a subnet."""
-    return subnet.network.num_addresses if subnet.discover and not too_large(subnet.network) else 0
 
 
 def _too_many(subnet: Subnet, total: int) -> str | None:
