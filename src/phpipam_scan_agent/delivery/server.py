@@ -63,12 +63,13 @@ class ScanServer:
             )
 
     def try_token(self) -> str:
-        """Verify, without a report, that a report could be stored; return a description. Raise ServerError otherwise.
+        """Verify, without a report, that a report could be stored; return a description.
 
         Requests `/health`, which this project's server has, and posts a body that no server can store: the answer is
-        401 before the body is read, or 400 because it is not JSON.
+        401 before the body is read, or 400 because it is not JSON. Raise ServerError for any other answer,
+        TransportError without an answer.
         """
-        health = self._send("GET", f"{self._url}health")
+        health = self._client.send("GET", f"{self._url}health")
         if answers.is_of_this_project(health):
             answers.check(self._url, health)
         answers.check_refused_json(self._url, self._post(b"?"))
@@ -79,17 +80,13 @@ class ScanServer:
 
     def _post(self, body: bytes) -> Answer:
         try:
-            return self._send("POST", self._url, data=body, headers={"Content-Type": "application/json"})
-        except UnavailableError as error:
-            if len(body) > LARGE and isinstance(error.__cause__, ConnectionLostError):
-                raise TooLargeError(str(error)) from error
-            raise
-
-    def _send(self, method: str, url: str, **arguments: object) -> Answer:
-        try:
-            return self._client.send(method, url, **arguments)
+            return self._client.send(
+                "POST", self._url, data=body, headers={"Content-Type": "application/json"}
+            )
         except TransportError as error:
-            raise UnavailableError(str(error)) from error
+            too_large = len(body) > LARGE and isinstance(error, ConnectionLostError)
+            kind = TooLargeError if too_large else UnavailableError
+            raise kind(str(error)) from error
 
     def _authorize(self, request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
