@@ -14,13 +14,14 @@ from .console import stdout
 def show_checks(checks: Iterable[Check], output_format: str | None) -> bool:
     """Print each check with its advice as it is done, or all as JSON; return whether all passed."""
     seen: list[Check] = []
-    with stdout() as console:
-        for each in checks:
-            seen.append(each)
-            if output_format != "json":
+    for each in checks:  # outside of `stdout`, which takes any OSError for one of stdout
+        seen.append(each)
+        if output_format != "json":
+            with stdout() as console:
                 console.print(_line(each))
-        if output_format == "json":
-            document = {"version": VERSION, "checks": [safe_values(each._asdict()) for each in seen]}
+    if output_format == "json":
+        document = {"version": VERSION, "checks": [safe_values(each._asdict()) for each in seen]}
+        with stdout():
             print(json.dumps(document, indent=2))  # noqa: T201
     return all(each.passed for each in seen)
 
