@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from . import config, database
 from .app import make_app
-from .limits import MAX_HEAD, Loop, Protocol
+from .limits import Loop, Protocol
 from .log import JsonLines
 
 DEFAULT_PATH = Path("/etc/phpipam/scan_server.yaml")
@@ -45,7 +45,6 @@ def make_server(settings: config.Config, engine: Engine) -> uvicorn.Server:
             ssl_keyfile=settings.tls_key,
             loop=f"{Loop.__module__}:{Loop.__name__}",
             http=Protocol,
-            h11_max_incomplete_event_size=MAX_HEAD,
             log_config=None,
             access_log=False,  # log.access writes one
             server_header=False,

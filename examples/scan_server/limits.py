@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .answers import Refusal
@@ -44,6 +45,16 @@ class Loop(asyncio.SelectorEventLoop):
             await super()._accept_connection2(protocol, connection, extra, *args)  # type: ignore[misc]
 
 
+class Requests(h11.Connection):
+    """Parses requests. It refuses chunked bodies: a million chunks of one byte take ten seconds of CPU time."""
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request) and b"transfer-encoding" in dict(event.headers):
+            raise h11.RemoteProtocolError("a body needs a Content-Length")
+        return event
+
+
 class Protocol(H11Protocol):
     """HTTP/1.1 that ends connections without a complete request head."""
 
@@ -51,6 +62,7 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.conn = Requests(h11.SERVER, MAX_HEAD)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
