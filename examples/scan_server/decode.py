@@ -96,8 +96,11 @@ def _network(value: object) -> IPNetwork:
 
 
 def _name(name: str | None) -> str | None:
-    """Return a valid host name or None: DNS is not trusted, and phpIPAM before 1.7 shows HTML in names."""
-    return name if name and re.fullmatch(r"[\w.-]{1,255}", name) else None
+    """Return a valid host name or None: DNS is not trusted, and phpIPAM before 1.7 shows HTML in names.
+
+    The tables of phpIPAM 1.4 have no characters of four bytes.
+    """
+    return name if name and re.fullmatch(r"[\w.-]{1,255}", name) and max(name) <= "\uffff" else None
 
 
 def _mac(text: str | None) -> str | None:

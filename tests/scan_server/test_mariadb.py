@@ -374,6 +374,18 @@ def test_ping_exclude_of_phpipam_1_4_is_understood(lab: Lab) -> None:
     assert [tag for _, tag in rows[3:]] == [1, 2, 1]
 
 
+def test_letters_that_phpipam_1_4_cannot_store_lose_no_host(lab: Lab) -> None:
+    """Its tables have characters of at most three bytes."""
+    column = "ALTER TABLE ipaddresses MODIFY hostname VARCHAR(255) CHARACTER SET "
+    lab.database.execute(column + "utf8mb3")
+    try:
+        answer = lab.server.post(report("alpha", NET, *hosts_of(NET, 1, hostname="\U00010330")))
+        names = lab.database.addresses("hostname")
+    finally:
+        lab.database.execute(column + "utf8mb4")
+    assert (answer.json(), names) == (stored(0, 1), [None])
+
+
 UNIQUE_MAC = "CREATE UNIQUE INDEX site_mac ON ipaddresses (subnetId, mac)"
 REQUIRED_FIELD = "ALTER TABLE ipaddresses ADD COLUMN rack VARCHAR(10) NOT NULL"
 TRIGGER = (
