@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -10,26 +10,42 @@ from hypothesis import strategies as st
 from phpipam_scan_agent.models import Address, Subnet
 from phpipam_scan_agent.phpipam import nesting
 from phpipam_scan_agent.plan import ranges, targets
-from phpipam_scan_agent.plan.jobs import MAX_JOB_SIZE, MIN_JOB_SIZE, Job, Route, expected, job_size
-from phpipam_scan_agent.plan.jobs import make as make_jobs
-from phpipam_scan_agent.plan.ranges import Ranges
+from phpipam_scan_agent.plan.jobs import (
+    MAX_JOB_SIZE,
+    MIN_JOB_SIZE,
+    FindRoutes,
+    Job,
+    Route,
+    Waiting,
+    chunk_size,
+    expected,
+)
 
 
 def subnet(network: str, id_: int = 10, discover: bool = True, **fields: Any) -> Subnet:
     return Subnet(id_, ip_network(network), discover=discover, **fields)
 
 
-def one_route(_version: int, wanted: Sequence[Ranges]) -> Sequence[Mapping[Route, Ranges]]:
-    return [{Route(): whole} for whole in wanted]
+def behind(route: Route) -> FindRoutes:
+    """Let all addresses have one route."""
+    return lambda _, wanted: [{route: whole} for whole in wanted]
 
 
 def make(subnets: list[Subnet], parallel: int) -> list[Job]:
-    """The jobs of subnets in one batch, for this number of parallel processes."""
+    """The jobs of subnets that wait together, for this number of parallel processes."""
     wanted: dict[IPv4Network | IPv6Network, list[range]] = {}
     for some in subnets:
         wanted.setdefault(some.network, []).extend(targets.of_subnet(some))
     total = sum(ranges.size(ranges.union(each)) for each in wanted.values())
-    return make_jobs(subnets, job_size(total, parallel), one_route)
+    waiting = Waiting()
+    waiting.add(subnets, chunk_size(total, parallel), behind(Route()))
+    assert waiting.size == total
+    jobs: list[Job] = []
+    missing = parallel * max(1, -(-total // (parallel * MAX_JOB_SIZE)))
+    while waiting:
+        jobs.append(waiting.take(max(MIN_JOB_SIZE, waiting.size / max(1, missing - len(jobs)))))
+    assert waiting.size == 0
+    return jobs
 
 
 def to_check(*ips: str, network: str = "192.0.2.0/24", id_: int = 10, vrf: int = 0) -> Subnet:
@@ -113,13 +129,21 @@ def test_many_subnets_fill_the_processes_once() -> None:
     assert all(len(chunk.ranges) == 1 and chunk.parts == 1 for job in jobs for chunk in job.chunks)
 
 
-@pytest.mark.parametrize(("batch", "expected"), [(2, 1), (7, 1), (12, 2), (43, 9)])
-def test_a_batch_leaves_no_small_job(batch: int, expected: int) -> None:
-    """It would be one job more than can run in parallel with the other batches."""
-    subnets = [subnet(f"10.0.{at}.0/24", 1 + at) for at in range(batch)]
-    jobs = make_jobs(subnets, job_size(50 * 254, 10), one_route)
-    check(jobs, subnets)
-    assert len(jobs) == expected
+def test_a_job_is_as_near_to_its_size_as_whole_chunks_allow() -> None:
+    waiting = Waiting()
+    waiting.add([subnet(f"10.0.{at}.0/24", 1 + at) for at in range(10)], 4096, behind(Route()))
+    assert [len(waiting.take(size).chunks) for size in (10, 600, 700, 5000)] == [1, 2, 3, 4]
+
+
+def test_a_job_has_one_route() -> None:
+    waiting = Waiting()
+    for at, device in enumerate(("one", "other", "one")):
+        waiting.add([subnet(f"192.0.2.{8 * at}/29", 1 + at)], 256, behind(Route(device)))
+    jobs = [waiting.take(256), waiting.take(256)]
+    assert [(job.route.device, [str(chunk.network) for chunk in job.chunks]) for job in jobs] == [
+        ("one", ["192.0.2.0/29", "192.0.2.16/29"]),
+        ("other", ["192.0.2.8/29"]),
+    ]
 
 
 def test_the_same_network_in_two_vrfs_is_scanned_once_and_reported_for_both() -> None:

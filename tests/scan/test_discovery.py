@@ -15,7 +15,7 @@ from phpipam_scan_agent.plan import jobs
 from phpipam_scan_agent.plan.jobs import Job, Route
 from phpipam_scan_agent.scan.discovery import MAX_PASSES, Discovery
 from phpipam_scan_agent.scan.nmap import Nmap
-from phpipam_scan_agent.scan.rate import Rate
+from phpipam_scan_agent.scan.schedule import Schedule
 from phpipam_scan_agent.scan.worker import Worker
 
 TTLS = {"arp-response": 0, "reset": 60, "echo-reply": 60}
@@ -72,12 +72,13 @@ def own_mac(ip: str) -> str:
 
 
 def job(route: Route = SEGMENT, *blocks: str) -> Job:
-    (only,) = jobs.make(
+    waiting = jobs.Waiting()
+    waiting.add(
         [Subnet(1 + at, ip_network(block), discover=True) for at, block in enumerate(blocks or (BLOCK,))],
         256,
         lambda _, wanted: [{route: each} for each in wanted],
     )
-    return only
+    return waiting.take(256)
 
 
 def discovery(process: Any, raw: bool = True) -> Discovery:
@@ -158,10 +159,11 @@ def test_a_single_unsent_probe_of_many_is_a_warning(caplog: pytest.LogCaptureFix
 
 def results(process: Process, job: Job) -> list[tuple[list[int], str | None]]:
     """Return the last octet of each host, and the error, of each subnet of a job."""
-    rate = Rate(1000, 1, expected=job.size)
-    rate.add(job.size)
-    worker = Worker(discovery(process), rate, dict, lambda: datetime.now(timezone.utc), None, False)
-    return [([int(host.ip) % 256 for host in each.hosts], each.error) for each in worker.scan(job)]
+    schedule = Schedule(1000, 1, job.size, lambda _, wanted: [{job.route: each} for each in wanted])
+    schedule.add([subnet for chunk in job.chunks for subnet, _ in chunk.subnets], 0)
+    (start,) = schedule.startable()
+    worker = Worker(discovery(process), schedule, dict, lambda: datetime.now(timezone.utc), None, False)
+    return [([int(host.ip) % 256 for host in each.hosts], each.error) for each in worker.scan(start)]
 
 
 FAILED = "nmap cannot be started"

@@ -15,9 +15,9 @@ import pytest
 
 import configs
 from phpipam_scan_agent.models import Address, ScanResult, Subnet
-from phpipam_scan_agent.plan.jobs import Job
 from phpipam_scan_agent.scan import Scan, batches
 from phpipam_scan_agent.scan.nmap import find_nmap
+from phpipam_scan_agent.scan.schedule import Start
 from phpipam_scan_agent.scan.worker import Worker
 from phpipam_scan_agent.system.parallel import ParallelMap
 from runs import is_running, wait_for
@@ -157,6 +157,28 @@ def test_equal_subnets_of_two_vrfs_are_scanned_once_even_if_one_comes_later() ->
                 later.set()
     *before, last = found
     assert (sorted(id_ for ids in before for id_ in ids), last) == ([11, 12], [1, 2])
+
+
+def test_subnets_that_wait_for_a_process_are_scanned_before_the_last_one_arrives() -> None:
+    subnets = [subnet(f"127.{at}.0.0/20", at) for at in (1, 2, 3)]
+    scanned = threading.Event()
+
+    def come(each: Subnet) -> Subnet:
+        assert each is not subnets[-1] or scanned.wait(STUCK)
+        return each
+
+    config = configs.config(max_rate=1_000_000, parallel_scans=1)
+    with (
+        ParallelMap(come, subnets, 1) as coming,
+        Scan(coming, subnets, config, find_nmap(), lambda: NOW) as results,
+    ):
+        found = iter(results)
+        before = [next(found)]
+        while len(before) < 2 * before[0].parts:
+            before.append(next(found))
+        assert {result.subnet.id for result in before} == {1, 2}
+        scanned.set()
+        assert {result.subnet.id for result in found} == {3}
 
 
 def test_a_subnet_that_cannot_be_scanned_is_a_result_with_the_reason() -> None:
@@ -323,10 +345,10 @@ def test_after_several_failures_further_subnets_are_not_tried(
 def test_a_defect_in_one_job_is_the_failure_of_its_subnets(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Worker._results
 
-    def broken(worker: Worker, job: Job) -> list[ScanResult]:
-        if job.label.startswith("127.0.21."):
+    def broken(worker: Worker, start: Start) -> list[ScanResult]:
+        if start.job.label.startswith("127.0.21."):
             raise KeyError("addresses")
-        return whole(worker, job)
+        return whole(worker, start)
 
     monkeypatch.setattr(Worker, "_results", broken)
     results = scan(subnet("127.0.20.0/24", 20), subnet("127.0.21.0/24", 21), max_rate=100_000)

@@ -72,6 +72,22 @@ def test_an_error_of_the_items_is_raised_to_the_consumer() -> None:
         list(results)
 
 
+def test_a_batch_ends_when_it_is_woken() -> None:
+    items: SimpleQueue[int | None] = SimpleQueue()
+    with ParallelMap(str, iter(items.get, None), threads=1) as results:
+        batches = results.batches([LONGEST] * 3)
+        results.wake()
+        assert next(batches) == []
+        items.put(1)
+        while not results.done:
+            time.sleep(0.01)
+        results.wake()
+        assert next(batches) == ["1"]
+        items.put(2)
+        items.put(None)
+        assert list(batches) == [["2"]]
+
+
 def test_leaving_the_block_starts_no_further_item() -> None:
     begun: list[int] = []
     gate = threading.Event()

@@ -1,8 +1,8 @@
 """Subnets → jobs, each for one nmap process: large subnets are cut, small ones share a process. Pure."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import chain
 from typing import NamedTuple
 
 from ..models import IPNetwork, Subnet
@@ -50,6 +50,11 @@ class Chunk(NamedTuple):
         """The network that all its subnets have."""
         return self.subnets[0][0].network
 
+    @property
+    def size(self) -> int:
+        """Number of addresses."""
+        return ranges.size(self.ranges)
+
 
 class Job(NamedTuple):
     """The targets of one nmap process: addresses of one IP version behind one route.
@@ -64,7 +69,7 @@ class Job(NamedTuple):
     @property
     def size(self) -> int:
         """Number of addresses."""
-        return sum(ranges.size(chunk.ranges) for chunk in self.chunks)
+        return sum(chunk.size for chunk in self.chunks)
 
     @property
     def known(self) -> Iterator[range]:
@@ -95,40 +100,49 @@ def expected(subnets: Iterable[Subnet]) -> int:
     return sum(sizes.values())
 
 
-def job_size(total: int, parallel: int) -> int:
-    """Return the number of addresses for each job, so that each round keeps all `parallel` processes busy."""
+def chunk_size(total: int, parallel: int) -> int:
+    """Return the number of addresses above which a subnet is cut, so that all `parallel` processes have work."""
     rounds = -(-total // (parallel * MAX_JOB_SIZE)) or 1
     return min(MAX_JOB_SIZE, max(MIN_JOB_SIZE, -(-total // (parallel * rounds))))
 
 
-def make(subnets: Iterable[Subnet], size: int, find_routes: FindRoutes) -> list[Job]:
-    """Given subnets to scan, return the jobs, each with about `size` addresses."""
-    by_network: dict[IPNetwork, list[tuple[Subnet, Ranges]]] = defaultdict(list)
-    for subnet in subnets:
-        by_network[subnet.network].append((subnet, targets.of_subnet(subnet)))
-    jobs: list[Job] = []
-    for version in (4, 6):
-        same = [tuple(of) for network, of in by_network.items() if network.version == version]
-        wanted = [ranges.union(chain.from_iterable(own for _, own in of)) for of in same]
-        by_route: dict[Route, list[Chunk]] = defaultdict(list)
-        for of, routes in zip(same, find_routes(version, wanted), strict=True):
-            cuts = [(route, part) for route, behind in routes.items() for part in ranges.cut(behind, size)]
-            for route, part in cuts or [(Route(), ())]:  # a subnet without targets has a result as well
-                by_route[route].append(Chunk(part, of, len(cuts) or 1))
-        jobs += [
-            Job(version, each, route) for route, chunks in by_route.items() for each in _pack(chunks, size)
-        ]
-    return jobs
+class Waiting:
+    """The chunks that wait for a process, by IP version and route."""
 
+    def __init__(self) -> None:
+        self._chunks: dict[tuple[int, Route], deque[Chunk]] = {}
+        self.size = 0
+        """Number of addresses."""
 
-def _pack(chunks: Sequence[Chunk], size: int) -> Iterator[tuple[Chunk, ...]]:
-    """Put chunks together, in their order, into groups of about `size` addresses."""
-    sizes = [ranges.size(chunk.ranges) for chunk in chunks]
-    # Groups of equal size, since a small last group in each batch would be one job too many for the processes.
-    equal = min(MAX_JOB_SIZE, sum(sizes) / max(1, round(sum(sizes) / size))) or 1
-    # Grouped by the position of a chunk's middle: groups filled one after another would be 50 jobs for 50 networks
-    # instead of 32, and 18 of them a second round.
-    groups: dict[int, list[Chunk]] = defaultdict(list)
-    for chunk, length, end in zip(chunks, sizes, accumulate(sizes), strict=True):
-        groups[int((end - length / 2) / equal)].append(chunk)
-    return map(tuple, groups.values())
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def add(self, subnets: Iterable[Subnet], size: int, find_routes: FindRoutes) -> None:
+        """Add subnets, in chunks of at most `size` addresses."""
+        by_network: dict[IPNetwork, list[tuple[Subnet, Ranges]]] = defaultdict(list)
+        for subnet in subnets:
+            by_network[subnet.network].append((subnet, targets.of_subnet(subnet)))
+        for version in (4, 6):
+            same = [tuple(of) for network, of in by_network.items() if network.version == version]
+            wanted = [ranges.union(chain.from_iterable(own for _, own in of)) for of in same]
+            for of, routes in zip(same, find_routes(version, wanted), strict=True):
+                cuts = [
+                    (route, part) for route, behind in routes.items() for part in ranges.cut(behind, size)
+                ]
+                for route, part in cuts or [(Route(), ())]:  # a subnet without targets has a result as well
+                    chunk = Chunk(part, of, len(cuts) or 1)
+                    self._chunks.setdefault((version, route), deque()).append(chunk)
+                    self.size += chunk.size
+
+    def take(self, size: float) -> Job:
+        """Return a job of about `size` addresses: at least one chunk, with others of the same version and route."""
+        (version, route), waiting = next(iter(self._chunks.items()))
+        taken = [waiting.popleft()]
+        total = taken[0].size
+        while waiting and total + waiting[0].size / 2 <= size:
+            taken.append(waiting.popleft())
+            total += taken[-1].size
+        if not waiting:
+            del self._chunks[version, route]
+        self.size -= total
+        return Job(version, tuple(taken), route)

@@ -19,7 +19,8 @@ from .neighbours import Neighbours
 from .network import LocalNetwork, neighbours
 from .nmap import Nmap
 from .process import Processes
-from .rate import Rate, slots, total_rate
+from .rate import slots, total_rate
+from .schedule import Schedule
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -83,10 +84,10 @@ class Scan(ExitStack):
         own: dict[IPAddress, str] = {link.address.ip: link.mac for link in local.links}
         macs = (lambda: own) if nmap.raw else (lambda: neighbours() | own)
         discovery = Discovery(nmap, processes, self._config.scan_timeout)
-        shares = Rate(rate, parallel, self.addresses)
+        schedule = Schedule(rate, parallel, self.addresses, local.routes, self._subnets.wake)
         names = self._names()
-        worker = Worker(discovery, shares, macs, self._now, names, self._config.names == "always")
-        tasks = self._tasks(worker, shares, Neighbours(nmap, local.links, processes), local.routes, parallel)
+        worker = Worker(discovery, schedule, macs, self._now, names, self._config.names == "always")
+        tasks = self._tasks(worker, schedule, Neighbours(nmap, local.links, processes))
 
         # Closed in reverse: first the processes end, then the name lookups, then the threads with their results.
         # Twice as many threads as processes, so that the next nmap runs while names are looked up.
@@ -103,11 +104,9 @@ class Scan(ExitStack):
 
         return Names(NameMemory(folders.cache() / "names.json"))
 
-    def _tasks(
-        self, worker: Worker, shares: Rate, on_link: Neighbours, find_routes: jobs.FindRoutes, parallel: int
-    ) -> Iterator[Task]:
-        """Yield the tasks as the subnets arrive."""
-        size = jobs.job_size(self.addresses, parallel)
+    def _tasks(self, worker: Worker, schedule: Schedule, on_link: Neighbours) -> Iterator[Task]:
+        """Yield the tasks as the subnets arrive and as processes can start."""
+        missing, addresses = len(self._expected), self.addresses
         for subnets in batches(self._subnets, self._expected):
             scannable = []
             for subnet in subnets:
@@ -116,18 +115,18 @@ class Scan(ExitStack):
                     yield partial(list, [failure])
                 else:
                     scannable.append(on_link.with_candidates(subnet))
-            ready = jobs.make(scannable, size, find_routes)
-            for job in ready:
-                shares.add(job.size)
-            yield from (partial(worker.scan, job) for job in ready)
-        shares.complete()
+            missing -= len(subnets)
+            addresses -= jobs.expected(subnets)
+            schedule.add(scannable, max(0, addresses) if missing else 0)
+            yield from (partial(worker.scan, start) for start in schedule.startable())
+        yield from (partial(worker.scan, start) for start in schedule.remaining())
 
 
 def batches(subnets: ParallelMap[Any, Subnet], expected: Iterable[Subnet]) -> Iterator[list[Subnet]]:
     """Yield the subnets as they arrive, in batches: the small subnets of a batch can share processes.
 
-    The first batch is early, later ones are larger. Subnets with the same network, in several VRFs, are scanned
-    once, so they are in one batch.
+    The first batch is early, later ones are larger; an empty batch reports that a process has ended. Subnets with the
+    same network, in several VRFs, are scanned once, so they are in one batch.
     """
     missing = Counter(subnet.network for subnet in expected)
     held: dict[IPNetwork, list[Subnet]] = {}
@@ -138,5 +137,4 @@ def batches(subnets: ParallelMap[Any, Subnet], expected: Iterable[Subnet]) -> It
             missing[subnet.network] -= 1
             if not missing[subnet.network]:
                 ready += held.pop(subnet.network)
-        if ready:
-            yield ready
+        yield ready

@@ -13,7 +13,7 @@ from ..plan.ranges import Ranges
 from . import plausibility
 from .discovery import Discovery, Found
 from .plausibility import Answers, Kind, Suspect
-from .rate import Rate
+from .schedule import Schedule, Start
 
 if TYPE_CHECKING:
     from .names import Names
@@ -51,24 +51,25 @@ class Worker:
     def __init__(
         self,
         discovery: Discovery,
-        rate: Rate,
+        schedule: Schedule,
         macs: Callable[[], dict[IPAddress, str]],
         now: Callable[[], datetime],
         names: "Names | None",
         replace_names: bool,
     ) -> None:
         self._discovery = discovery
-        self._rate = rate
+        self._schedule = schedule
         self._macs = macs
         self._now = now
         self._names = names
         self._replace_names = replace_names
         self._suspected: set[str] = set()
 
-    def scan(self, job: Job) -> list[ScanResult]:
+    def scan(self, start: Start) -> list[ScanResult]:
         """Return the results of a job, one for each subnet of each chunk."""
+        job = start.job
         try:
-            return self._results(job)
+            return self._results(start)
         except InterruptedError:
             raise  # the run is ending
         except Exception as error:  # a defect costs one job; the results of the others are delivered
@@ -80,8 +81,9 @@ class Worker:
                 for subnet, _ in chunk.subnets
             ]
 
-    def _results(self, job: Job) -> list[ScanResult]:
-        with self._rate.share(job.size) as rate:
+    def _results(self, start: Start) -> list[ScanResult]:
+        job, rate = start.job, start.rate
+        with self._schedule.running(start):
             started = time.monotonic()
             log.info("subnet %s: scanning %d addresses at %.0f packets/s", job.label, job.size, rate)
             scanned = [

@@ -77,19 +77,25 @@ class ParallelMap(Generic[Item, Result]):
             yield result.result()
 
     def batches(self, pauses: Iterable[float]) -> Iterator[list[Result]]:
-        """Yield the results in batches: a batch ends a pause, in seconds, after its first result."""
+        """Yield the results in batches: a batch ends a pause, in seconds, after its first result, or by `wake`."""
         for pause in pauses:
-            self._ready.acquire()
-            until = time.monotonic() + pause
-            batch = []
-            while result := self._results.popleft():
+            batch: list[Result] = []
+            until: float | None = None
+            while self._ready.acquire(timeout=until and max(0.0, until - time.monotonic())):
+                if not self._results:
+                    break  # woken
+                result = self._results.popleft()
+                if result is None:
+                    if batch:
+                        yield batch
+                    return
                 batch.append(result.result())
-                if not self._ready.acquire(timeout=max(0.0, until - time.monotonic())):
-                    break
-            if batch:
-                yield batch
-            if result is None:
-                return
+                until = until or time.monotonic() + pause
+            yield batch
+
+    def wake(self) -> None:
+        """Let `batches` yield now, also without a result."""
+        self._ready.release()
 
     def untaken(self) -> list[Result]:
         """Return the results that were not taken, after the end of the block."""
