@@ -67,7 +67,8 @@ class Schedule:
             yield start
 
     def remaining(self) -> Iterator[Start]:
-        """Yield all further jobs, each when it can start."""
+        """Yield all further jobs, each when it can start; no further subnet is expected."""
+        self._expected = 0
         while self._waiting:
             with self._changed:
                 self._changed.wait_for(self._can_start)
