@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import NAME, VERSION
 
@@ -61,6 +62,14 @@ class Options(NamedTuple):
         return self.dry_run or bool(self.only)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that keeps the exit code where its message cannot be written, as newer versions of Python do."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with suppress(OSError):
+            super()._print_message(message, file)
+
+
 def parse(arguments: Sequence[str] | None) -> Options:
     """Given the arguments (None for sys.argv), return Options. Exit with code 2 on a wrong argument."""
     command_line = parser()
@@ -73,7 +82,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
 
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser, also for the generated man page."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=NAME,
         description="Scan the subnets that phpIPAM assigns to this agent, report their hosts, and exit.",
         epilog=EXIT_CODES,
