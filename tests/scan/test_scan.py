@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from ipaddress import ip_address, ip_network
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,29 @@ def test_subnets_that_wait_for_a_process_are_scanned_before_the_last_one_arrives
         assert {result.subnet.id for result in before} == {1, 2}
         scanned.set()
         assert {result.subnet.id for result in found} == {3}
+
+
+def test_addresses_that_turn_out_to_be_excluded_are_not_expected(
+    nmap: Callable[[str], None], tmp_path: Path
+) -> None:
+    """Half of the rate is left for the one address that is still to arrive, not two thirds for thousands."""
+    nmap(f'echo "$@" >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/line; exec sleep 3600')
+    subnets = [subnet("127.1.0.0/20", 1), subnet("127.2.0.1/32", 2)]
+    excluded = known(*(str(ip) for ip in islice(ip_network("127.1.0.0/20").hosts(), 4000)), exclude_ping=True)
+    later = threading.Event()
+
+    def come(each: Subnet) -> Subnet:
+        assert each.id == 1 or later.wait(STUCK)
+        return each._replace(addresses=excluded)
+
+    config = configs.config(max_rate=3000)
+    with (
+        ParallelMap(come, subnets, 1) as coming,
+        Scan(coming, subnets, config, find_nmap(), lambda: NOW),
+    ):
+        assert wait_for((tmp_path / "line").exists)
+        assert "--max-rate 1500.000" in (tmp_path / "line").read_text()
+    later.set()
 
 
 def test_a_subnet_that_cannot_be_scanned_is_a_result_with_the_reason() -> None:

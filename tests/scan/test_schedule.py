@@ -122,6 +122,34 @@ def test_an_unexpected_subnet_waits_for_a_share_of_the_rate() -> None:
     assert rates(list(of.startable())) == [1000]
 
 
+def test_a_job_gets_at_least_an_equal_share() -> None:
+    """Also where far more addresses arrive than were expected."""
+    of = schedule(8000, 8, 256)
+    for number in range(3):
+        of.add(subnets(1, first=f"10.{number}.0.0"), 256)
+        assert rates(list(of.startable())) == [8000 / 2 ** (1 + number)]
+    of.add(subnets(20, 20, "10.16.0.0"), 0)
+    assert rates(list(of.startable())) == [1000]
+
+
+def test_addresses_without_a_route_take_no_rate_from_others() -> None:
+    def find(_version: int, wanted: Sequence[Ranges]) -> Sequence[Mapping[Route, Ranges]]:
+        routed = int(IPv4Network("10.1.0.0").network_address)
+        return [{Route(error=None if whole[0].start >= routed else "none"): whole} for whole in wanted]
+
+    of = Schedule(10_000, 10, 80 * 256, find)
+    of.add([*subnets(40), *subnets(40, first="10.1.0.0")], 0)
+    probing: list[Start] = []
+    while starts := list(of.startable()):
+        for start in starts:
+            if start.job.route.error:
+                end(of, start)
+            else:
+                probing.append(start)
+    assert sizes(probing) == [4 * 256] * 10
+    assert rates(probing) == pytest.approx([1000] * 10)
+
+
 def test_a_job_that_fails_gives_its_rate_back() -> None:
     of = schedule(1000, 1, 2 * MAX_JOB_SIZE)
     of.add(subnets(2, 20), 0)
@@ -170,6 +198,7 @@ def test_every_address_is_scanned_within_the_rate(
                 probed.append(start.job.size)
                 assert len(running) <= parallel
                 assert 0 < sum(running) <= packets * (1 + 1e-9)
+                assert start.rate >= 0.98 * packets / parallel
                 assert start.job.size <= 2 * MAX_JOB_SIZE
             with lock:
                 running.remove(start.rate)

@@ -68,8 +68,8 @@ class Job(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of addresses."""
-        return sum(chunk.size for chunk in self.chunks)
+        """Number of addresses to probe; 0 without a route."""
+        return 0 if self.route.error else sum(chunk.size for chunk in self.chunks)
 
     @property
     def known(self) -> Iterator[range]:
@@ -112,7 +112,7 @@ class Waiting:
     def __init__(self) -> None:
         self._chunks: dict[tuple[int, Route], deque[Chunk]] = {}
         self.size = 0
-        """Number of addresses."""
+        """Number of addresses to probe."""
 
     def __bool__(self) -> bool:
         return bool(self._chunks)
@@ -132,7 +132,7 @@ class Waiting:
                 for route, part in cuts or [(Route(), ())]:  # a subnet without targets has a result as well
                     chunk = Chunk(part, of, len(cuts) or 1)
                     self._chunks.setdefault((version, route), deque()).append(chunk)
-                    self.size += chunk.size
+                    self.size += 0 if route.error else chunk.size
 
     def take(self, size: float) -> Job:
         """Return a job of about `size` addresses: at least one chunk, with others of the same version and route."""
@@ -144,5 +144,6 @@ class Waiting:
             total += taken[-1].size
         if not waiting:
             del self._chunks[version, route]
-        self.size -= total
-        return Job(version, tuple(taken), route)
+        job = Job(version, tuple(taken), route)
+        self.size -= job.size
+        return job

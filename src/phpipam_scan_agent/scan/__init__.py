@@ -106,7 +106,9 @@ class Scan(ExitStack):
 
     def _tasks(self, worker: Worker, schedule: Schedule, on_link: Neighbours) -> Iterator[Task]:
         """Yield the tasks as the subnets arrive and as processes can start."""
-        missing, addresses = len(self._expected), self.addresses
+        # Sizes without the addresses in phpIPAM, as they were added up.
+        expected = {subnet.id: subnet for subnet in self._expected}
+        addresses = self.addresses
         for subnets in batches(self._subnets, self._expected):
             scannable = []
             for subnet in subnets:
@@ -115,9 +117,8 @@ class Scan(ExitStack):
                     yield partial(list, [failure])
                 else:
                     scannable.append(on_link.with_candidates(subnet))
-            missing -= len(subnets)
-            addresses -= jobs.expected(subnets)
-            schedule.add(scannable, max(0, addresses) if missing else 0)
+            addresses -= jobs.expected(expected[subnet.id] for subnet in subnets)
+            schedule.add(scannable, addresses)
             yield from (partial(worker.scan, start) for start in schedule.startable())
         yield from (partial(worker.scan, start) for start in schedule.remaining())
 

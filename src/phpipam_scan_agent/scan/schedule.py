@@ -101,7 +101,8 @@ class Schedule:
             size = max(MIN_JOB_SIZE, until_the_end / max(1, math.ceil(until_the_end / MAX_JOB_SIZE)))
             job = self._waiting.take(size)
             further = math.ceil((left - job.size) / size)
-            rate = self._free / min(self._slots, 1 + further)
+            # At least an equal share: a job with less could end long after all others.
+            rate = self._free / min(self._slots, 1 + further, int(self._free / self._least_rate))
             start = Start(job, rate, time.monotonic())
             self._running.append(start)
             self._slots -= 1
