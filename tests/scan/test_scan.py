@@ -412,6 +412,20 @@ def test_closing_the_results_ends_the_scan(nmap: Callable[[str], None], tmp_path
     assert [pid for pid in pids if Path("/proc", pid).exists()] == []
 
 
+def test_no_thread_waits_for_a_process_after_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that is never begun does not give its process back."""
+    taken, before = threading.Event(), set(threading.enumerate())
+
+    def leave(_worker: Worker, _start: Start) -> list[ScanResult]:
+        taken.set()
+        return []
+
+    monkeypatch.setattr(Worker, "_results", leave)
+    with scanning([subnet("127.1.0.0/19")], parallel_scans=1):
+        assert taken.wait(STUCK)
+    assert wait_for(lambda: set(threading.enumerate()) <= before)
+
+
 # The agent ended by a signal
 
 

@@ -230,6 +230,19 @@ def test_remaining_jobs_wait_for_a_process() -> None:
         assert second.result(LONGEST).job.size == MAX_JOB_SIZE
 
 
+def test_a_wait_for_a_process_can_be_stopped() -> None:
+    of = schedule(1000, 1, 2 * MAX_JOB_SIZE)
+    of.add(subnets(2, 20), 0)
+    (first,) = of.startable()
+    waiting = threading.Thread(target=lambda: list(of.remaining()), daemon=True)
+    waiting.start()
+    of.stop()
+    waiting.join(LONGEST)
+    assert not waiting.is_alive()
+    end(of, first)
+    assert list(of.startable()) == []
+
+
 def test_small_subnets_share_a_job() -> None:
     of = schedule(100_000, 32, 64 * 4)
     of.add(subnets(64, 30), 0)

@@ -89,12 +89,14 @@ class Scan(ExitStack):
         worker = Worker(discovery, schedule, macs, self._now, names, self._config.names == "always")
         tasks = self._tasks(worker, schedule, Neighbours(nmap, local.links, processes))
 
-        # Closed in reverse: first the processes end, then the name lookups, then the threads with their results.
+        # Closed in reverse: first no job starts, then the processes end, then the name lookups, then the threads with
+        # their results.
         # Twice as many threads as processes, so that the next nmap runs while names are looked up.
         self._results = self.enter_context(ParallelMap(lambda task: task(), tasks, 2 * parallel, finish=True))
         if names:
             self.enter_context(names)
         self.callback(processes.end_all)
+        self.callback(schedule.stop)
 
     def _names(self) -> "Names | None":
         """Return the name lookups; None if no subnet of the run needs them, since their import takes a while."""

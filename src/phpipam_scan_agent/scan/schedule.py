@@ -54,6 +54,7 @@ class Schedule:
         self._running: list[Start] = []
         self._packets: float | None = None
         """Packets for each address, waits included, in the jobs that have ended; None before the first end."""
+        self._stopped = False
         self._changed = threading.Condition()
 
     def add(self, subnets: Iterable[Subnet], expected: int) -> None:
@@ -69,10 +70,16 @@ class Schedule:
     def remaining(self) -> Iterator[Start]:
         """Yield all further jobs, each when it can start; no further subnet is expected."""
         self._expected = 0
-        while self._waiting:
+        while self._waiting and not self._stopped:
             with self._changed:
-                self._changed.wait_for(self._can_start)
+                self._changed.wait_for(lambda: self._stopped or self._can_start())
             yield from self.startable()
+
+    def stop(self) -> None:
+        """Start no further job."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     @contextmanager
     def running(self, start: Start) -> Iterator[None]:
@@ -94,7 +101,7 @@ class Schedule:
     def _next(self) -> Start | None:
         """Return the next job; None if no process can start, or no subnet waits."""
         with self._changed:
-            if not self._can_start():
+            if self._stopped or not self._can_start():
                 return None
             left = self._waiting.size + self._expected
             until_the_end = (left + self._unfinished()) / self._parallel
